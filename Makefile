@@ -1,0 +1,66 @@
+# Two commands do everything: `make demo` and `make test`. Both set up what they need first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+JOURNEY ?= replace
+FROM ?= owned
+REAL ?=
+NODES ?= 100
+
+.PHONY: help demo test matrix walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.ready: requirements-dev.txt
+	@echo "== Python packages into $(VENV) (pinned and hashed)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": set PYTHON=")'
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements-dev.txt
+	@touch $@
+
+tools: $(VENV)/.ready ## build what the local EKS needs (a quarter of an hour once, then cached)
+	@$(RUN) -m sandbox tools
+
+demo: tools ## build a local EKS and walk a whole migration and a launch, stage by stage
+	@$(RUN) -m sandbox demo
+
+walk: tools ## walk one journey: JOURNEY=replace|greenfield FROM=owned|adopted|self-managed REAL=plugin,...
+	@$(RUN) -m sandbox walk $(JOURNEY) --from $(FROM) $(if $(REAL),--real $(REAL))
+
+check: $(VENV)/.ready ## lint, types, import directions, freshness of locks
+	@echo "== lint";              $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check --quiet .
+	@echo "== types";             $(VENV)/bin/mypy .
+	@echo "== import directions"; $(VENV)/bin/lint-imports --no-cache
+	@echo "== locks";             $(RUN) tests/locks.py
+
+unit: $(VENV)/.ready ## tests without an engine or a cluster
+	@$(RUN) -m pytest tests/unit
+
+engine: tools ## tests on the real engine and a local control plane
+	@$(RUN) -m pytest tests/engine
+
+test: check tools ## everything that must hold before a change lands
+	@echo "== tests"; $(RUN) -m pytest tests/unit tests/engine -m "not matrix" --durations=20
+
+matrix: tools ## one thing at every stage: each gate broken, deploys killed, ways back, destroy
+	@$(RUN) -m pytest tests/engine -m matrix --durations=20
+
+lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in
+	@$(RUN) tests/locks.py --write
+
+bench-netpol: $(VENV)/.ready ## policy proofs against another analyzer, side by side
+	@$(RUN) benchmarks/netpol.py
+
+bench-refresh: tools ## node refresh against kubectl drain, side by side: NODES=
+	@$(RUN) benchmarks/refresh.py --nodes $(NODES)
+
+oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine and another analyzer, and mutants
+	@$(RUN) -m tests.oracles.campaign --cases 100000
+	@$(RUN) -m tests.oracles.calico_campaign --sets 600
+	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000
+
+clean: ## end a running sandbox and delete what was built here (the tool cache stays)
+	@test ! -x $(RUN) || $(RUN) -m sandbox down
+	@rm -rf $(VENV) .sandbox

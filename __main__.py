@@ -1,0 +1,151 @@
+"""An EKS cluster on its way to Cilium: the stage that the configuration names, and nothing else."""
+
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+from components import stack
+from components.calico import Calico
+from components.cilium import Cilium
+from components.cluster import Cluster
+from components.coredns import CoreDns
+from components.daemonsets import NetworkDaemonSet
+from components.freeze import PolicyFreeze
+from components.gate import Established, Gate, Settle, ask
+from components.network_policies import NetworkPolicies
+from components.nodes import NodeGroups, NodeRole
+from components.probes import Probes
+from components.workloads import LegacyLabel, Workloads
+from migration import manifests
+from migration.desired import GroupRole
+from migration.facts import Facts, InvalidFacts
+from migration.journeys import Piece
+from migration.manifests import InvalidManifest
+from migration.names import MAY_GO
+from migration.settings import InvalidSettings, Settings
+from migration.transition import Direction, Move, Refused, plan_move
+
+
+def main() -> None:
+    name = pulumi.get_stack()
+    try:
+        settings = stack.settings()
+        facts = stack.facts(settings, name)
+        move = plan_move(stack.recorded(), settings, facts)
+        policies = {engine: manifests.load(Path(settings.policies), engine) for engine in manifests.KINDS}
+    except (InvalidSettings, InvalidFacts, InvalidManifest, Refused) as error:
+        raise pulumi.RunError(str(error)) from None
+
+    preview = pulumi.runtime.is_dry_run()
+    # A cluster that does not exist yet cannot be asked. A gate before a deletion is asked before anything is
+    # registered: with --continue-on-error the engine would go on to delete behind a gate that failed in the graph.
+    askable = move.direction is not Direction.START or settings.cluster.adopt
+    asked = not move.stays and askable and (preview or bool(move.removes))
+    report = ask(move, name) if asked else None
+    if report and not preview:
+        raise pulumi.RunError(_stopped(move, report))
+    declare(name, settings, facts, move, policies)
+    if report:  # the whole preview is shown first: a reviewer sees the changes and why they would not be made
+        raise pulumi.RunError(_stopped(move, report))
+
+
+def declare(
+    name: str,
+    settings: Settings,
+    facts: Facts | None,
+    move: Move,
+    policies: dict[str, tuple[manifests.Manifest, ...]],
+) -> None:
+    """Declare a stage. Pieces that the stage does not have are simply absent; the order is in `after`."""
+    wanted = move.desired
+    cluster = Cluster(settings, facts)
+    provider = cluster.provider
+    gate = Gate(move, name, after=cluster.resources)
+    after = gate.resources
+
+    legacy: list[pulumi.Resource] = []
+    for daemonset in (wanted.vpc_cni, wanted.kube_proxy):
+        if daemonset is not None:
+            it = NetworkDaemonSet(
+                daemonset, cluster=cluster.name, cluster_name=settings.cluster.name, provider=provider, after=after
+            )
+            legacy += it.resources
+
+    cilium = [Cilium(wanted.cilium, settings, cluster, after=after).release] if wanted.cilium else []
+
+    role = None
+    groups: dict[GroupRole, list[pulumi.Resource]] = {}
+    for kind, before in ((GroupRole.LEGACY, legacy), (GroupRole.CANARY, cilium), (GroupRole.CILIUM, cilium)):
+        members = [group for group in wanted.groups if group.role is kind]
+        if not members:
+            continue
+        role = role or NodeRole(
+            settings.cluster.name,
+            partition=aws.get_partition_output().partition,
+            with_vpc_cni=Piece.LEGACY_GROUPS in wanted.pieces,
+            after=after,
+        )
+        groups[kind] = NodeGroups(
+            kind,
+            members,
+            cluster=cluster.name,
+            node_role=role,
+            security_group_ids=settings.network.security_group_ids or (facts.security_group_ids if facts else ()),
+            tags=settings.cluster.tags,
+            after=[*after, *before],
+        ).groups
+    nodes = [group for members in groups.values() for group in members]
+
+    engines: list[pulumi.Resource] = []
+    if Piece.FREEZE in wanted.pieces:
+        engines += PolicyFreeze(protect=Piece.FREEZE in wanted.protected, provider=provider, after=after).resources
+    if wanted.calico is not None:
+        calico = Calico(
+            wanted.calico,
+            settings.legacy.calico if settings.legacy else None,
+            provider=provider,
+            after=[*after, *engines, *groups.get(GroupRole.LEGACY, [])],
+        )
+        engines += calico.resources
+        if wanted.calico.policies:
+            engines += NetworkPolicies(
+                "calico",
+                policies["calico"],
+                protect=wanted.calico.protect_policies,
+                annotations={MAY_GO: "true"} if wanted.calico.may_go else None,
+                provider=provider,
+                after=calico.resources,
+            ).objects
+    if wanted.cilium is not None:
+        crds = Established(name, after=[*cilium, *groups.get(GroupRole.CILIUM, [])])
+        engines += NetworkPolicies(
+            "cilium",
+            policies["cilium"],
+            protect=wanted.cilium.protect_policies,
+            provider=provider,
+            after=[crds.command],
+        ).objects
+    if wanted.coredns is not None:
+        nodes.append(CoreDns(wanted.coredns, cluster=cluster.name, after=[*after, *nodes]).addon)
+    if wanted.legacy_label is not None:
+        nodes.append(LegacyLabel(wanted.legacy_label, move, name, after=[*after, *nodes]).command)
+    probes: list[pulumi.Resource] = []
+    if Piece.PROBES in wanted.pieces:
+        probes = Probes(provider=provider, after=[*nodes, *engines]).resources
+    if wanted.refresh_to is not None:
+        minutes = settings.refresh.deadline_minutes
+        nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
+
+    settle = Settle(move, name, after=[*after, *legacy, *cilium, *nodes, *engines, *probes])
+    # Behind the last resource: a deploy that does not finish leaves the stage that was reached before.
+    pulumi.export("journey", settle.command.stdout.apply(lambda _: settings.journey))
+    pulumi.export("stage", settle.command.stdout.apply(lambda _: move.stage.id))
+    pulumi.export("cluster", cluster.name)
+
+
+def _stopped(move: Move, report: str) -> str:
+    return f"the gate of {move.stage.id} does not pass, so nothing was changed:\n{report}"
+
+
+main()

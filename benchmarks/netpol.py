@@ -1,0 +1,321 @@
+"""How long proofs take: `python benchmarks/netpol.py [--sizes small|all] [--without-other]`.
+
+Fixed, seeded inputs: namespaces with applications, at most 600 combinations of labels, tiers, network sets,
+port
+ranges, global policies. Each size is proved twice: Calico's policies against a reordered and rewritten copy
+of
+themselves (equal, so the proof has to look at everything), and against a copy with one policy more
+(different).
+At 100 policies and 1,000 pods the other public analyzer, network-config-analyzer, gets the same files and
+the same
+question in the same run. The last line is one JSON object.
+"""
+
+# ruff: noqa: S311, PLR0917, PLC0415
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from netpol import from_objects
+from netpol.prove import prove
+from netpol.translate import translate
+from netpol.world import Namespace, Node, Pod, World
+
+SEED = 4
+SIZES = ((100, 1_000), (100, 10_000), (1_000, 1_000), (1_000, 10_000))
+NAMESPACES = 20
+_LABEL_CLASSES = 600
+_REPEATS = 3
+"""Both analyzers answer this often; the best time of each counts, since other work on the machine only
+adds.
+"""
+_V3 = "projectcalico.org/v3"
+Object = dict[str, Any]
+
+
+def pods(count: int) -> tuple[Pod, ...]:
+    """Pods over namespaces and applications; the labels of a pod follow from its number alone."""
+    per_namespace = _LABEL_CLASSES // NAMESPACES
+    out = []
+    for i in range(count):
+        kind = (i // NAMESPACES) % per_namespace
+        labels = {
+            "app": f"app-{kind % 10}",
+            "tier": ("front", "back", "data")[kind // 10],
+            "pod-template-hash": f"{i}",
+        }
+        out.append(
+            Pod(
+                namespace=f"team-{i % NAMESPACES}",
+                name=f"pod-{i}",
+                labels=labels,
+                addresses=(ipaddress.IPv4Address("10.0.0.10") + i,),
+                node=f"node-{i % 50}",
+            )
+        )
+    return tuple(out)
+
+
+def policy_objects(count: int, *, tiers: bool = True) -> list[Object]:
+    """Mostly Kubernetes and namespaced policies, some global ones in tiers, a few network sets."""
+    rng = random.Random(SEED)
+    out: list[Object] = []
+    if tiers:
+        out.append(_object(_V3, "Tier", "security", "", {"order": 100}))
+    for i in range(min(count // 20, 20)):
+        nets = [f"172.{16 + i % 16}.{rng.randrange(256)}.0/24", f"203.0.113.{rng.randrange(64) * 4}/30"]
+        out.append(_object(_V3, "GlobalNetworkSet", f"partner-{i}", "", {"nets": nets}, {"partner": f"p{i}"}))
+    while len(out) < count:
+        i, kind = len(out), rng.random()
+        make = _kubernetes if kind < 0.5 else _namespaced if kind < 0.85 else _global
+        out.append(make(rng, i, tiers=tiers))
+    return out
+
+
+def _object(
+    api: str, kind: str, name: str, namespace: str, spec: Object, labels: dict[str, str] | None = None
+) -> Object:
+    meta: Object = {"name": name}
+    if namespace:
+        meta["namespace"] = namespace
+    if labels:
+        meta["labels"] = labels
+    return {"apiVersion": api, "kind": kind, "metadata": meta, "spec": spec}
+
+
+def _port(rng: random.Random) -> int:
+    return rng.choice((80, 443, 5432, 6379, 8080, 9090, 1024 + rng.randrange(200) * 10))
+
+
+def _kubernetes(rng: random.Random, i: int, *, tiers: bool) -> Object:
+    del tiers
+    block = {"ipBlock": {"cidr": f"198.51.{rng.randrange(100)}.0/24"}}
+    spec: Object = {
+        "podSelector": {"matchLabels": {"app": f"app-{rng.randrange(10)}"}},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [
+            {
+                "from": [{"podSelector": {"matchLabels": {"app": f"app-{rng.randrange(10)}"}}}],
+                "ports": [{"protocol": "TCP", "port": _port(rng)}],
+            }
+        ],
+        "egress": [
+            {"to": [{"namespaceSelector": {"matchLabels": {"team": f"t{rng.randrange(5)}"}}}]},
+            {"to": [block], "ports": [{"protocol": "TCP", "port": 443}]},
+        ],
+    }
+    return _object("networking.k8s.io/v1", "NetworkPolicy", f"k-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
+
+
+def _namespaced(rng: random.Random, i: int, *, tiers: bool) -> Object:
+    del tiers
+    app, other = f"app-{rng.randrange(10)}", f"app-{rng.randrange(10)}"
+    rules = [
+        {
+            "action": "Deny",
+            "protocol": "TCP",
+            "source": {"selector": f"app == '{other}' && tier == 'data'"},
+            "destination": {"ports": [22]},
+        },
+        {
+            "action": "Allow",
+            "protocol": "TCP",
+            "source": {"selector": f"app in {{'{app}', '{other}'}}"},
+            "destination": {"ports": [_port(rng), "8000:8100"]},
+        },
+    ]
+    spec = {"order": 10 + i * 2, "selector": f"app == '{app}'", "types": ["Ingress"], "ingress": rules}
+    return _object(_V3, "NetworkPolicy", f"n-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
+
+
+def _global(rng: random.Random, i: int, *, tiers: bool) -> Object:
+    partner = f"partner == 'p{rng.randrange(5)}'"
+    low = rng.choice((1024, 8000, 30000))
+    egress: list[Object] = [
+        {"action": "Deny", "destination": {"nets": [f"192.0.2.{rng.randrange(64) * 4}/30"]}},
+        {"action": "Allow", "protocol": "UDP", "destination": {"selector": "app == 'app-0'", "ports": [53]}},
+        {
+            "action": "Allow",
+            "protocol": "TCP",
+            "destination": {"selector": partner, "ports": [f"{low}:{low + 999}"]},
+        },
+        {
+            "action": "Deny",
+            "protocol": "TCP",
+            "destination": {"nets": ["172.16.0.0/12"], "notNets": ["172.20.0.0/16"], "ports": ["1:1023"]},
+        },
+        {"action": "Allow", "protocol": "ICMP"},
+    ]
+    ingress: list[Object] = [
+        {"action": "Deny", "source": {"selector": f"app == 'app-{rng.randrange(10)}' && tier == 'data'"}},
+        {
+            "action": "Allow",
+            "protocol": "TCP",
+            "source": {"nets": [f"198.51.{rng.randrange(100)}.0/24"]},
+            "destination": {"ports": [_port(rng), f"{low}:{low + 99}"]},
+        },
+        {"action": "Allow", "source": {"namespaceSelector": f"team == 't{rng.randrange(5)}'"}},
+    ]
+    subject = rng.choice(("front", "back"))
+    spec: Object = {"order": 11 + i * 2, "selector": f"tier == '{subject}'", "types": ["Ingress", "Egress"]}
+    if tiers and rng.random() < 0.3:
+        spec["tier"] = "security"
+        egress.append({"action": "Pass"})
+        ingress.append({"action": "Pass"})
+    return _object(_V3, "GlobalNetworkPolicy", f"g-{i}", "", {**spec, "ingress": ingress, "egress": egress})
+
+
+def rewritten(objects: list[Object]) -> list[Object]:
+    """A copy that means the same: in another order, with selectors written another way."""
+    copy: list[Object] = json.loads(json.dumps(objects).replace("== 'data'", "in {'data'}"))
+    random.Random(SEED + 1).shuffle(copy)
+    return copy
+
+
+def broken(objects: list[Object]) -> list[Object]:
+    """A copy with one policy more, which denies one application everything that it let in."""
+    spec = {"order": 1, "selector": "app == 'app-0'", "types": ["Ingress"], "ingress": [{"action": "Deny"}]}
+    return [*objects, _object(_V3, "GlobalNetworkPolicy", "one-more", "", spec)]
+
+
+def make_world(objects: list[Object], cluster: tuple[Pod, ...]) -> World:
+    names = [f"team-{i}" for i in range(NAMESPACES)]
+    return World(
+        policies=from_objects(objects).policies,
+        pods=cluster,
+        namespaces=tuple(
+            Namespace(name=n, labels={"team": f"t{i % 5}", "kubernetes.io/metadata.name": n})
+            for i, n in enumerate(names)
+        ),
+        nodes=tuple(Node(name=f"node-{i}", addresses=(ipaddress.IPv4Address("10.1.0.1") + i,)) for i in range(50)),
+    ).enforced_by("calico")
+
+
+def measure(policies: int, pod_count: int) -> Object:
+    """One size in this process; memory is the process's peak, seconds are from parsed files to the
+    verdict.
+    """
+    objects, cluster = policy_objects(policies), pods(pod_count)
+    started = time.perf_counter()
+    first, second = make_world(objects, cluster), make_world(rewritten(objects), cluster)
+    parsed = time.perf_counter()
+    equal = prove(first, second)
+    proved = time.perf_counter()
+    different = prove(first, make_world(broken(objects), cluster))
+    refuted = time.perf_counter()
+    assert equal.equal, str(equal)  # noqa: S101
+    assert not different.equal  # noqa: S101
+    return {
+        "policies": policies,
+        "pods": pod_count,
+        "classes": equal.classes,
+        "cells": equal.cells,
+        "peers": equal.peers,
+        "seconds": round(proved - started, 2),
+        "of_which_reading": round(parsed - started, 2),
+        "refute_seconds": round(refuted - proved, 2),
+        "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+    }
+
+
+def measure_translation(policies: int, pod_count: int) -> Object:
+    world = make_world(policy_objects(policies), pods(pod_count))
+    started = time.perf_counter()
+    result = translate(world)
+    return {
+        "policies": policies,
+        "pods": pod_count,
+        "translate_seconds": round(time.perf_counter() - started, 2),
+        "manifests": len(result.manifests),
+        "complete": result.complete,
+        "refused": [str(r)[:200] for r in result.refused[:3]],
+    }
+
+
+def other_analyzer(policies: int, pod_count: int) -> Object:
+    """The same question to network-config-analyzer: no tiers, which it does not know, in either input.
+
+    Counted is processor time from policies to verdict, on both sides without reading the cluster (pods and
+    namespaces): the other analyzer does most of its work while it reads policies, so that belongs to it, as
+    our
+    reading of policies belongs to us.
+    """
+    from tests.oracles.nca_oracle import NcaOracle, write_cluster, write_objects
+
+    objects, cluster = policy_objects(policies, tiers=False), pods(pod_count)
+    theirs: list[Object] = []
+    world = make_world(objects, cluster)
+    with tempfile.TemporaryDirectory() as scratch, NcaOracle() as oracle:
+        first, second = Path(scratch) / "first", Path(scratch) / "second"
+        sets = [o for o in objects if o["kind"] == "GlobalNetworkSet"]
+        for directory, content in ((first, objects), (second, rewritten(objects))):
+            directory.mkdir()
+            write_objects(directory / "policies.yaml", [o for o in content if o not in sets])
+        # Network sets belong to its topology, which both sides share.
+        write_cluster(first, world.pods, world.namespaces, sets)
+        theirs = [oracle.ask({"directory": str(first), "equiv": str(second)}) for _ in range(_REPEATS)]
+    if any("seconds" not in answer for answer in theirs):
+        raise RuntimeError(f"the other analyzer gave no answer: {theirs[0].get('error')}")
+    best = min(theirs, key=lambda answer: float(answer["seconds"]))
+    mine: list[float] = []
+    for _ in range(_REPEATS):
+        started = time.process_time()
+        ours = prove(make_world(objects, cluster), make_world(rewritten(objects), cluster))
+        mine.append(time.process_time() - started)
+    assert ours.equal  # noqa: S101
+    assert best["equal"]  # noqa: S101
+    return {
+        "policies": policies,
+        "pods": pod_count,
+        "repeats": _REPEATS,
+        "ours_seconds": round(min(mine), 3),
+        "other_seconds": round(best["seconds"], 3),
+        "other_cluster_seconds": round(best["cluster_seconds"], 3),
+        "other_query_seconds": round(best["query_seconds"], 3),
+        "other_peak_mb": round(best["peak_mb"]),
+        "ratio": round(best["seconds"] / min(mine), 1),
+    }
+
+
+def apart(function: Any, *arguments: Any) -> Object:
+    """In a process of its own, so that peaks of memory do not add up."""
+    with get_context("spawn").Pool(1) as pool:
+        found: Object = pool.apply(function, arguments)
+        return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", choices=("small", "all"), default="all")
+    parser.add_argument("--without-other", action="store_true", help="leave the other analyzer out")
+    arguments = parser.parse_args()
+    rows = []
+    for policies, pod_count in SIZES if arguments.sizes == "all" else SIZES[:1]:
+        rows.append(apart(measure, policies, pod_count))
+        print(json.dumps(rows[-1]), flush=True)
+    print(json.dumps(apart(measure_translation, 100, 1_000)), flush=True)
+    ratio = None
+    if not arguments.without_other:
+        compared = apart(other_analyzer, 100, 1_000)
+        print(json.dumps(compared), flush=True)
+        ratio = compared["ratio"]
+    last = rows[-1]
+    print(json.dumps({**{k: last[k] for k in ("policies", "pods", "seconds", "peak_mb")}, "ratio": ratio}))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,119 @@
+"""The EKS cluster: made by this stack, or adopted by name. Either way without a CNI and kube-proxy of its own."""
+
+import json
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pulumi_eks as eks
+import pulumi_kubernetes as kubernetes
+
+from components.common import Component, token
+from migration.facts import Facts
+from migration.settings import Settings
+
+_ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+
+
+class Cluster(Component):
+    """What the other components need of the cluster, whoever made it."""
+
+    def __init__(self, settings: Settings, facts: Facts | None) -> None:
+        super().__init__(token("cluster", "Cluster"), settings.cluster.name)
+        self.region: pulumi.Output[str] = aws.get_region_output().apply(lambda region: region.region)
+        self.resources: list[pulumi.Resource] = []
+        if facts is None:
+            self._own(settings)
+        else:
+            self._adopt(facts)
+        self.endpoint_host = self.endpoint.apply(lambda url: url.removeprefix("https://").split(":")[0])
+        self.endpoint_port = self.endpoint.apply(_port)
+        self.provider = kubernetes.Provider(
+            "kubernetes",
+            kubeconfig=self.kubeconfig,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=self.resources),
+        )
+        self.register_outputs({"name": self.name, "endpoint": self.endpoint})
+
+    def _own(self, settings: Settings) -> None:
+        chosen, network = settings.cluster, settings.network
+        cluster = eks.Cluster(
+            chosen.name,
+            name=chosen.name,
+            version=chosen.version,
+            vpc_id=network.vpc_id,
+            private_subnet_ids=list(network.subnet_ids),
+            endpoint_public_access=chosen.endpoint_public_access,
+            endpoint_private_access=chosen.endpoint_private_access,
+            kubernetes_service_ip_address_range=str(network.service_cidr),
+            authentication_mode=eks.AuthenticationMode.API,
+            access_entries={
+                f"admin-{index}": eks.AccessEntryArgs(
+                    principal_arn=arn,
+                    access_policies={
+                        "admin": eks.AccessPolicyAssociationArgs(
+                            access_scope=aws.eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
+                            policy_arn=_ADMIN_POLICY,
+                        )
+                    },
+                )
+                for index, arn in enumerate(chosen.admins)
+            },
+            enabled_cluster_log_types=list(chosen.log_types),
+            create_oidc_provider=True,
+            skip_default_node_group=True,
+            skip_default_security_groups=True,
+            # Networking is declared by components of our own, stage by stage. `use_default_vpc_cni` means the
+            # opposite of what its name says: True makes no add-on (pulumi-eks 4, cluster.ts).
+            use_default_vpc_cni=True,
+            kube_proxy_addon_options=eks.KubeProxyAddonOptionsArgs(enabled=False),
+            coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
+            bootstrap_self_managed_addons=False,
+            tags=dict(chosen.tags),
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        )
+        self.name: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.name)
+        self.endpoint: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.endpoint)
+        self.security_group_ids: pulumi.Output[list[str]] = cluster.eks_cluster.apply(
+            lambda it: it.vpc_config.apply(lambda config: [config.cluster_security_group_id])
+        )
+        self.oidc_provider_arn: pulumi.Output[str] = cluster.oidc_provider_arn
+        self.oidc_issuer: pulumi.Output[str] = cluster.oidc_provider_url
+        self.kubeconfig: pulumi.Output[str] = cluster.kubeconfig_json
+        self.resources = [cluster]
+
+    def _adopt(self, facts: Facts) -> None:
+        surveyed = facts.cluster
+        found = aws.eks.get_cluster_output(name=surveyed.name)
+        issuer = surveyed.oidc_issuer.removeprefix("https://")
+        self.name = pulumi.Output.from_input(surveyed.name)
+        self.endpoint = found.endpoint
+        self.security_group_ids = pulumi.Output.from_input([surveyed.security_group_id])
+        self.oidc_provider_arn = pulumi.Output.from_input(
+            f"arn:{surveyed.arn.split(':')[1]}:iam::{surveyed.account}:oidc-provider/{issuer}"
+        )
+        self.oidc_issuer = pulumi.Output.from_input(issuer)
+        self.kubeconfig = pulumi.Output.all(found.endpoint, found.certificate_authorities).apply(
+            lambda args: json.dumps(_kubeconfig(surveyed.name, surveyed.region, args[0], args[1][0]["data"]))
+        )
+
+
+def _port(endpoint: str) -> int:
+    _, _, port = endpoint.removeprefix("https://").partition(":")
+    return int(port) if port else 443
+
+
+def _kubeconfig(name: str, region: str, endpoint: str, authority: str) -> dict[str, Any]:
+    """A kubeconfig whose tokens the AWS CLI makes, as `aws eks update-kubeconfig` writes it."""
+    arguments = ["--region", region, "eks", "get-token", "--cluster-name", name, "--output", "json"]
+    exec_ = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": "aws", "args": arguments}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {"name": name, "cluster": {"server": endpoint, "certificate-authority-data": authority}},
+        ],
+        "users": [{"name": name, "user": {"exec": exec_}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    }

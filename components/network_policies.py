@@ -1,0 +1,50 @@
+"""Network policies from files: one resource for each document, named after the object."""
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.common import Component, token
+from migration.manifests import Manifest
+
+
+class NetworkPolicies(Component):
+    """The policies of one engine. The program deploys files only, never what it reads from a cluster.
+
+    `annotations` are put on every object besides its own.
+    """
+
+    def __init__(
+        self,
+        engine: str,
+        manifests: Sequence[Manifest],
+        *,
+        protect: bool,
+        annotations: Mapping[str, str] | None = None,
+        provider: pulumi.ProviderResource,
+        after: Sequence[pulumi.Resource],
+    ) -> None:
+        super().__init__(token("policy", "NetworkPolicies"), f"{engine}-policies", after=after, provider=provider)
+        self._protect, self._annotations = protect, dict(annotations or {})
+        # Tiers and sets first: policies refer to them.
+        referred = [self._object(m, after=[]) for m in manifests if not m.kind.endswith("Policy")]
+        policies = [self._object(m, after=referred) for m in manifests if m.kind.endswith("Policy")]
+        self.objects = [*referred, *policies]
+        self.register_outputs({"count": len(manifests)})
+
+    def _object(self, manifest: Manifest, *, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        metadata = {
+            "name": manifest.name,
+            "namespace": manifest.namespace,
+            "labels": dict(manifest.labels) or None,
+            "annotations": {**manifest.annotations, **self._annotations} or None,
+        }
+        return kubernetes.apiextensions.CustomResource(
+            manifest.key,
+            api_version=manifest.api_version,
+            kind=manifest.kind,
+            metadata={key: value for key, value in metadata.items() if value is not None},
+            **manifest.body,
+            opts=self.kubernetes_child(after=after, protect=self._protect),
+        )

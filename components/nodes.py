@@ -1,0 +1,103 @@
+"""Managed node groups, each with a launch template of its own, and the role of their nodes."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_aws as aws
+
+from components.common import Component, token
+from migration.desired import Group, GroupRole
+from migration.iam import NODE_POLICIES, VPC_CNI_POLICY, node_trust
+from migration.user_data import node_user_data
+
+_AMI_TYPE = "AL2023_x86_64_STANDARD"
+_CREATE_TIMEOUT = "30m"
+
+
+class NodeRole(Component):
+    """The IAM role of every node that this stack makes."""
+
+    def __init__(
+        self, cluster: str, *, partition: pulumi.Input[str], with_vpc_cni: bool, after: Sequence[pulumi.Resource]
+    ) -> None:
+        super().__init__(token("nodes", "NodeRole"), f"{cluster}-node", after=after)
+        self.role = aws.iam.Role("node", assume_role_policy=json.dumps(node_trust()), opts=self.child())
+        self.attachments = [
+            self._attach(policy, partition) for policy in (*NODE_POLICIES, *((VPC_CNI_POLICY,) if with_vpc_cni else ()))
+        ]
+        self.register_outputs({"arn": self.role.arn})
+
+    def _attach(self, policy: str, partition: pulumi.Input[str]) -> pulumi.Resource:
+        return aws.iam.RolePolicyAttachment(
+            f"node-{policy}",
+            role=self.role.name,
+            policy_arn=pulumi.Output.format("arn:{0}:iam::aws:policy/{1}", partition, policy),
+            opts=self.child(),
+        )
+
+
+class NodeGroups(Component):
+    """The node groups of one role: legacy, canary or Cilium."""
+
+    def __init__(
+        self,
+        role: GroupRole,
+        groups: Sequence[Group],
+        *,
+        cluster: pulumi.Input[str],
+        node_role: NodeRole,
+        security_group_ids: Sequence[str],
+        tags: Mapping[str, str],
+        after: Sequence[pulumi.Resource],
+    ) -> None:
+        super().__init__(token("nodes", "NodeGroups"), f"{role}-nodes", after=after)
+        self._cluster, self._node_role = cluster, node_role
+        self._security_group_ids, self._tags = list(security_group_ids), dict(tags)
+        self.groups: list[pulumi.Resource] = [self._group(group) for group in groups]
+        self.register_outputs({"names": [group.name for group in groups]})
+
+    def _group(self, group: Group) -> pulumi.Resource:
+        template = aws.ec2.LaunchTemplate(
+            group.name,
+            user_data=node_user_data(group),
+            update_default_version=True,
+            vpc_security_group_ids=self._security_group_ids or None,
+            metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
+                http_tokens="required", http_put_response_hop_limit=2
+            ),
+            block_device_mappings=[
+                aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
+                    device_name="/dev/xvda",
+                    ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                        volume_size=group.disk_gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+                    ),
+                )
+            ],
+            tags=self._tags,
+            opts=self.child(),
+        )
+        return aws.eks.NodeGroup(
+            group.name,
+            cluster_name=self._cluster,
+            node_group_name=group.name,
+            node_role_arn=self._node_role.role.arn,
+            subnet_ids=list(group.subnet_ids),
+            ami_type=_AMI_TYPE,
+            instance_types=[group.instance_type],
+            release_version=group.release_version,
+            launch_template=aws.eks.NodeGroupLaunchTemplateArgs(
+                id=template.id, version=template.latest_version.apply(str)
+            ),
+            scaling_config=aws.eks.NodeGroupScalingConfigArgs(
+                desired_size=group.initial_size, min_size=0, max_size=group.max_size
+            ),
+            update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
+            tags=self._tags,
+            opts=self.child(
+                after=self._node_role.attachments,
+                protect=group.protect,
+                ignore_changes=["scalingConfig"],
+                custom_timeouts=pulumi.CustomTimeouts(create=_CREATE_TIMEOUT, update="60m", delete="30m"),
+            ),
+        )

@@ -1,0 +1,110 @@
+"""Address arithmetic: overlaps of CIDR blocks, pods a node can hold, addresses a subnet must have."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from itertools import combinations
+from typing import Final
+
+CILIUM_OWN_ADDRESSES: Final = 2
+"""Addresses Cilium takes on each node for itself: the router and the health endpoint (cilium/cilium#22054)."""
+
+PODS_CAP_SMALL, PODS_CAP_LARGE, LARGE_VCPUS = 110, 250, 30
+"""Kubernetes' recommended pods per node, up to and above 30 vCPUs, as the EKS AMI's own calculator applies it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceLimits:
+    """Network limits of an EC2 instance type (EC2 DescribeInstanceTypes: NetworkInfo, VCpuInfo)."""
+
+    interfaces: int
+    addresses_per_interface: int
+    vcpus: int
+    nitro: bool = True
+
+
+LIMITS: Final[Mapping[str, InstanceLimits]] = {
+    name: InstanceLimits(interfaces=enis, addresses_per_interface=ips, vcpus=vcpus)
+    for name, enis, ips, vcpus in (
+        ("t3.medium", 3, 6, 2),
+        ("t3.large", 3, 12, 2),
+        ("t3.xlarge", 4, 15, 4),
+        ("m5.large", 3, 10, 2),
+        ("m5.xlarge", 4, 15, 4),
+        ("m5.2xlarge", 4, 15, 8),
+        ("m5.4xlarge", 8, 30, 16),
+        ("m5.8xlarge", 8, 30, 32),
+        ("m6i.large", 3, 10, 2),
+        ("m6i.xlarge", 4, 15, 4),
+        ("m6i.2xlarge", 4, 15, 8),
+        ("m6i.4xlarge", 8, 30, 16),
+        ("m7i.large", 3, 10, 2),
+        ("m7i.xlarge", 4, 15, 4),
+        ("m7i.2xlarge", 4, 15, 8),
+        ("c5.large", 3, 10, 2),
+        ("c5.xlarge", 4, 15, 4),
+        ("c6i.large", 3, 10, 2),
+        ("c6i.xlarge", 4, 15, 4),
+        ("r5.large", 3, 10, 2),
+        ("r5.xlarge", 4, 15, 4),
+        ("r6i.large", 3, 10, 2),
+        ("r6i.xlarge", 4, 15, 4),
+    )
+}
+"""Common types. For any other type the settings name `maxPods`, or the survey reads the limits from EC2."""
+
+
+def vpc_cni_max_pods(limits: InstanceLimits) -> int:
+    """Pods a node holds under the VPC CNI with secondary addresses (amazon-vpc-cni-k8s, eni-max-pods.txt)."""
+    return limits.interfaces * (limits.addresses_per_interface - 1) + 2
+
+
+def cilium_max_pods(limits: InstanceLimits, *, prefix_delegation: bool, host_network_pods: int = 5) -> int:
+    """`maxPods` of kubelet for a node in Cilium's ENI mode.
+
+    Args:
+        limits: of the instance type.
+        prefix_delegation: each address slot holds a /28 (16 addresses); Nitro only.
+        host_network_pods: pods per node that take no pod address: agent, Envoy, operator and the CSI or log agents.
+
+    Source: Cilium pkg/aws/eni `GetMaximumAllocatableIPv4`, less what Cilium itself takes.
+    """
+    slots = limits.interfaces * (limits.addresses_per_interface - 1)
+    addresses = slots * (16 if prefix_delegation and limits.nitro else 1) - CILIUM_OWN_ADDRESSES
+    cap = PODS_CAP_LARGE if limits.vcpus > LARGE_VCPUS else PODS_CAP_SMALL
+    return min(addresses + host_network_pods, cap)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Two named blocks that share addresses."""
+
+    first: str
+    second: str
+    first_block: IPv4Network
+    second_block: IPv4Network
+
+    def __str__(self) -> str:
+        return f"{self.first} {self.first_block} overlaps {self.second} {self.second_block}"
+
+
+def overlaps(blocks: Mapping[str, tuple[IPv4Network, ...]]) -> tuple[Overlap, ...]:
+    """Every overlap between blocks of *different* names; blocks of one name may overlap each other."""
+    return tuple(
+        Overlap(first=a, second=b, first_block=x, second_block=y)
+        for a, b in combinations(blocks, 2)
+        for x in blocks[a]
+        for y in blocks[b]
+        if x.overlaps(y)
+    )
+
+
+def surge_addresses(*, nodes: int, pods: int, limits: InstanceLimits) -> int:
+    """Addresses that `nodes` new nodes take from their subnets while the old nodes still hold theirs.
+
+    One primary address per interface in use, the pods, and what Cilium takes on each node.
+    """
+    pods_per_node = -(-pods // max(nodes, 1))
+    per_interface = limits.addresses_per_interface - 1
+    interfaces = min(limits.interfaces, -(-(pods_per_node + CILIUM_OWN_ADDRESSES) // per_interface))
+    return nodes * (interfaces + CILIUM_OWN_ADDRESSES) + pods

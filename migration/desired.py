@@ -1,0 +1,392 @@
+"""`desired(settings, facts, stage)`: the cluster a stage declares, as frozen values for components to build.
+
+Values that only a running cluster knows (its endpoint, a role's ARN) appear as `Slot`s; components fill them.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from migration import addressing, affinity
+from migration.affinity import Affinity
+from migration.cilium_values import cilium_values
+from migration.facts import DaemonSetFacts, Facts
+from migration.journeys import JOURNEYS, CheckId, NodeKind, Piece, Stage
+from migration.names import (
+    AGENT_NOT_READY_TAINT,
+    AWS_NODE,
+    CANARY_GROUP,
+    CANARY_TAINT,
+    CILIUM_CNI,
+    CNI_LABEL,
+    KUBE_PROXY,
+    LEGACY_CNI,
+)
+from migration.settings import Addon, NodeGroup, Settings
+
+
+class GroupRole(StrEnum):
+    LEGACY = "legacy"
+    CANARY = "canary"
+    CILIUM = "cilium"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taint:
+    key: str
+    value: str
+    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] = "NoSchedule"
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}:{self.effect}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A managed node group with a launch template of its own."""
+
+    name: str
+    role: GroupRole
+    instance_type: str
+    initial_size: int
+    """Nodes when the group is made. Sizes belong to the refresh afterwards."""
+    max_size: int
+    max_pods: int
+    release_version: str | None
+    disk_gib: int
+    subnet_ids: tuple[str, ...]
+    kubelet_labels: Mapping[str, str]
+    """Registered by kubelet itself, so that no pod can arrive before them."""
+    kubelet_taints: tuple[Taint, ...]
+    protect: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class SystemDaemonSet:
+    """aws-node or kube-proxy."""
+
+    name: str
+    addon: str | None
+    """Name of the managed add-on; None for a self-managed DaemonSet."""
+    version: str | None = None
+    configuration: str | None = None
+    """`configurationValues`, JSON. None leaves what is there: only before the first change of ours."""
+    service_account_role_arn: str | None = None
+    patched: bool = False
+    """Whether `affinity` is applied to the DaemonSet itself, because no add-on configuration can carry it."""
+    affinity: Affinity | None = None
+    imported: bool = False
+    """The add-on is the owner's: taken into the state as it is, given back by forgetting it."""
+    keep: bool = False
+    """Leaving the program forgets the thing and leaves it in the cluster."""
+    protect: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalicoDesired:
+    """Calico by the Tigera operator."""
+
+    owned: bool
+    version: str | None
+    affinity: Affinity | None
+    """Override for calico-node; None means Calico's own."""
+    namespace: str | None = None
+    """Adopted, installed by manifest: the DaemonSet's namespace; its affinity is patched there."""
+    protect: bool = False
+    protect_policies: bool = False
+    policies: bool = False
+    """Whether the files under `policies/network/calico` are deployed."""
+    may_go: bool = False
+    """Policies carry the mark with which the freeze lets them be deleted: the next stage does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CiliumDesired:
+    version: str
+    values: Mapping[str, Any]
+    """Chart values; `Slot` members stand for what only the cluster knows."""
+    protect: bool
+    protect_policies: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """Everything a stage declares. Equal values declare the same cluster."""
+
+    place: str
+    pieces: frozenset[Piece]
+    protected: frozenset[Piece]
+    groups: tuple[Group, ...]
+    vpc_cni: SystemDaemonSet | None
+    kube_proxy: SystemDaemonSet | None
+    coredns: Addon | None
+    calico: CalicoDesired | None
+    cilium: CiliumDesired | None
+    legacy_label: Literal["present", "absent"] | None
+    """What the label command sees to; None where no legacy node can exist."""
+    refresh_to: NodeKind | None
+    """Where the refresh moves workloads to; None where only one kind of node can exist."""
+    stage: Stage = field(compare=False)
+    """The row this was made from; not part of what is declared."""
+
+    @property
+    def enforcement(self) -> Mapping[NodeKind, frozenset[str]]:
+        return {kind: frozenset(map(str, engines)) for kind, engines in self.stage.enforcement.items()}
+
+    @property
+    def gate(self) -> tuple[CheckId, ...]:
+        return self.stage.gate
+
+    @property
+    def settle(self) -> tuple[CheckId, ...]:
+        return self.stage.settle
+
+    @property
+    def names(self) -> frozenset[str]:
+        """A name for each thing that can be deleted by leaving the program: `piece`, or `piece/name` for groups."""
+        singles = {str(piece) for piece in self.pieces - _GROUPED}
+        return frozenset(singles | {f"{_PIECE_OF[group.role]}/{group.name}" for group in self.groups})
+
+    @property
+    def protected_names(self) -> frozenset[str]:
+        return frozenset(name for name in self.names if name.split("/")[0] in set(map(str, self.protected)))
+
+
+_PIECE_OF: Final = {
+    GroupRole.LEGACY: Piece.LEGACY_GROUPS,
+    GroupRole.CANARY: Piece.CANARY_GROUP,
+    GroupRole.CILIUM: Piece.CILIUM_GROUPS,
+}
+_GROUPED: Final = frozenset(_PIECE_OF.values())
+_OWNERS: Final = frozenset(
+    {
+        Piece.CLUSTER,
+        Piece.LEGACY_GROUPS,
+        Piece.VPC_CNI,
+        Piece.KUBE_PROXY,
+        Piece.COREDNS,
+        Piece.CALICO,
+        Piece.CALICO_POLICIES,
+    }
+)
+"""Pieces that belong to somebody else on an adopted cluster."""
+_TOUCHED: Final = frozenset({Piece.VPC_CNI, Piece.KUBE_PROXY, Piece.CALICO})
+"""Of those, the ones whose pods we bind to legacy nodes."""
+
+
+def desired(settings: Settings, facts: Facts | None, stage_id: str) -> Desired:
+    """The cluster as it should be at a stage.
+
+    Args:
+        settings: of the stack; `settings.journey` says which table `stage_id` is looked up in.
+        facts: of an adopted cluster; None for one that the stack owns.
+        stage_id: need not be the stage in the settings.
+
+    Raises:
+        KeyError: the journey has no such stage.
+    """
+    stage = JOURNEYS[settings.journey][stage_id]
+    adopted = settings.cluster.adopt
+    pieces = stage.pieces - (_OWNERS - _TOUCHED) if adopted else stage.pieces
+    protected = (stage.protected - _OWNERS if adopted else stage.protected) & pieces
+    both = len(stage.wiring) > 1
+    legacy = NodeKind.LEGACY in stage.wiring
+    return Desired(
+        place=stage.place,
+        pieces=pieces,
+        protected=protected,
+        groups=_groups(settings, pieces, protected, start_empty=settings.journey != "greenfield"),
+        vpc_cni=_vpc_cni(settings, facts, stage, protected) if Piece.VPC_CNI in pieces else None,
+        kube_proxy=_kube_proxy(settings, facts, stage, protected) if Piece.KUBE_PROXY in pieces else None,
+        coredns=settings.coredns if Piece.COREDNS in pieces else None,
+        calico=_calico(settings, facts, stage, protected) if Piece.CALICO in pieces else None,
+        cilium=CiliumDesired(
+            version=settings.cilium.version,
+            values=cilium_values(settings, facts),
+            protect=Piece.CILIUM in protected,
+            protect_policies=Piece.CILIUM_POLICIES in protected,
+        )
+        if Piece.CILIUM in pieces
+        else None,
+        legacy_label=("present" if stage.legacy_label else "absent") if legacy else None,
+        refresh_to=stage.workloads if both else None,
+        stage=stage,
+    )
+
+
+def _groups(
+    settings: Settings, pieces: frozenset[Piece], protected: frozenset[Piece], *, start_empty: bool
+) -> tuple[Group, ...]:
+    found: list[Group] = []
+    legacy = settings.legacy.groups if settings.legacy and Piece.LEGACY_GROUPS in pieces else ()
+    found += [_group(settings, group, GroupRole.LEGACY, protected, size=group.size) for group in legacy]
+    if Piece.CANARY_GROUP in pieces:
+        canary = settings.cilium.canary
+        zones = len(settings.network.subnet_ids)
+        group = NodeGroup(
+            name=CANARY_GROUP,
+            instance_type=canary.instance_type,
+            size=zones,
+            max_size=zones,
+            max_pods=canary.max_pods,
+        )
+        found.append(_group(settings, group, GroupRole.CANARY, protected, size=zones))
+    if Piece.CILIUM_GROUPS in pieces:
+        found += [
+            _group(settings, group, GroupRole.CILIUM, protected, size=0 if start_empty else group.size)
+            for group in settings.cilium.groups
+        ]
+    return tuple(found)
+
+
+def _group(settings: Settings, group: NodeGroup, role: GroupRole, protected: frozenset[Piece], *, size: int) -> Group:
+    legacy = role is GroupRole.LEGACY
+    taints = () if legacy else (Taint(key=AGENT_NOT_READY_TAINT, value="true"),)
+    if role is GroupRole.CANARY:
+        taints = (*taints, Taint(key=CANARY_TAINT, value="true"))
+    max_pods = group.max_pods
+    if max_pods is None:
+        limits = addressing.LIMITS[group.instance_type]
+        max_pods = (
+            addressing.vpc_cni_max_pods(limits)
+            if legacy
+            else addressing.cilium_max_pods(limits, prefix_delegation=settings.cilium.prefix_delegation)
+        )
+    return Group(
+        name=group.name,
+        role=role,
+        instance_type=group.instance_type,
+        initial_size=size,
+        max_size=group.upper_bound,
+        max_pods=max_pods,
+        release_version=group.release_version,
+        disk_gib=group.disk_gib,
+        subnet_ids=group.subnet_ids or settings.network.subnet_ids,
+        kubelet_labels={**group.labels, CNI_LABEL: LEGACY_CNI if legacy else CILIUM_CNI},
+        kubelet_taints=taints,
+        protect=_PIECE_OF[role] in protected,
+    )
+
+
+def _pinned(original: Affinity | None, stage: Stage) -> Affinity | None:
+    return affinity.pin(original, CNI_LABEL, LEGACY_CNI) if stage.pinned else original
+
+
+def _vpc_cni(settings: Settings, facts: Facts | None, stage: Stage, protected: frozenset[Piece]) -> SystemDaemonSet:
+    if facts is None:
+        addon = settings.legacy.vpc_cni if settings.legacy else Addon()
+        return SystemDaemonSet(
+            name=AWS_NODE,
+            addon="vpc-cni",
+            version=addon.version,
+            configuration=_configuration(addon.configuration, affinity.on_linux_ec2(), stage),
+            protect=Piece.VPC_CNI in protected,
+        )
+    found = facts.vpc_cni
+    if found.kind != "addon":
+        return _self_managed(AWS_NODE, found, stage)
+    literal = found.configuration
+    configuration = _configuration(json.loads(literal or "{}"), found.affinity, stage)
+    untouched = not stage.pinned and (literal or stage is JOURNEYS[settings.journey].first)
+    return _adopted_addon(
+        settings, stage, Piece.VPC_CNI, AWS_NODE, found, configuration=literal if untouched else configuration
+    )
+
+
+def _kube_proxy(settings: Settings, facts: Facts | None, stage: Stage, protected: frozenset[Piece]) -> SystemDaemonSet:
+    if facts is None:
+        addon = settings.legacy.kube_proxy if settings.legacy else Addon()
+        return SystemDaemonSet(
+            name=KUBE_PROXY,
+            addon="kube-proxy",
+            version=addon.version,
+            configuration=json.dumps(dict(addon.configuration), sort_keys=True),
+            patched=True,
+            affinity=_pinned(affinity.on_linux_ec2(), stage),
+            protect=Piece.KUBE_PROXY in protected,
+        )
+    found = facts.kube_proxy
+    if found.kind != "addon":
+        return _self_managed(KUBE_PROXY, found, stage)
+    return _adopted_addon(
+        settings,
+        stage,
+        Piece.KUBE_PROXY,
+        KUBE_PROXY,
+        found,
+        configuration=found.configuration,
+        patched=True,
+        affinity=_pinned(found.affinity, stage),
+    )
+
+
+def _configuration(base: Mapping[str, Any], original: Affinity | None, stage: Stage) -> str:
+    """Add-on configuration with the pin inside its affinity; always explicit, because leaving it out keeps the last."""
+    values = dict(base)
+    if stage.pinned:
+        values["affinity"] = _pinned(values.get("affinity") or original, stage)
+    return json.dumps(values, sort_keys=True)
+
+
+def _adopted_addon(
+    settings: Settings, stage: Stage, piece: Piece, name: str, found: DaemonSetFacts, **more: Any
+) -> SystemDaemonSet:
+    # Even one that may be taken over is kept until the stage at which an owned one loses its protection: destroying
+    # the stack before would take the only CNI of somebody else's cluster.
+    return SystemDaemonSet(
+        name=name,
+        addon=str(piece),
+        version=found.addon_version,
+        service_account_role_arn=found.service_account_role_arn,
+        imported=True,
+        keep=not settings.cluster.take_over or piece in stage.protected,
+        **more,
+    )
+
+
+def _self_managed(name: str, found: DaemonSetFacts, stage: Stage) -> SystemDaemonSet:
+    return SystemDaemonSet(
+        name=name, addon=None, patched=True, affinity=_pinned(found.affinity, stage), imported=True, keep=True
+    )
+
+
+_OFF_FARGATE: Final[Affinity] = {
+    "nodeAffinity": {
+        affinity.REQUIRED: {
+            "nodeSelectorTerms": [
+                {
+                    "matchExpressions": [
+                        {"key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"]}
+                    ]
+                }
+            ]
+        }
+    }
+}
+"""Affinity that the Tigera operator gives calico-node on EKS itself; an override replaces it, so it is repeated."""
+
+
+def _calico(settings: Settings, facts: Facts | None, stage: Stage, protected: frozenset[Piece]) -> CalicoDesired | None:
+    if facts is None:
+        return CalicoDesired(
+            owned=True,
+            version=settings.legacy.calico.version if settings.legacy else None,
+            affinity=_pinned(_OFF_FARGATE, stage) if stage.pinned else None,
+            protect=Piece.CALICO in protected,
+            protect_policies=Piece.CALICO_POLICIES in protected,
+            policies=Piece.CALICO_POLICIES in stage.pieces,
+            may_go=Piece.FREEZE in stage.pieces and Piece.CALICO_POLICIES not in protected,
+        )
+    found = facts.calico
+    if found.kind == "absent":
+        return None
+    by_manifest = found.kind == "manifest"
+    original = found.affinity if by_manifest else found.affinity or (_OFF_FARGATE if stage.pinned else None)
+    return CalicoDesired(
+        owned=False,
+        version=found.version,
+        affinity=_pinned(original, stage),
+        namespace=found.namespace if by_manifest else None,
+    )

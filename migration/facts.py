@@ -1,0 +1,163 @@
+"""What an adopted cluster was like before we touched it: surveyed once, reviewed, committed as `facts.<stack>.yaml`."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+import yaml
+from pydantic import Field, ValidationError
+
+from migration.settings import Model
+
+FORMAT: Final = 1
+"""Version of the file's form."""
+
+
+class InvalidFacts(ValueError):
+    """The file of facts is missing, damaged, of another form, or about another cluster."""
+
+
+class ClusterFacts(Model):
+    """Identity of the cluster, from EKS DescribeCluster and STS GetCallerIdentity."""
+
+    name: str
+    arn: str
+    account: str
+    region: str
+    version: str
+    vpc_id: str
+    vpc_cidrs: tuple[IPv4Network, ...]
+    service_cidr: IPv4Network
+    oidc_issuer: str
+    """Issuer URL; an IAM OIDC provider for it must exist."""
+    security_group_id: str
+    """The cluster's own security group."""
+
+
+class DaemonSetFacts(Model):
+    """A networking DaemonSet in kube-system, as found."""
+
+    kind: Literal["addon", "self-managed", "absent"]
+    addon_version: str | None = None
+    configuration: str | None = None
+    """`configurationValues` of the add-on, letter by letter as EKS holds them."""
+    service_account_role_arn: str | None = None
+    image: str | None = None
+    """Image of the first container."""
+    affinity: dict[str, Any] | None = None
+    """Pod affinity of the live DaemonSet; going back restores exactly this."""
+    env: Mapping[str, str] = Field(default_factory=dict)
+    """Plain environment of the first container."""
+
+
+class CalicoFacts(Model):
+    """Calico, as found."""
+
+    kind: Literal["operator", "aws-chart", "manifest", "absent"]
+    version: str | None = None
+    namespace: str | None = None
+    affinity: dict[str, Any] | None = None
+    """Override that the Installation `default` carries for calico-node; None when it carries none."""
+    policies: int = 0
+    """Calico policies of every kind, cluster-wide and namespaced."""
+
+
+class GroupFacts(Model):
+    """Nodes that belong together."""
+
+    name: str
+    kind: Literal["managed", "self-managed", "karpenter", "other"]
+    scaling_group: str | None = None
+    desired: int = 0
+    min_size: int = 0
+    max_size: int = 0
+    instance_types: tuple[str, ...] = ()
+    subnet_ids: tuple[str, ...] = ()
+    security_group_ids: tuple[str, ...] = ()
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    """Labels that the group gives its nodes."""
+
+
+class SubnetFacts(Model):
+    """A subnet that nodes use."""
+
+    id: str
+    zone: str
+    cidr: IPv4Network
+    free: int
+    public: bool
+
+
+class Verdict(StrEnum):
+    ABSENT = "absent"
+    HANDLED = "handled"
+    REFUSED = "refused"
+
+
+class Decision(Model):
+    """One item of the survey: found or not, and what that means for the journey."""
+
+    item: str
+    verdict: Verdict
+    found: str = ""
+    """What was found, with the names of the objects."""
+    reason: str = ""
+    """Why it is refused, or how it is handled."""
+    way_out: str = ""
+    """What to do about a refusal."""
+
+
+class Facts(Model):
+    """Everything surveyed."""
+
+    format: Literal[1]
+    surveyed_at: str
+    """UTC, ISO 8601."""
+    cluster: ClusterFacts
+    vpc_cni: DaemonSetFacts
+    kube_proxy: DaemonSetFacts
+    calico: CalicoFacts
+    groups: tuple[GroupFacts, ...]
+    subnets: tuple[SubnetFacts, ...]
+    egress_source: Literal["node", "pod"]
+    """Source address with which pods leave the VPC today (`pod` with AWS_VPC_K8S_CNI_EXTERNALSNAT=true)."""
+    exclude_snat_cidrs: tuple[IPv4Network, ...] = ()
+    """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS."""
+    decisions: tuple[Decision, ...]
+
+    @property
+    def refused(self) -> tuple[Decision, ...]:
+        return tuple(d for d in self.decisions if d.verdict is Verdict.REFUSED)
+
+    @property
+    def security_group_ids(self) -> tuple[str, ...]:
+        """Security groups that every surveyed node group has; the cluster's own when they have none in common."""
+        sets = [set(group.security_group_ids) for group in self.groups if group.security_group_ids]
+        common = set.intersection(*sets) if sets else set()
+        return tuple(sorted(common)) or (self.cluster.security_group_id,)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read and validate a file of facts.
+
+        Raises:
+            InvalidFacts: naming the file, the key and the reason.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except FileNotFoundError:
+            raise InvalidFacts(
+                f"{path} does not exist: an adopted cluster is surveyed before its first deploy. "
+                "Run `python -m operations survey`, read the file, commit it"
+            ) from None
+        except yaml.YAMLError as error:
+            raise InvalidFacts(f"{path} is no YAML: {error}") from None
+        except ValidationError as error:
+            lines = [f"  - {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise InvalidFacts(f"{path} is not what the survey writes:\n" + "\n".join(lines)) from None
+
+    def dump(self) -> str:
+        """The file's text: stable order, so that a second survey of an unchanged cluster shows no difference."""
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, width=110)

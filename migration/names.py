@@ -1,0 +1,48 @@
+"""Names that more than one room uses: labels, taints, annotations, objects of the cluster, field managers."""
+
+from typing import Final
+
+PROJECT: Final = "eks-cilium"
+"""Name of the Pulumi project, and the namespace of its configuration keys."""
+
+CNI_LABEL: Final = "cni-plugin"
+"""Node label that says who wires the pods of a node. Values: `LEGACY_CNI`, `CILIUM_CNI`."""
+LEGACY_CNI: Final = "aws"
+CILIUM_CNI: Final = "cilium"
+
+AGENT_NOT_READY_TAINT: Final = "node.cilium.io/agent-not-ready"
+"""Kept on a new node by kubelet until its Cilium agent is ready (Cilium's own default key)."""
+CANARY_TAINT: Final = "eks-cilium.io/canary"
+"""Keeps workloads off the canary nodes; the probes tolerate it."""
+
+ANNOTATION_PREFIX: Final = "eks-cilium.io"
+LABELLED_BY_US: Final = f"{ANNOTATION_PREFIX}/labelled"
+"""Node annotation: this program put `CNI_LABEL` there, so going back may take it away again."""
+CORDONED_BY_US: Final = f"{ANNOTATION_PREFIX}/cordoned"
+"""Node annotation: the refresh cordoned this node; `undo` may uncordon it."""
+REFRESH_TAINT: Final = f"{ANNOTATION_PREFIX}/leaving"
+"""Soft taint (PreferNoSchedule) on every node that a refresh is going to empty."""
+REFRESH_LEASE: Final = "eks-cilium-refresh"
+"""Lease in kube-system: one refresh at a time."""
+EXCLUDE_FROM_LB_LABEL: Final = "node.kubernetes.io/exclude-from-external-load-balancers"
+
+FIELD_MANAGER: Final = "eks-cilium"
+"""Field manager of every server-side apply this project makes itself."""
+FREEZE_POLICY: Final = "eks-cilium-policy-freeze"
+"""ValidatingAdmissionPolicy (and its binding) that keeps Calico policies as they are while both engines enforce."""
+
+MAY_GO: Final = f"{ANNOTATION_PREFIX}/may-go"
+"""Annotation of a Calico policy that the freeze lets be deleted."""
+
+SYSTEM_NAMESPACE: Final = "kube-system"
+AWS_NODE: Final = "aws-node"
+KUBE_PROXY: Final = "kube-proxy"
+CALICO_NODE: Final = "calico-node"
+CALICO_NAMESPACE: Final = "calico-system"
+TIGERA_NAMESPACE: Final = "tigera-operator"
+CILIUM: Final = "cilium"
+CILIUM_ENVOY: Final = "cilium-envoy"
+CILIUM_OPERATOR: Final = "cilium-operator"
+
+CANARY_GROUP: Final = "canary"
+"""Name of the node group of the canary nodes; no other group may have it."""

@@ -1,0 +1,403 @@
+"""The stack configuration as one typed, validated value.
+
+`Settings.load` takes what stands under the project's keys in `Pulumi.<stack>.yaml` and gives back a frozen value, or
+raises `InvalidSettings` with *everything* that is wrong, each entry naming key, value, reason and fix.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+from migration import addressing, versions
+from migration.chart_keys import value_errors
+from migration.names import CANARY_GROUP
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the configuration."""
+
+    key: str
+    value: object
+    reason: str
+    fix: str
+
+    def __str__(self) -> str:
+        shown = "" if self.value is None else f" = {json.dumps(self.value, default=str)}"
+        return f"{self.key}{shown}: {self.reason}. {self.fix}"
+
+
+class InvalidSettings(ValueError):
+    """The configuration cannot be used. `problems` holds every reason, in the order of the keys."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        super().__init__(f"{len(self.problems)} {noun} in the stack configuration:\n{lines}")
+
+
+class Model(BaseModel):
+    """Keys are camelCase in YAML; unknown keys are errors; values cannot change after loading."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Chart(Model):
+    """Where a Helm chart comes from."""
+
+    name: str
+    """Name in the repository, or a path to a chart directory or archive."""
+    repository: str | None = None
+    """Chart repository. Leave out when `name` is a path."""
+
+
+class Cluster(Model):
+    """The EKS cluster: owned by this stack, or adopted by name."""
+
+    name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,99}$")
+    adopt: bool = False
+    """The cluster exists and belongs to somebody else: nothing of theirs is recreated, replaced or deleted."""
+    take_over: bool = False
+    """Adopted clusters only: `retire-legacy` also deletes the owner's vpc-cni and kube-proxy add-ons."""
+    version: str = versions.KUBERNETES_DEFAULT
+    """Kubernetes minor version of an owned cluster, for example "1.35"."""
+    endpoint_public_access: bool = True
+    endpoint_private_access: bool = True
+    admins: tuple[str, ...] = ()
+    """ARNs of IAM roles or users that get AmazonEKSClusterAdminPolicy on an owned cluster."""
+    log_types: tuple[Literal["api", "audit", "authenticator", "controllerManager", "scheduler"], ...] = ("audit",)
+    tags: Mapping[str, str] = Field(default_factory=dict)
+
+    @field_validator("version")
+    @classmethod
+    def _is_a_minor(cls, value: str) -> str:
+        if not re.fullmatch(r"1\.\d+", value):
+            raise ValueError('expected a minor version in quotes, such as "1.35"')
+        return value
+
+
+class Network(Model):
+    """The VPC the cluster lives in. It is never changed by this program."""
+
+    vpc_id: str = Field(pattern=r"^vpc-[0-9a-z]+$")
+    subnet_ids: tuple[str, ...] = Field(min_length=2)
+    """Subnets of the nodes, in at least two zones."""
+    pod_subnet_ids: tuple[str, ...] = ()
+    """Subnets of the interfaces that carry Cilium pods. Empty: the subnets of the nodes."""
+    security_group_ids: tuple[str, ...] = ()
+    """Security groups of Cilium's interfaces. Empty: the cluster's own security group, or as surveyed."""
+    vpc_cidrs: tuple[IPv4Network, ...] = Field(min_length=1)
+    """Every IPv4 block of the VPC."""
+    service_cidr: IPv4Network = IPv4Network("172.20.0.0/16")
+    peer_cidrs: tuple[IPv4Network, ...] = ()
+    """Blocks of peered VPCs, VPNs and other networks that the cluster talks to."""
+    pod_cidr: IPv4Network | None = None
+    """Pod addresses of the `overlay` journey. ENI mode and chaining use addresses of the VPC."""
+
+
+class NodeGroup(Model):
+    """A managed node group. Sizes count only when the group is made: afterwards the refresh owns them."""
+
+    name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,40}$")
+    instance_type: str = "m5.large"
+    size: int = Field(ge=0)
+    max_size: int | None = None
+    """Upper bound of the group. Left out: twice `size`, at least 1."""
+    max_pods: int | None = Field(default=None, ge=4, le=250)
+    """Left out: computed from the instance type."""
+    release_version: str | None = None
+    """AMI release, for example "1.35.0-20261101". Left out: the newest one when the group is made, kept afterwards."""
+    disk_gib: int = Field(default=40, ge=20)
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    subnet_ids: tuple[str, ...] = ()
+    """Left out: the subnets of `network`."""
+
+    @property
+    def upper_bound(self) -> int:
+        return self.max_size if self.max_size is not None else max(2 * self.size, 1)
+
+
+class Addon(Model):
+    """A managed EKS add-on of an owned cluster."""
+
+    version: str | None = None
+    """Left out: the default of the cluster's Kubernetes version when the add-on is made, kept afterwards."""
+    configuration: Mapping[str, Any] = Field(default_factory=dict)
+    """`configurationValues` of the add-on; checked against its own schema by a gate."""
+
+
+class Calico(Model):
+    """Calico on an owned cluster, by the Tigera operator, enforcing policy only."""
+
+    version: str = versions.CALICO_DEFAULT
+    chart: Chart = Chart(name="tigera-operator", repository="https://docs.tigera.io/calico/charts")
+    crds_chart: Chart = Chart(name="crd.projectcalico.org.v1", repository="https://docs.tigera.io/calico/charts")
+
+
+class Legacy(Model):
+    """What an owned cluster runs before the migration."""
+
+    groups: tuple[NodeGroup, ...] = Field(min_length=1)
+    vpc_cni: Addon = Addon()
+    kube_proxy: Addon = Addon()
+    calico: Calico = Calico()
+
+
+class Canary(Model):
+    """The first Cilium nodes: one in each zone, tainted, so that only probes run there."""
+
+    instance_type: str = "m5.large"
+    max_pods: int | None = Field(default=None, ge=4, le=250)
+
+
+class Cilium(Model):
+    """Cilium as it is installed, and the nodes it wires."""
+
+    version: str = versions.CILIUM_DEFAULT
+    chart: Chart = Chart(name="cilium", repository="https://helm.cilium.io")
+    cluster_name: str = Field(default="default", pattern=r"^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$")
+    """Name in a cluster mesh. Fixed at the first install."""
+    cluster_id: int = Field(default=0, ge=0, le=127)
+    """Id in a cluster mesh, 1 to 127; 0 without one. Fixed at the first install."""
+    egress_source: Literal["node", "pod"] | None = None
+    """Source address of pods that leave the VPC. Left out: as surveyed; `node` on an owned cluster."""
+    prefix_delegation: bool = False
+    """Give interfaces /28 prefixes instead of single addresses: more pods a node, more fragmented subnets."""
+    operator_replicas: int = Field(default=2, ge=1, le=5)
+    values: Mapping[str, Any] = Field(default_factory=dict)
+    """Further chart values. Keys and types are checked against the pinned chart."""
+    groups: tuple[NodeGroup, ...] = Field(min_length=1)
+    canary: Canary = Canary()
+
+
+class Refresh(Model):
+    """How nodes are replaced."""
+
+    strategy: Literal["surge", "replace", "shrink"] = "surge"
+    budget: str = Field(default="10%", pattern=r"^([1-9][0-9]*|[1-9][0-9]?%|100%)$")
+    """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
+    deadline_minutes: int = Field(default=45, ge=1, le=720)
+    """Inside `pulumi up` the refresh stops cleanly after this long; run again to go on."""
+
+
+JourneyName = Literal["replace", "greenfield"]
+
+
+class Settings(Model):
+    """Everything a stack says about its cluster."""
+
+    journey: JourneyName
+    """How the cluster gets to Cilium."""
+    stage: str
+    """The stage at which the cluster should be. Each deploy moves one."""
+    cluster: Cluster
+    network: Network
+    legacy: Legacy | None = None
+    """Owned clusters on the journey `replace`; may stay when the journey becomes `greenfield`."""
+    cilium: Cilium
+    coredns: Addon = Addon()
+    """Owned clusters only."""
+    refresh: Refresh = Refresh()
+    soak_minutes: int = Field(default=60, ge=0)
+    """How long all workloads must have run on Cilium nodes before anything of the legacy network is removed."""
+    policies: str = "policies/network"
+    """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
+
+    @classmethod
+    def load(cls, values: Mapping[str, object]) -> Self:
+        """Validate the configuration of a stack.
+
+        Args:
+            values: the project's keys without their namespace, as plain YAML values.
+
+        Raises:
+            InvalidSettings: with every problem found.
+        """
+        try:
+            settings = cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise InvalidSettings(_problem(cls, item) for item in error.errors()) from None
+        problems = tuple(_contradictions(settings))
+        if problems:
+            raise InvalidSettings(problems)
+        return settings
+
+    @classmethod
+    def from_pulumi(cls, values: Mapping[str, str]) -> Self:
+        """The same for Pulumi's own form, in which every value is text and structured ones are JSON."""
+        return cls.load({key: _plain(value) for key, value in values.items()})
+
+
+def _plain(value: str) -> object:
+    if value[:1] in "{[":
+        return json.loads(value)
+    return value
+
+
+_FIXES = {
+    "missing": "Add it",
+    "extra_forbidden": "Remove it, or correct its spelling",
+    "string_type": "Write it in quotes",
+    "too_short": "Give more entries",
+}
+
+
+def _problem(model: type[BaseModel], error: Any) -> Problem:
+    location = [str(part) for part in error["loc"]]
+    kind, reason = error["type"], error["msg"].removeprefix("Value error, ")
+    value = None if kind == "missing" else error["input"]
+    fix = _FIXES.get(kind, "Change the value")
+    if kind == "missing":
+        reason = "this key is required"
+    elif kind == "extra_forbidden":
+        reason = "there is no such key"
+        near = difflib.get_close_matches(location[-1], _keys(model, location[:-1]), n=1)
+        fix = f"Did you mean {near[0]}?" if near else fix
+    elif kind == "literal_error":
+        reason = f"must be one of {error['ctx']['expected']}"
+    return Problem(".".join(location), value, reason, fix)
+
+
+def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys that may stand at a path of the model."""
+    schema: dict[str, Any] = model.model_json_schema(by_alias=True)
+    here = schema
+    for part in path:
+        here = here.get("items", {}) if part.isdigit() else here.get("properties", {}).get(part, {})
+        options = here.get("anyOf", [here])
+        here = next((o for o in options if o.get("type") != "null"), {})
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rsplit("/", 1)[1]]
+    return list(here.get("properties", {}))
+
+
+def _contradictions(settings: Settings) -> Iterable[Problem]:
+    cluster, network = settings.cluster, settings.network
+    if cluster.adopt and settings.legacy is not None:
+        yield Problem(
+            "legacy",
+            None,
+            "an adopted cluster's nodes and add-ons are what the survey found, not settings",
+            "Remove the key",
+        )
+    if settings.journey == "replace" and not cluster.adopt and settings.legacy is None:
+        yield Problem(
+            "legacy",
+            None,
+            "the journey replace of an owned cluster starts from legacy nodes",
+            "Add legacy.groups",
+        )
+    if cluster.take_over and not cluster.adopt:
+        yield Problem(
+            "cluster.takeOver",
+            True,
+            "this stack owns the cluster already",
+            "Remove the key, or set cluster.adopt",
+        )
+    yield from _address_problems(network)
+    yield from _group_problems(settings)
+    yield from _version_problems(settings)
+    for path, value, reason in value_errors(settings.cilium.values):
+        yield Problem(f"cilium.values.{path}", value, reason, f"See the values of the Cilium chart {_CHART_MINOR}")
+    if network.pod_cidr is not None:
+        yield Problem(
+            "network.podCidr",
+            str(network.pod_cidr),
+            f"the journey {settings.journey} gives pods addresses of the VPC",
+            "Remove the key",
+        )
+
+
+_CHART_MINOR = ".".join(versions.CILIUM_DEFAULT.split(".")[:2])
+
+
+def _address_problems(network: Network) -> Iterable[Problem]:
+    blocks = {
+        "network.vpcCidrs": network.vpc_cidrs,
+        "network.serviceCidr": (network.service_cidr,),
+        "network.peerCidrs": network.peer_cidrs,
+    }
+    for overlap in addressing.overlaps(blocks):
+        yield Problem(
+            overlap.second,
+            str(overlap.second_block),
+            f"overlaps {overlap.first} {overlap.first_block}: an address would mean two things",
+            "Use blocks that share no address",
+        )
+    for key, ids in (
+        ("network.subnetIds", network.subnet_ids),
+        ("network.podSubnetIds", network.pod_subnet_ids),
+    ):
+        for index, subnet in enumerate(ids):
+            if not re.fullmatch(r"subnet-[0-9a-z]+", subnet):
+                yield Problem(f"{key}.{index}", subnet, "is no subnet id", "Write it as subnet-0123456789abcdef0")
+    for index, group in enumerate(network.security_group_ids):
+        if not re.fullmatch(r"sg-[0-9a-z]+", group):
+            yield Problem(
+                f"network.securityGroupIds.{index}",
+                group,
+                "is no security group id",
+                "Write it as sg-0123456789abcdef0",
+            )
+
+
+def _group_problems(settings: Settings) -> Iterable[Problem]:
+    legacy = settings.legacy.groups if settings.legacy else ()
+    sections = {"legacy.groups": legacy, "cilium.groups": settings.cilium.groups}
+    seen: dict[str, str] = {CANARY_GROUP: "the canary nodes"}
+    for section, groups in sections.items():
+        for index, group in enumerate(groups):
+            key = f"{section}.{index}"
+            if group.name in seen:
+                yield Problem(
+                    f"{key}.name",
+                    group.name,
+                    f"is already the name of {seen[group.name]}",
+                    "Choose another name",
+                )
+            seen[group.name] = key
+            if group.max_pods is None and group.instance_type not in addressing.LIMITS:
+                yield Problem(
+                    f"{key}.instanceType",
+                    group.instance_type,
+                    "its limits are not known here, so the number of pods it can hold is not either",
+                    f"Set {key}.maxPods",
+                )
+            if group.upper_bound < group.size:
+                yield Problem(f"{key}.maxSize", group.max_size, f"is below size {group.size}", "Raise it")
+    canary = settings.cilium.canary
+    if canary.max_pods is None and canary.instance_type not in addressing.LIMITS:
+        yield Problem(
+            "cilium.canary.instanceType",
+            canary.instance_type,
+            "its limits are not known here",
+            "Set cilium.canary.maxPods",
+        )
+
+
+def _version_problems(settings: Settings) -> Iterable[Problem]:
+    calico = settings.legacy.calico.version if settings.legacy and settings.journey == "replace" else None
+    chosen = {"cilium.version": settings.cilium.version, "legacy.calico.version": calico}
+    for key, version in chosen.items():
+        if version is not None and not re.fullmatch(r"v?\d+\.\d+\.\d+", version):
+            yield Problem(key, version, "is no version", "Write it as MAJOR.MINOR.PATCH")
+            return
+    if settings.cluster.adopt:
+        return  # the cluster's own version is a fact: checked when the facts are there
+    for misfit in versions.misfits(kubernetes=settings.cluster.version, cilium=settings.cilium.version, calico=calico):
+        key = "cilium.version" if misfit.subject == "Cilium" else "legacy.calico.version"
+        yield Problem(key, misfit.value, misfit.text, "Change one of the two")

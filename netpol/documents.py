@@ -1,0 +1,288 @@
+"""The edge: YAML in, checked plain values out, every one of them with the file and line where it stands.
+
+`load` reads documents (and unwraps `List`s); `Reader` takes a mapping apart field by field and `done()`
+refuses
+whatever nobody asked for, so that a misspelt field is an error and never silently ignored.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from netpol.errors import Place, PolicyError
+from netpol.ranges import IPAddress, IPNetwork
+
+
+class _Map(dict[str, Any]):
+    """A mapping that knows the line of each of its keys."""
+
+    line = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: dict[str, int] = {}
+
+
+class _List(list[Any]):
+    """A sequence that knows the line of each of its items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[int] = []
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    pass
+
+
+def _mapping(loader: Any, node: yaml.MappingNode) -> Iterator[_Map]:
+    out = _Map()
+    out.line = node.start_mark.line + 1
+    yield out
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in out:
+            raise yaml.MarkedYAMLError(problem=f"field {key!r} is given twice", problem_mark=key_node.start_mark)
+        out[key] = loader.construct_object(value_node, deep=True)
+        out.lines[key] = key_node.start_mark.line + 1
+
+
+def _sequence(loader: Any, node: yaml.SequenceNode) -> Iterator[_List]:
+    out = _List()
+    yield out
+    for child in node.value:
+        out.append(loader.construct_object(child, deep=True))
+        out.lines.append(child.start_mark.line + 1)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:seq", _sequence)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+
+
+def load_text(text: str, file: str = "<text>") -> list[Reader]:
+    """Every object in a YAML text, `List`s unwrapped. Raises PolicyError with the line of the fault."""
+    out: list[Reader] = []
+    try:
+        documents = list(yaml.load_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise PolicyError(Place(file, line), "", str(error.problem or error)) from error
+    for document in documents:
+        if document is not None:
+            out.extend(_objects(document, file))
+    return out
+
+
+def load(paths: Iterable[str | Path]) -> list[Reader]:
+    """Every object in the files; a directory stands for its *.yaml, *.yml and *.json, sorted, recursively."""
+    out: list[Reader] = []
+    for path in map(Path, paths):
+        files = (
+            sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json") and p.is_file())
+            if path.is_dir()
+            else [path]
+        )
+        for file in files:
+            try:
+                text = file.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise PolicyError(Place(str(file)), "", f"cannot be read: {error}") from error
+            out.extend(load_text(text, str(file)))
+    return out
+
+
+def from_objects(objects: Iterable[Mapping[str, Any]], name: str = "<value>") -> list[Reader]:
+    """Readers over plain mappings, such as an API server's answers."""
+    return [reader for item in objects for reader in _objects(item, name)]
+
+
+def _objects(document: Any, file: str) -> Iterator[Reader]:
+    if not isinstance(document, Mapping):
+        raise PolicyError(Place(file, 1), "", f"an object is a mapping, this is {_kind(document)}")
+    if str(document.get("kind", "")).endswith("List") and "items" in document:
+        for item in document["items"] or ():
+            yield from _objects(item, file)
+    else:
+        yield Reader(document, file)
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a mapping", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
+    for kind, name in names.items():
+        if isinstance(value, kind):
+            return f"{name} ({value!r})" if kind in (str, bool, int) else name
+    return "nothing" if value is None else repr(value)
+
+
+class Reader:
+    """One mapping, read field by field. Absent and `null` are the same, as in the Kubernetes API."""
+
+    def __init__(self, value: Mapping[str, Any], file: str, field: str = "", line: int = 0) -> None:
+        self.value = value
+        self.file = file
+        self.field = field
+        self.line = getattr(value, "line", 0) or line
+        self._asked: set[str] = set()
+
+    # --- places and complaints
+    def place(self, key: str | None = None) -> Place:
+        lines: dict[str, int] = getattr(self.value, "lines", {})
+        return Place(self.file, lines.get(key, self.line) if key is not None else self.line)
+
+    def path(self, key: str | int | None = None) -> str:
+        if key is None:
+            return self.field
+        if isinstance(key, int):
+            return f"{self.field}[{key}]"
+        return f"{self.field}.{key}" if self.field else key
+
+    def error(self, reason: str, key: str | None = None) -> PolicyError:
+        return PolicyError(self.place(key), self.path(key), reason)
+
+    def done(self, *ignored: str) -> None:
+        """Refuse every field that was neither read nor named here."""
+        unknown = [k for k in self.value if k not in self._asked and k not in ignored]
+        if unknown:
+            known = ", ".join(sorted(self._asked | set(ignored)))
+            raise self.error(f"unknown field; known here are: {known}", unknown[0])
+
+    # --- values
+    def raw(self, key: str) -> Any:
+        self._asked.add(key)
+        return self.value.get(key)
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there, even empty (an empty list and no list mean different things)."""
+        self._asked.add(key)
+        return self.value.get(key) is not None
+
+    def text(self, key: str, default: str | None = None, *, choices: Iterable[str] = ()) -> str:
+        value = self.raw(key)
+        if value is None:
+            if default is None:
+                raise self.error("is required", key)
+            return default
+        if not isinstance(value, str):
+            raise self.error(f"must be a string, is {_kind(value)}", key)
+        allowed = tuple(choices)
+        if allowed and value not in allowed:
+            raise self.error(f"{value!r} is not one of {', '.join(allowed)}", key)
+        return value
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        value = self.raw(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self.error(f"must be true or false, is {_kind(value)}", key)
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float | None:
+        value = self.raw(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(f"must be a number, is {_kind(value)}", key)
+        if not low <= value <= high:
+            raise self.error(f"{value} is not between {low:g} and {high:g}", key)
+        return value
+
+    def integer(self, key: str, low: int, high: int) -> int | None:
+        value = self.number(key, low, high)
+        if value is None:
+            return None
+        if value != int(value):
+            raise self.error(f"must be a whole number, is {value}", key)
+        return int(value)
+
+    def list_of(self, key: str) -> list[Any]:
+        value = self.raw(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.error(f"must be a list, is {_kind(value)}", key)
+        return value
+
+    def strings(self, key: str, *, choices: Iterable[str] = ()) -> tuple[str, ...]:
+        allowed = tuple(choices)
+        out: list[str] = []
+        for i, item in enumerate(self.list_of(key)):
+            if not isinstance(item, str):
+                raise self.item_error(key, i, f"must be a string, is {_kind(item)}")
+            if allowed and item not in allowed:
+                raise self.item_error(key, i, f"{item!r} is not one of {', '.join(allowed)}")
+            out.append(item)
+        return tuple(out)
+
+    def item_error(self, key: str, index: int, reason: str) -> PolicyError:
+        lines = getattr(self.value.get(key), "lines", ())
+        line = lines[index] if index < len(lines) else self.place(key).line
+        return PolicyError(Place(self.file, line), f"{self.path(key)}[{index}]", reason)
+
+    def labels(self, key: str) -> dict[str, str]:
+        value = self.raw(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self.error(f"must be a mapping, is {_kind(value)}", key)
+        for name, item in value.items():
+            if not isinstance(name, str) or not isinstance(item, str):
+                raise PolicyError(
+                    Place(self.file, getattr(value, "lines", {}).get(name, self.place(key).line)),
+                    f"{self.path(key)}.{name}",
+                    f"must be a string, is {_kind(item)}: put it in quotes",
+                )
+        return dict(value)
+
+    def child(self, key: str) -> Self | None:
+        """The mapping under `key`, or None when it is not there (an empty mapping is there)."""
+        value = self.raw(key)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise self.error(f"must be a mapping, is {_kind(value)}", key)
+        return type(self)(value, self.file, self.path(key), self.place(key).line)
+
+    def children(self, key: str) -> list[Self]:
+        out: list[Self] = []
+        items = self.list_of(key)
+        lines = getattr(items, "lines", ())
+        for i, item in enumerate(items):
+            value = {} if item is None else item
+            if not isinstance(value, Mapping):
+                raise self.item_error(key, i, f"must be a mapping, is {_kind(item)}")
+            line = lines[i] if i < len(lines) else self.place(key).line
+            out.append(type(self)(value, self.file, f"{self.path(key)}[{i}]", line))
+        return out
+
+    def networks(self, key: str, *, address_ok: bool = True) -> tuple[IPNetwork, ...]:
+        """CIDRs; host bits are masked away, as every engine here does."""
+        out: list[IPNetwork] = []
+        for i, item in enumerate(self.strings(key)):
+            if "/" not in item and not address_ok:
+                raise self.item_error(key, i, f"{item!r} is not a CIDR: it has no prefix length")
+            try:
+                out.append(ipaddress.ip_network(item, strict=False))
+            except ValueError as error:
+                raise self.item_error(key, i, f"not a CIDR: {error}") from error
+        return tuple(out)
+
+    def network(self, key: str) -> IPNetwork:
+        item = self.text(key)
+        try:
+            return ipaddress.ip_network(item, strict=False)
+        except ValueError as error:
+            raise self.error(f"not a CIDR: {error}", key) from error
+
+
+def address(text: str, reader: Reader, key: str) -> IPAddress:
+    try:
+        return ipaddress.ip_address(text)
+    except ValueError as error:
+        raise reader.error(f"not an address: {error}", key) from error

@@ -1,0 +1,95 @@
+"""What every kind of object shares: metadata, label selectors, port names."""
+
+from __future__ import annotations
+
+import re
+
+from netpol.documents import Reader
+from netpol.selector import Selector, SelectorError, parse_calico, parse_kubernetes
+from netpol.values import Meta
+
+_SERVER_FIELDS = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "ownerReferences",
+    "finalizers",
+    "selfLink",
+    "generateName",
+)
+_PORT_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9]|-(?!-)){0,13}[a-zA-Z0-9]|[a-zA-Z0-9]")
+
+
+def metadata(doc: Reader, *, namespaced: bool) -> Meta:
+    """The object's identity. A namespaced object without a namespace is an error: nothing is assumed to be
+    `default`.
+    """
+    doc.text("apiVersion")
+    doc.text("kind")
+    meta = doc.child("metadata")
+    if meta is None:
+        raise doc.error("is required", "metadata")
+    namespace = meta.text("namespace", "")
+    if namespaced and not namespace:
+        raise meta.error("is required for this kind", "namespace")
+    if not namespaced and namespace:
+        raise meta.error(f"this kind is cluster-scoped, {namespace!r} would be ignored", "namespace")
+    out = Meta(
+        kind=doc.text("kind"),
+        api=doc.text("apiVersion"),
+        name=meta.text("name"),
+        namespace=namespace,
+        labels=meta.labels("labels"),
+        annotations=meta.labels("annotations"),
+        place=doc.place(),
+    )
+    meta.done(*_SERVER_FIELDS)
+    return out
+
+
+def spec_of(doc: Reader, key: str = "spec") -> Reader:
+    spec = doc.child(key)
+    if spec is None:
+        raise doc.error("is required", key)
+    return spec
+
+
+def label_selector(parent: Reader, key: str) -> Selector | None:
+    """A Kubernetes label selector under `key`; None when absent, everything when empty."""
+    reader = parent.child(key)
+    return None if reader is None else selector_of(reader)
+
+
+def selector_of(reader: Reader) -> Selector:
+    reader.labels("matchLabels")
+    for expression in reader.children("matchExpressions"):
+        expression.text("key")
+        operator = expression.text("operator", choices=("In", "NotIn", "Exists", "DoesNotExist"))
+        values = expression.strings("values")
+        if bool(values) != operator.endswith("In"):
+            raise expression.error(f"operator {operator} takes {'some' if not values else 'no'} values", "values")
+        expression.done()
+    reader.done()
+    return parse_kubernetes(reader.value)
+
+
+def calico_selector(reader: Reader, key: str) -> Selector | None:
+    """A Calico selector; None when absent or blank."""
+    text = reader.text(key, "")
+    if not text.strip(" \t"):
+        return None
+    try:
+        return parse_calico(text)
+    except SelectorError as error:
+        raise reader.error(str(error), key) from error
+
+
+def is_port_name(text: str) -> bool:
+    """Whether the text is an IANA service name: letters, digits and single hyphens, at least one letter, at
+    most 15.
+    """
+    return bool(_PORT_NAME.fullmatch(text)) and any(c.isalpha() for c in text)

@@ -1,0 +1,563 @@
+"""What a set of worlds can tell apart: packets in cells, addresses in atoms, pods in classes.
+
+No policy of any of the worlds treats two packets of one cell, two addresses of one atom, or two pods of one
+class
+differently; so whatever holds for one representative of each holds for all. Sets of cells and sets of peers
+are
+Python integers, one bit per cell or peer.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from netpol import calico
+from netpol.decide import calico_model, cilium_model
+from netpol.packets import Packet, Party
+from netpol.ranges import ADDRESS_BITS, PORT_MAX, IPAddress, IPNetwork, span
+from netpol.selector import Selector, keys
+from netpol.values import (
+    DIRECTIONS,
+    EGRESS,
+    ICMP,
+    ICMP6,
+    INGRESS,
+    SCTP,
+    TCP,
+    UDP,
+    WITH_PORTS,
+    CidrGroup,
+    Entity,
+    IcmpType,
+    NetworkSet,
+    Port,
+)
+from netpol.world import Engine, Node, Pod, World
+
+PortSignature = tuple[tuple[str, int, int], ...]
+"""What a pod declares of the port names that some policy mentions: (name, protocol, number)."""
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The positions of the ones, ascending."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Packets that nothing tells apart: a representative, and how far the ranges around it reach."""
+
+    packet: Packet
+    ports: tuple[int, int]
+    source_ports: tuple[int, int]
+
+
+@dataclass(slots=True)
+class PodClass:
+    """Pods that nothing tells apart: one pod per world stands for all of them."""
+
+    pods: tuple[Pod, ...]
+    nodes: tuple[Node, ...]
+    node_class: int
+    addresses: tuple[IPAddress | None, IPAddress | None]
+    ports: PortSignature
+    count: int = 1
+    node_names: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class NodeClass:
+    """Nodes that nothing tells apart, per world."""
+
+    nodes: list[tuple[Node, ...]]
+    addresses: tuple[IPAddress | None, IPAddress | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One bit of a peer set. `kind`: pod, remote (node), own (node), local (address on the node), address."""
+
+    kind: str
+    index: int
+    addresses: tuple[IPAddress | None, IPAddress | None]
+
+
+class Cuts:
+    """Where policies divide packets."""
+
+    def __init__(self) -> None:
+        self.ports: set[tuple[int, int]] = set()
+        self.source_ports: set[tuple[int, int]] = set()
+        self.icmp: dict[int, dict[int, set[int]]] = {ICMP: {}, ICMP6: {}}
+        self.protocols: set[int] = set()
+        self.names: set[str] = set()
+
+    def port(self, port: Port, *, source: bool = False) -> None:
+        if port.name:
+            self.names.add(port.name.lower())
+        else:
+            (self.source_ports if source else self.ports).add((port.first, port.last))
+
+    def cells(self, families: Iterable[int]) -> list[Cell]:
+        """Every cell of every family: ports by intervals, ICMP by type and code, other protocols by
+        number.
+        """
+        out: list[Cell] = []
+        destination, source = _intervals(self.ports), _intervals(self.source_ports)
+        whole = (1, PORT_MAX)
+        for family in sorted(families):
+            for protocol in WITH_PORTS:
+                for ports in destination:
+                    for sources in source:
+                        spare = sources[0] if self.source_ports else 0
+                        packet = Packet(family, protocol, port=ports[0], source_port=spare)
+                        out.append(Cell(packet, ports, sources))
+            icmp = ICMP if family == 4 else ICMP6
+            for kind, codes in _types(self.icmp[icmp]):
+                out += [Cell(Packet(family, icmp, icmp_type=kind, icmp_code=c), whole, whole) for c in codes]
+            special = {TCP, UDP, SCTP, ICMP, ICMP6}
+            others = sorted(self.protocols - special)
+            others.append(next(p for p in range(253, 0, -1) if p not in self.protocols | special))
+            out += [Cell(Packet(family, p), whole, whole) for p in others]
+        return out
+
+
+def _intervals(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Port 0 is left out: nothing can listen there, and to Cilium it means every port."""
+    starts = {1} | {first for first, _ in ranges} | {last + 1 for _, last in ranges}
+    edges = sorted(s for s in starts if 1 <= s <= PORT_MAX)
+    return [(first, (edges[i + 1] if i + 1 < len(edges) else PORT_MAX + 1) - 1) for i, first in enumerate(edges)]
+
+
+def _types(mentioned: dict[int, set[int]]) -> list[tuple[int, list[int]]]:
+    out = []
+    for kind in sorted(mentioned):
+        codes = sorted(mentioned[kind])
+        spare = next((c for c in range(256) if c not in mentioned[kind]), None)
+        out.append((kind, codes + ([] if spare is None else [spare])))
+    # Eight is what ping sends to IPv4; a representative that people know makes better counterexamples.
+    rest = next((t for t in (8, 128, *range(255)) if t not in mentioned), None)
+    return out + ([] if rest is None else [(rest, [0])])
+
+
+class Atoms:
+    """Addresses of one family, divided by every network that a policy mentions."""
+
+    def __init__(self, networks: Iterable[IPNetwork], family: int) -> None:
+        self.family = family
+        self.networks = sorted({n for n in networks if n.version == family}, key=lambda n: (int(n[0]), n.prefixlen))
+        top = 1 << ADDRESS_BITS[family]
+        edges = sorted({0} | {e for n in self.networks for e in (span(n)[0], span(n)[1] + 1)} - {top})
+        self.edges = edges
+        self.ends = [*edges[1:], top]
+        signatures = [0] * len(edges)
+        for i, network in enumerate(self.networks):
+            first, last = span(network)
+            at = bisect_right(edges, first) - 1
+            while at < len(edges) and edges[at] <= last:
+                signatures[at] |= 1 << i
+                at += 1
+        self.signatures = signatures
+        ids: dict[int, int] = {}
+        self.atom_of_interval = [ids.setdefault(s, len(ids)) for s in signatures]
+        self.count = len(ids)
+        self.atom_signatures = list(ids)
+
+    def atom(self, address: IPAddress) -> int:
+        return self.atom_of_interval[bisect_right(self.edges, int(address)) - 1]
+
+    def intervals(self, atom: int) -> Iterator[tuple[int, int]]:
+        for i, which in enumerate(self.atom_of_interval):
+            if which == atom:
+                yield self.edges[i], self.ends[i] - 1
+
+    def outsider(self, atom: int, taken: set[int]) -> IPAddress | None:
+        """An address of the atom that nobody in `taken` has; None when there is none left."""
+        make = ipaddress.IPv4Address if self.family == 4 else ipaddress.IPv6Address
+        for first, last in self.intervals(atom):
+            # Skip the all-zero host address where there is a choice: it makes odd counterexamples.
+            for candidate in range(first + 1 if first == 0 or last > first else first, last + 1):
+                if candidate not in taken:
+                    return make(candidate)
+            if first not in taken:
+                return make(first)
+        return None
+
+
+class Universe:
+    """The joint classes of several worlds with the same pods and nodes (by name).
+
+    What exists in only some of the worlds is left out and named in `left_out`.
+    """
+
+    def __init__(self, worlds: Sequence[World]) -> None:
+        if not worlds:
+            raise ValueError("a universe needs a world")
+        self.worlds = tuple(worlds)
+        self.families = tuple(sorted(frozenset.intersection(*(w.families for w in worlds))))
+        self.left_out: list[str] = []
+        if any(w.families != worlds[0].families for w in worlds):
+            self.left_out.append("flows of an address family that only one of the worlds has")
+        cuts, networks, label_keys, accounts = _read(worlds)
+        self.names = cuts.names
+        for world in worlds:
+            for pod in world.pods:
+                for port in pod.ports:
+                    if port.name.lower() in cuts.names:
+                        cuts.ports.add((port.number, port.number))
+        self.cells = cuts.cells(self.families)
+        self.all_cells = (1 << len(self.cells)) - 1
+        self.family_cells = {
+            f: sum(1 << i for i, c in enumerate(self.cells) if c.packet.family == f) for f in self.families
+        }
+        self.atoms = {f: Atoms(networks, f) for f in (4, 6)}
+        self._cell_cache: dict[Hashable, int] = {}
+        self.classes: list[PodClass] = []
+        self.node_classes: list[NodeClass] = []
+        self._node_index: dict[str, int] = {}
+        self._classify_nodes()
+        self._classify_pods(label_keys, accounts)
+        self.peers = list(self._peers())
+        self.all_peers = (1 << len(self.peers)) - 1
+        self.pod_peers = (1 << len(self.classes)) - 1
+        self.kinds = {
+            kind: sum(1 << i for i, p in enumerate(self.peers) if p.kind == kind)
+            for kind in ("pod", "remote", "own", "local", "address")
+        }
+        self._net_masks = {f: self._masks(f) for f in self.families}
+        self.signature_peers = self._by_ports()
+        self._reachable: dict[tuple[int, int], int] = {}
+        self.walks: dict[Hashable, tuple[tuple[int, int], ...]] = {}
+
+    # --- cells
+    def cells_where(self, key: Hashable, holds: Callable[[Packet], bool]) -> int:
+        """The cells whose packets satisfy `holds`; `key` must determine `holds`."""
+        found = self._cell_cache.get(key)
+        if found is None:
+            found = sum(1 << i for i, cell in enumerate(self.cells) if holds(cell.packet))
+            self._cell_cache[key] = found
+        return found
+
+    # --- nodes and pods
+    def _classify_nodes(self) -> None:
+        names = [set(w.node_by_name) for w in self.worlds]
+        shared = set.intersection(*names)
+        for name in sorted(set.union(*names) - shared):
+            self.left_out.append(f"node {name}, which only one of the worlds has")
+        index: dict[Hashable, int] = {}
+        for name in sorted(shared):
+            nodes = tuple(w.node_by_name[name] for w in self.worlds)
+            addresses = _pair(nodes[0].addresses)
+            key = (
+                tuple((n.engines, n.recognised, n.is_remote_node) for n in nodes),
+                tuple(self._atom(a, f) for a, f in zip(addresses, (4, 6), strict=True)),
+                tuple(w.cilium.host_firewall for w in self.worlds),
+                tuple(_host_endpoint(w, n) for w, n in zip(self.worlds, nodes, strict=True)),
+            )
+            if key not in index:
+                index[key] = len(self.node_classes)
+                self.node_classes.append(NodeClass(nodes=[], addresses=addresses))
+            self.node_classes[index[key]].nodes.append(nodes)
+            self._node_index[name] = index[key]
+
+    def _atom(self, address: IPAddress | None, family: int) -> int | None:
+        return None if address is None else self.atoms[family].atom(address)
+
+    def _classify_pods(self, label_keys: frozenset[str], accounts: bool) -> None:
+        by_name = [w.pod_by_name for w in self.worlds]
+        index: dict[Hashable, PodClass] = {}
+        missing = 0
+        for name, pod in by_name[0].items():
+            pods = tuple(m[name] for m in by_name if name in m)
+            if len(pods) < len(by_name):
+                missing += 1
+                continue
+            if any(p.host_network for p in pods):
+                continue
+            nodes = tuple(w.node_of(p) for w, p in zip(self.worlds, pods, strict=True))
+            node_class = self._node_index.get(nodes[0].name, -1)
+            seen: list[Hashable] = []
+            for i, p in enumerate(pods):
+                # Worlds usually share their pods; what one shows, the other does.
+                if i and p is pods[0] and nodes[i] is nodes[0]:
+                    continue
+                visible = tuple(sorted([(k, v) for k, v in p.labels.items() if k in label_keys]))
+                node = nodes[i]
+                seen.append(
+                    (
+                        i,
+                        p.namespace,
+                        p.service_account if accounts else "",
+                        visible,
+                        node.engines,
+                        node.recognised,
+                    )
+                )
+            ports: PortSignature = ()
+            if pod.ports and self.names:
+                found = [(q.name.lower(), q.protocol, q.number) for q in pod.ports]
+                ports = tuple(sorted(f for f in found if f[0] in self.names))
+            for addresses in self._addresses(pod):
+                key = (
+                    *seen,
+                    node_class,
+                    ports,
+                    self._atom(addresses[0], 4),
+                    self._atom(addresses[1], 6),
+                )
+                known = index.get(key)
+                if known is None:
+                    index[key] = known = PodClass(pods, nodes, node_class, addresses, ports, count=0)
+                    self.classes.append(known)
+                known.count += 1
+                known.node_names.add(nodes[0].name)
+        missing += sum(1 for m in by_name[1:] for name in m if name not in by_name[0])
+        if missing:
+            self.left_out.append(f"{missing} pods that only one of the worlds has")
+
+    def _addresses(self, pod: Pod) -> list[tuple[IPAddress | None, IPAddress | None]]:
+        """A pod's addresses; for one without, a representative of every atom that its possible addresses
+        meet.
+        """
+        if len(pod.addresses) == 1:
+            (only,) = pod.addresses
+            return [(only, None) if only.version == 4 else (None, only)]
+        if pod.addresses or not self.worlds[0].pod_cidrs:
+            return [_pair(pod.addresses)]
+        per_family: list[list[IPAddress | None]] = []
+        for family in (4, 6):
+            found: dict[int, IPAddress] = {}
+            for network in self.worlds[0].pod_cidrs:
+                if network.version != family or family not in self.families:
+                    continue
+                first, last = span(network)
+                atoms = self.atoms[family]
+                at = bisect_right(atoms.edges, first) - 1
+                while at < len(atoms.edges) and atoms.edges[at] <= last:
+                    number = max(first, atoms.edges[at])
+                    found.setdefault(
+                        atoms.atom_of_interval[at],
+                        ipaddress.IPv4Address(number) if family == 4 else ipaddress.IPv6Address(number),
+                    )
+                    at += 1
+            per_family.append(list(found.values()) or [None])
+        return [(four, six) for four in per_family[0] for six in per_family[1]]
+
+    # --- peers
+    def _peers(self) -> Iterator[Peer]:
+        for i, pods in enumerate(self.classes):
+            yield Peer("pod", i, pods.addresses)
+        for kind in ("remote", "own"):
+            for i, nodes in enumerate(self.node_classes):
+                yield Peer(kind, i, nodes.addresses)
+        local = sorted(set(self.worlds[0].host_addresses), key=lambda a: (a.version, int(a)))
+        for i, address in enumerate(local):
+            if address.version in self.families:
+                yield Peer("local", i, _pair((address,)))
+        for family in self.families:
+            taken = {int(a) for a in self._taken(family)} | {int(a) for a in local if a.version == family}
+            for atom in range(self.atoms[family].count):
+                found = self.atoms[family].outsider(atom, taken)
+                if found is not None:
+                    yield Peer("address", atom, _pair((found,)))
+
+    def _taken(self, family: int) -> Iterator[IPAddress]:
+        for world in self.worlds:
+            for addresses in (*(p.addresses for p in world.pods), *(n.addresses for n in world.nodes)):
+                yield from (a for a in addresses if a.version == family)
+
+    def _masks(self, family: int) -> dict[IPNetwork, int]:
+        """For each network, the peers whose address of the family is in it."""
+        at = 0 if family == 4 else 1
+        by_atom: dict[int, int] = {}
+        for i, peer in enumerate(self.peers):
+            address = peer.addresses[at]
+            if address is not None:
+                atom = self.atoms[family].atom(address)
+                by_atom[atom] = by_atom.get(atom, 0) | 1 << i
+        unknown = sum(1 << i for i, p in enumerate(self.peers) if p.addresses == (None, None))
+        out = {n: unknown if n.prefixlen == 0 else 0 for n in self.atoms[family].networks}
+        for atom, mask in by_atom.items():
+            for network_bit in bits(self.atoms[family].atom_signatures[atom]):
+                out[self.atoms[family].networks[network_bit]] |= mask
+        return out
+
+    def in_networks(self, networks: Iterable[IPNetwork], family: int) -> int:
+        """The peers whose address of the family is in one of the networks."""
+        out = 0
+        known = self._net_masks[family]
+        for network in networks:
+            if network.version != family:
+                continue
+            if network not in known:
+                # A network made by subtraction: only all of its siblings together cover whole atoms.
+                known[network] = self._inside(network)
+            out |= known[network]
+        return out
+
+    def _inside(self, network: IPNetwork) -> int:
+        at = 0 if network.version == 4 else 1
+        out = 0
+        for i, peer in enumerate(self.peers):
+            address = peer.addresses[at]
+            if (address is not None and address in network) or (
+                network.prefixlen == 0 and peer.addresses == (None, None)
+            ):
+                out |= 1 << i
+        return out
+
+    def _by_ports(self) -> dict[PortSignature, int]:
+        out: dict[PortSignature, int] = {(): self.all_peers & ~self.pod_peers}
+        for i, pods in enumerate(self.classes):
+            out[pods.ports] = out.get(pods.ports, 0) | 1 << i
+        return out
+
+    def signatures_for(self, names: frozenset[str]) -> dict[PortSignature, int]:
+        """Peers grouped by what they declare of these names alone."""
+        if not names:
+            return {(): self.all_peers}
+        out: dict[PortSignature, int] = {}
+        for signature, mask in self.signature_peers.items():
+            kept = tuple(s for s in signature if s[0] in names)
+            out[kept] = out.get(kept, 0) | mask
+        return out
+
+    def reachable(self, subject: int, family: int, direction: str = INGRESS) -> int:
+        """The peers that a pod of this class can have flows of the family with at all, in the direction."""
+        pods = self.classes[subject]
+        key = (pods.node_class, family)
+        base = self._reachable.get(key)
+        at = 0 if family == 4 else 1
+        if base is None:
+            base = 0
+            for i, peer in enumerate(self.peers):
+                if peer.kind == "own" and peer.index != pods.node_class:
+                    continue
+                if peer.addresses[at] is not None or peer.addresses == (None, None):
+                    base |= 1 << i
+            self._reachable[key] = base
+        if pods.addresses[at] is None and pods.addresses != (None, None):
+            outward = direction == EGRESS and family == 6 and any(w.six_egress for w in self.worlds)
+            return self.kinds["address"] & base if outward else 0
+        lone = pods.node_class
+        if lone >= 0 and len(self.node_classes[lone].nodes) == 1:
+            # The only node of its class is this pod's own; there is no remote one.
+            base &= ~(1 << (len(self.classes) + lone))
+        return base
+
+    def party(self, world: int, peer: int, family: int, other: int | None = None) -> Party:
+        """A concrete end in one of the worlds; `other` is the pod class at the other end of the flow."""
+        what = self.peers[peer]
+        address = what.addresses[0 if family == 4 else 1]
+        if what.kind == "pod":
+            pods = self.classes[what.index]
+            return Party(pod=pods.pods[world], node=pods.nodes[world], address=address)
+        if what.kind in ("address", "local"):
+            return Party(address=address, local=what.kind == "local")
+        own = None if other is None else self.classes[other].nodes[world].name
+        members = self.node_classes[what.index].nodes
+        chosen = next((m for m in members if (m[world].name == own) == (what.kind == "own")), members[0])
+        number = next((a for a in chosen[world].addresses if a.version == family), None)
+        return Party(node=chosen[world], address=number, local=what.kind == "own")
+
+
+def _pair(addresses: Iterable[IPAddress]) -> tuple[IPAddress | None, IPAddress | None]:
+    listed = list(addresses)
+    return (
+        next((a for a in listed if a.version == 4), None),
+        next((a for a in listed if a.version == 6), None),
+    )
+
+
+def _host_endpoint(world: World, node: Node) -> object:
+    endpoint = calico_model(world).host_endpoints.get(node.name)
+    return None if endpoint is None else endpoint.meta.name
+
+
+# --- What the policies mention --------------------------------------------------------------------
+
+
+def _read(worlds: Sequence[World]) -> tuple[Cuts, set[IPNetwork], frozenset[str], bool]:
+    cuts, networks = Cuts(), set[IPNetwork]()
+    mentioned: set[str] = set()
+    for world in worlds:
+        networks |= set(world.apiserver)
+        networks |= {ipaddress.ip_network(a) for a in world.host_addresses}
+        networks |= {n for s in world.of(NetworkSet) for n in s.nets}
+        networks |= {n for g in world.of(CidrGroup) for n in g.nets}
+        engines = {e for node in world.nodes for e in node.engines}
+        if engines & {Engine.CALICO, Engine.KUBERNETES}:
+            _read_calico(world, cuts, networks, mentioned)
+        if Engine.CILIUM in engines:
+            _read_cilium(world, cuts, networks, mentioned)
+    accounts = any("serviceaccount" in k or k.startswith(calico.ACCOUNT_PREFIX) for k in mentioned)
+    return cuts, networks, frozenset(mentioned), accounts
+
+
+def _read_calico(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]) -> None:
+    model = calico_model(world)
+
+    def selector(which: Selector | None) -> None:
+        if which is not None:
+            mentioned.update(keys(which))
+
+    for policy in model.policies:
+        selector(model.subject(policy))
+        for rule in (*policy.ingress, *policy.egress):
+            for protocol in (rule.protocol, rule.not_protocol):
+                if protocol is not None:
+                    cuts.protocols.add(protocol)
+            for icmp in (rule.icmp, rule.not_icmp):
+                if icmp is not None and icmp.type is not None and rule.protocol is not None:
+                    codes = cuts.icmp[rule.protocol].setdefault(icmp.type, set())
+                    if icmp.code is not None:
+                        codes.add(icmp.code)
+            for entity, source in ((rule.source, True), (rule.destination, False)):
+                for which in calico.entity_selectors(entity, policy.meta.namespace):
+                    selector(which)
+                networks.update(entity.nets, entity.not_nets)
+                for port in (*entity.ports, *entity.not_ports):
+                    cuts.port(port, source=source)
+                _read_service(model, entity, policy.meta.namespace, cuts, networks)
+    if model.host_endpoints:
+        for endpoint in model.host_endpoints.values():
+            networks.update(endpoint.expected_ips)
+
+
+def _read_service(
+    model: calico.CalicoModel, entity: Entity, namespace: str, cuts: Cuts, networks: set[IPNetwork]
+) -> None:
+    if entity.service is None:
+        return
+    for backend in model.service_backends(entity, namespace):
+        networks.add(ipaddress.ip_network(backend.address))
+        for _, number in backend.ports.values():
+            cuts.ports.add((number, number))
+
+
+def _read_cilium(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]) -> None:
+    model = cilium_model(world)
+    for entry in model.entries:
+        mentioned.update(keys(entry.subject))
+        for which in entry.peers.selectors:
+            mentioned.update(keys(which))
+        for cidr in entry.peers.cidrs:
+            networks.update(model.group_nets(cidr), cidr.excepted)
+        networks.update(ipaddress.ip_network(a) for a in entry.peers.addresses)
+        for port in entry.ports or ():
+            if isinstance(port, IcmpType):
+                cuts.icmp[ICMP if port.family == 4 else ICMP6].setdefault(port.type, set())
+                continue
+            if port.protocol is not None:
+                cuts.protocols.add(port.protocol)
+            if port.port is not None:
+                cuts.port(port.port)
+
+
+__all__ = ["DIRECTIONS", "Atoms", "Cell", "Peer", "PodClass", "PortSignature", "Universe", "bits"]

@@ -1,0 +1,350 @@
+"""Network policies: as the files say, accepted, enforced, and changed by nobody else."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from migration import manifests
+from migration.journeys import CheckId
+from migration.manifests import Manifest
+from migration.names import (
+    AWS_NODE,
+    CALICO_NAMESPACE,
+    CALICO_NODE,
+    CILIUM,
+    FIELD_MANAGER,
+    FREEZE_POLICY,
+    SYSTEM_NAMESPACE,
+)
+from operations import agreement, objects, selectors
+from operations.checks import AGAIN, check
+from operations.checks.cilium import API, daemonset_of, managed_pods, plural
+from operations.cluster import KubeError, Obj
+from operations.context import Context
+from operations.evidence import Answer, Finding, UnknownError
+
+CALICO_GROUP: Final = "crd.projectcalico.org"
+CALICO_API: Final = manifests.CALICO_API
+ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+OWN_MANAGERS: Final = frozenset({FIELD_MANAGER, "operator", "kube-controllers"})
+"""Field managers of this program, and of Calico's own controllers; Pulumi's begin with `pulumi`."""
+BOTH: Final = frozenset({"ingress", "egress"})
+ENFORCED: Final = {"both": BOTH, "ingress": frozenset({"ingress"}), "egress": frozenset({"egress"})}
+"""`policy-enabled` of an endpoint in the agent's own API -> directions; auditing is not enforcing."""
+
+
+def files(context: Context, engine: str) -> tuple[Manifest, ...]:
+    """The policy files of an engine.
+
+    Raises:
+        UnknownError: a file cannot be used.
+    """
+    try:
+        return manifests.load(context.directory / context.settings.policies, engine)
+    except manifests.InvalidManifest as error:
+        raise UnknownError(str(error), "Correct the file", about="policy files") from None
+
+
+def _live(context: Context, engine: str) -> dict[str, Obj]:
+    """Every object of the kinds that files of an engine may hold, by the files' keys."""
+    found = {}
+    for api, kinds in manifests.KINDS[engine].items():
+        for kind in kinds:
+            for obj in context.kube.custom(api, plural(kind)):
+                if engine != "calico" or not agreement.made_by_calico(kind, obj):
+                    found[agreement.key_of(kind, obj)] = obj
+    return found
+
+
+def _schemas(context: Context, wanted: Iterable[Manifest]) -> dict[str, Mapping[str, Any]]:
+    groups = {(m.kind, m.api_version) for m in wanted}
+    return {
+        kind: agreement.schema_of(context.kube.crd(f"{plural(kind)}.{api.split('/', maxsplit=1)[0]}"), api)
+        for kind, api in groups
+    }
+
+
+def _calico_runs(context: Context) -> bool:
+    namespace = (context.facts.calico.namespace if context.facts else None) or CALICO_NAMESPACE
+    return context.kube.daemonset(namespace, CALICO_NODE) is not None
+
+
+# -- files and cluster ------------------------------------------------------------------------------
+
+
+@check(CheckId.POLICIES_ACCEPTED)
+def policies_accepted(context: Context) -> Answer:
+    """Every Cilium policy file is in the cluster as it stands, and Cilium takes it."""
+    wanted = files(context, "cilium")
+    live = _live(context, "cilium")
+    findings = list(missing_or_changed(wanted, live, _schemas(context, wanted)))
+    unknown: list[Finding] = []
+    for manifest in wanted:
+        if manifest.kind.endswith("Policy") and manifest.key in live:
+            seen = validity(manifest.key, live[manifest.key])
+            if seen is not None:
+                (unknown if objects.condition(live[manifest.key], "Valid") is None else findings).append(seen)
+    return Answer(f"{objects.count(len(wanted), 'object')} from files", tuple(findings), tuple(unknown))
+
+
+def validity(key: str, live: Obj) -> Finding | None:
+    """What Cilium has against a policy; None when it said that it is valid."""
+    seen = objects.condition(live, "Valid")
+    if seen is None:
+        return Finding(key, "Cilium has not judged it yet", "Wait; look at the Cilium operator's logs if it stays so")
+    if seen.get("status") != "True":
+        return Finding(
+            key, f"Cilium refuses it: {seen.get('message') or 'no reason given'}", "Correct the file, deploy"
+        )
+    return None
+
+
+def missing_or_changed(
+    wanted: Iterable[Manifest], live: Mapping[str, Obj], schemas: Mapping[str, Mapping[str, Any]]
+) -> Iterator[Finding]:
+    for manifest in wanted:
+        found = live.get(manifest.key)
+        if found is None:
+            yield Finding(manifest.key, f"is in {manifest.source}, not in the cluster", AGAIN)
+            continue
+        paths = agreement.differences(manifest, found, schemas.get(manifest.kind) or {})
+        if paths:
+            yield Finding(
+                manifest.key,
+                f"differs from {manifest.source} at {objects.some(paths)}",
+                f"{AGAIN}, or write the change into the file",
+            )
+
+
+def unfiled(wanted: Iterable[Manifest], live: Iterable[str], directory: str) -> Iterator[Finding]:
+    """Live objects that no file has."""
+    for key in sorted(set(live) - {m.key for m in wanted}):
+        yield Finding(key, f"is in the cluster, in no file under {directory}", "Write it into a file, or delete it")
+
+
+@check(CheckId.POLICIES_AGREE)
+def policies_agree(context: Context) -> Answer:
+    """Files and cluster hold the same policies, both ways, before Calico's go."""
+    ours = files(context, "cilium")
+    if not _calico_runs(context):
+        return Answer(f"Calico is not here: nothing is lost; {objects.count(len(ours), 'object')} from files")
+    live = _live(context, "cilium")
+    findings = [
+        *missing_or_changed(ours, live, _schemas(context, ours)),
+        *unfiled(ours, live, f"{context.settings.policies}/cilium"),
+    ]
+    if not context.adopted:
+        theirs, there = files(context, "calico"), _live(context, "calico")
+        # After a deploy that failed half-way some are gone already: only what is there has to agree.
+        left = [m for m in theirs if m.key in there]
+        findings += missing_or_changed(left, there, _schemas(context, left))
+        findings += unfiled(theirs, there, f"{context.settings.policies}/calico")
+    return Answer(f"{objects.count(len(ours), 'object')} from files, {len(live)} in the cluster", tuple(findings))
+
+
+# -- what Calico has --------------------------------------------------------------------------------
+
+
+@check(CheckId.CALICO_UNCHANGED)
+def calico_unchanged(context: Context) -> Answer:
+    """Nobody but this stack changed a Calico policy while both engines enforce."""
+    policies = {
+        agreement.key_of(kind, obj): obj
+        for kind in sorted(manifests.KINDS["calico"][CALICO_API])
+        for obj in context.kube.custom(CALICO_API, plural(kind))
+        if not agreement.made_by_calico(kind, obj)
+    }
+    freeze = context.kube.get(f"{ADMISSION}/validatingadmissionpolicies/{FREEZE_POLICY}")
+    if freeze is None and not _calico_runs(context):
+        return Answer("no Calico, no freeze")
+    binding = context.kube.get(f"{ADMISSION}/validatingadmissionpolicybindings/{FREEZE_POLICY}")
+    return Answer(f"{objects.count(len(policies), 'Calico object')}", tuple(thaw_findings(freeze, binding, policies)))
+
+
+def thaw_findings(freeze: Obj | None, binding: Obj | None, policies: Mapping[str, Obj]) -> Iterator[Finding]:
+    """What shows that a Calico policy may have changed since the freeze.
+
+    Args:
+        freeze: the ValidatingAdmissionPolicy.
+        binding: its binding.
+        policies: by key.
+    """
+    about = f"validatingadmissionpolicy {FREEZE_POLICY}"
+    if freeze is None:
+        yield Finding(about, "does not exist, so policies may have changed unseen", AGAIN)
+        return
+    if "Deny" not in ((binding or {}).get("spec") or {}).get("validationActions", []):
+        yield Finding(about, "is not bound to deny", AGAIN)
+    begin = objects.instant(freeze["metadata"]["creationTimestamp"])
+    for key, policy in policies.items():
+        for who, when in strangers(policy, begin):
+            yield Finding(
+                key,
+                f"was changed by {who} at {when:%Y-%m-%d %H:%M:%S} UTC, after the freeze of {begin:%Y-%m-%d %H:%M:%S}",
+                "Compare it with its Cilium counterpart, then deploy both from files",
+            )
+
+
+def strangers(policy: Obj, since: datetime) -> Iterator[tuple[str, datetime]]:
+    """Who else wrote to an object after a moment, and when."""
+    for entry in policy["metadata"].get("managedFields") or []:
+        manager, text = str(entry.get("manager", "")), entry.get("time")
+        ours = manager in OWN_MANAGERS or manager.startswith("pulumi")
+        if text and not ours and not entry.get("subresource") and objects.instant(text) > since:
+            yield manager, objects.instant(text)
+
+
+@check(CheckId.NO_FOREIGN_ENFORCER)
+def no_foreign_enforcer(context: Context) -> Answer:
+    """On the nodes that stay, nothing but Cilium enforces policy."""
+    nodes = {objects.name(n) for n in context.kube.nodes() if objects.is_cilium(n)}
+    return Answer(f"{objects.count(len(nodes), 'node')} that stay", tuple(enforcers(context.kube.pods(), nodes)))
+
+
+def enforcers(pods: Iterable[Obj], nodes: set[str]) -> Iterator[Finding]:
+    """Pods of other policy engines on some nodes."""
+    for pod in pods:
+        if objects.node_of(pod) not in nodes:
+            continue
+        engine = engine_of(pod)
+        if engine:
+            yield Finding(
+                f"pod {objects.key(pod)}",
+                f"enforces policy on {objects.node_of(pod)} as well: {engine}",
+                "Keep it off Cilium nodes, then replace the node: its rules would stay",
+            )
+
+
+def engine_of(pod: Obj) -> str:
+    """Which policy engine other than Cilium a pod is; empty for none."""
+    images = [(str(c.get("image", "")), c) for c in pod["spec"].get("containers") or []]
+    if daemonset_of(pod) == CALICO_NODE or any("calico/node" in image for image, _ in images):
+        return "Calico"
+    for image, container in images:
+        if "network-policy-agent" in image and _enabled(container):
+            return f"the VPC CNI's policy agent ({AWS_NODE})"
+        for word in ("kube-router", "weave-npc", "antrea-agent", "romana-agent", "canal"):
+            if word in image:
+                return word
+    return ""
+
+
+def _enabled(container: Obj) -> bool:
+    return "--enable-network-policy=true" in [*(container.get("args") or []), *(container.get("command") or [])]
+
+
+# -- enforcement ------------------------------------------------------------------------------------
+
+
+@check(CheckId.POLICIES_REALISED)
+def policies_realised(context: Context) -> Answer:
+    """Each endpoint on a Cilium node enforces in every direction in which a policy selects it."""
+    kube = context.kube
+    nodes = {objects.name(n) for n in kube.nodes() if objects.is_cilium(n)}
+    pods = managed_pods(kube.pods(), nodes)
+    endpoints = {objects.key(e): e for e in kube.custom(API, "ciliumendpoints")}
+    config = (kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/cilium-config") or {}).get("data") or {}
+    if config.get("enable-policy") == "never":
+        finding = Finding("configmap kube-system/cilium-config", "enable-policy is never", "Take it out of the values")
+        return Answer("enforcement is switched off", (finding,))
+    plain = kube.network_policies() if config.get("enable-k8s-networkpolicy", "true") == "true" else []
+    policies = [*kube.custom(API, "ciliumnetworkpolicies"), *kube.custom(API, "ciliumclusterwidenetworkpolicies")]
+    always = config.get("enable-policy") == "always"
+    wanted = {objects.key(p): BOTH if always else selected(p, endpoints, plain, policies) for p in pods}
+    found, unknown = _enforcing(context, pods, endpoints)
+    findings = tuple(unrealised(wanted, endpoints, found))
+    return Answer(f"{objects.count(len(pods), 'pod')} on Cilium nodes", findings, unknown)
+
+
+def selected(pod: Obj, endpoints: Mapping[str, Obj], plain: Iterable[Obj], policies: Iterable[Obj]) -> frozenset[str]:
+    """Directions in which some policy isolates a pod."""
+    directions: set[str] = set()
+    for policy in plain:
+        directions |= selectors.kubernetes_directions(policy, pod)
+    endpoint = endpoints.get(objects.key(pod))
+    if endpoint is not None:
+        identity = selectors.identity_labels(endpoint)
+        for policy in policies:
+            directions |= selectors.cilium_directions(policy, objects.namespace(pod), identity)
+    return frozenset(directions)
+
+
+def unrealised(
+    wanted: Mapping[str, frozenset[str]], endpoints: Mapping[str, Obj], found: Mapping[str, frozenset[str]]
+) -> Iterator[Finding]:
+    """Pods that are open where a policy says they are not.
+
+    Args:
+        wanted: directions by pod.
+        found: directions that are enforced, for the pods of which that is known.
+    """
+    for key, directions in wanted.items():
+        if key not in endpoints:
+            yield Finding(
+                f"pod {key}", "has no CiliumEndpoint: nothing is enforced", "See the check endpoints-complete"
+            )
+            continue
+        lacking = directions - found[key] if key in found else frozenset()
+        if lacking:
+            yield Finding(
+                f"pod {key}",
+                f"a policy isolates its {' and '.join(sorted(lacking))}, its endpoint does not enforce that",
+                "Wait for the agent to regenerate it; if it stays, look at the agent of its node",
+            )
+
+
+def _enforcing(
+    context: Context, pods: Iterable[Obj], endpoints: Mapping[str, Obj]
+) -> tuple[dict[str, frozenset[str]], tuple[Finding, ...]]:
+    """Directions enforced by pod, and what could not be found out.
+
+    CiliumEndpoints say it in older versions only (1.20's agent leaves `status.policy` out); otherwise the agent of the
+    node is asked itself.
+    """
+    found = {key: told for key, e in endpoints.items() if (told := published(e)) is not None}
+    silent = {objects.node_of(p) for p in pods if objects.key(p) in endpoints and objects.key(p) not in found}
+    unknown = []
+    for pod in context.kube.pods(SYSTEM_NAMESPACE, labels="k8s-app=cilium"):
+        if objects.node_of(pod) not in silent or daemonset_of(pod) != CILIUM:
+            continue
+        try:
+            text = context.kube.execute(
+                SYSTEM_NAMESPACE, objects.name(pod), "cilium-agent", ("cilium-dbg", "endpoint", "list", "-o", "json")
+            )
+            found |= agent_answer(text)
+        except (KubeError, ValueError) as error:
+            why = f"its agent {objects.name(pod)} does not say what it enforces: {error}"
+            unknown.append(Finding(f"node {objects.node_of(pod)}", why, "Allow `create` on pods/exec in kube-system"))
+    left = sorted(objects.key(p) for p in pods if objects.key(p) in endpoints and objects.key(p) not in found)
+    if left and not unknown:
+        unknown.append(Finding(f"pods {objects.some(left)}", "no agent says what is enforced there", "Try again"))
+    return found, tuple(unknown)
+
+
+def published(endpoint: Obj) -> frozenset[str] | None:
+    """Directions that a CiliumEndpoint says are enforced; None when it says nothing."""
+    policy = (endpoint.get("status") or {}).get("policy")
+    if not policy:
+        return None
+    return frozenset(d for d in BOTH if (policy.get(d) or {}).get("enforcing"))
+
+
+def agent_answer(text: str) -> dict[str, frozenset[str]]:
+    """`cilium-dbg endpoint list -o json`: directions by `namespace/pod`, for endpoints whose policy is up to date.
+
+    Raises:
+        ValueError: the text is not that.
+    """
+    found = {}
+    for endpoint in json.loads(text):
+        status = endpoint.get("status") or {}
+        names = status.get("external-identifiers") or {}
+        policy = status.get("policy") or {}
+        realised, wanted = policy.get("realized") or {}, policy.get("spec") or {}
+        if not names.get("k8s-pod-name"):
+            continue
+        stale = realised.get("policy-revision", 0) < wanted.get("policy-revision", 0)
+        enforced = frozenset() if stale else ENFORCED.get(str(realised.get("policy-enabled")), frozenset())
+        found[f"{names.get('k8s-namespace', '')}/{names['k8s-pod-name']}"] = frozenset(enforced)
+    return found

@@ -1,0 +1,246 @@
+"""AWS under the nodes: addresses, and whether new nodes stand as the old ones do."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Final
+
+from migration import addressing
+from migration.journeys import CheckId, NodeKind
+from operations import objects
+from operations.checks import check
+from operations.cluster import Obj
+from operations.connection import Aws
+from operations.context import Context
+from operations.evidence import Answer, Finding, UnknownError
+
+UNNEEDED: Final = frozenset({"AmazonEKS_CNI_Policy"})
+"""Policies of legacy nodes that Cilium's do without: its operator has a role of its own."""
+PULL: Final = frozenset({"AmazonEC2ContainerRegistryReadOnly", "AmazonEC2ContainerRegistryPullOnly"})
+"""Either lets a node pull images."""
+WORKER: Final = "AmazonEKSWorkerNodePolicy"
+
+
+# -- addresses --------------------------------------------------------------------------------------
+
+
+@check(CheckId.ADDRESSES_SUFFICE)
+def addresses_suffice(context: Context) -> Answer:
+    """The subnets of Cilium's interfaces have addresses for the nodes to come and their pods, in each zone."""
+    network, kube = context.settings.network, context.kube
+    subnets = context.aws.pages(
+        "ec2", "describe_subnets", "Subnets", SubnetIds=list(network.pod_subnet_ids or network.subnet_ids)
+    )
+    nodes, pods = kube.nodes(), kube.pods()
+    legacy = {objects.name(n): objects.zone(n) for n in nodes if objects.is_legacy(n)}
+    joined = [n for n in nodes if objects.is_cilium(n)]
+    zones = sorted({str(s["AvailabilityZone"]) for s in subnets})
+    each = sum(not (d["spec"]["template"]["spec"].get("hostNetwork")) for d in kube.daemonsets())
+    canary_only = context.stage is not None and context.stage.workloads is NodeKind.LEGACY
+    moving = [] if canary_only else [p for p in pods if objects.node_of(p) in legacy and objects.is_workload(p)]
+    groups: Iterable[tuple[str, int]]
+    if canary_only:
+        groups = [(context.settings.cilium.canary.instance_type, len(zones))]
+        joined = [n for n in joined if objects.is_canary(n)]
+    else:
+        groups = [(g.instance_type, g.size) for g in context.settings.cilium.groups]
+        joined = [n for n in joined if not objects.is_canary(n)]
+    coming = max(sum(size for _, size in groups) - len(joined), 0)
+    demand = need_by_zone(
+        zones,
+        nodes=coming,
+        moving=[legacy[objects.node_of(p)] for p in moving],
+        each=each,
+        limits=smallest([kind for kind, size in groups if size]),
+    )
+    free: dict[str, int] = {}
+    for subnet in subnets:
+        zone = str(subnet["AvailabilityZone"])
+        free[zone] = free.get(zone, 0) + int(subnet["AvailableIpAddressCount"])
+    shown = ", ".join(f"{zone} {free[zone]} free of {demand[zone]} needed" for zone in zones)
+    return Answer(shown, tuple(shortages(free, demand)))
+
+
+def smallest(instance_types: Iterable[str]) -> addressing.InstanceLimits:
+    """The limits that ask for most addresses: those of the type with the smallest interfaces.
+
+    Raises:
+        UnknownError: a type's limits are not known here.
+    """
+    types = list(instance_types)
+    unknown = [t for t in types if t not in addressing.LIMITS]
+    if unknown:
+        raise UnknownError(
+            f"the network limits of {', '.join(unknown)} are not known here",
+            "Compare free addresses by hand, or use a known type",
+            about="instance types",
+        )
+    known = [addressing.LIMITS[t] for t in types] or [addressing.LIMITS["m5.large"]]
+    return min(known, key=lambda limits: limits.addresses_per_interface)
+
+
+def need_by_zone(
+    zones: Iterable[str], *, nodes: int, moving: Iterable[str], each: int, limits: addressing.InstanceLimits
+) -> dict[str, int]:
+    """Addresses needed by zone.
+
+    Args:
+        nodes: to come, spread evenly.
+        moving: zone of each pod that has to move; a pod may land in another zone, so each zone must take an even
+            share, or what it has now if that is more.
+        each: pods without host network that every node runs.
+    """
+    names, moved = list(zones), list(moving)
+    share = ceil(nodes / max(len(names), 1))
+    found = {}
+    for zone in names:
+        pods = max(ceil(len(moved) / len(names)), moved.count(zone)) + share * each
+        found[zone] = addressing.surge_addresses(nodes=share, pods=pods, limits=limits) if share or pods else 0
+    return found
+
+
+def shortages(free: Mapping[str, int], demand: Mapping[str, int]) -> Iterator[Finding]:
+    for zone, needed in demand.items():
+        if free.get(zone, 0) < needed:
+            yield Finding(
+                f"zone {zone}",
+                f"its subnets have {free.get(zone, 0)} free addresses, {needed} are needed while old nodes hold theirs",
+                "Add subnets (network.podSubnetIds), or move fewer nodes at once",
+            )
+
+
+# -- nodes ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a node stands in AWS."""
+
+    name: str
+    security_groups: frozenset[str]
+    zone: str
+    way_out: str
+    """internet-gateway | nat | other | none: where its subnet's default route leads."""
+    hop_limit: int
+    policies: frozenset[str]
+    """Names of the policies of its role; inline ones begin with `inline:`."""
+
+
+@check(CheckId.NODES_ALIKE)
+def nodes_alike(context: Context) -> Answer:
+    """Cilium nodes have the security groups, zones, way out, metadata hop limit and rights that legacy nodes have."""
+    nodes = context.kube.nodes()
+    legacy = standings(context, [n for n in nodes if objects.is_legacy(n)])
+    ours = standings(context, [n for n in nodes if objects.is_cilium(n)])
+    if not legacy:
+        return Answer("no legacy node is left to compare with")
+    return Answer(f"{len(ours)} Cilium nodes compared with {len(legacy)} legacy ones", tuple(unlike(legacy, ours)))
+
+
+def unlike(legacy: Iterable[Standing], ours: Iterable[Standing]) -> Iterator[Finding]:
+    """How Cilium nodes stand worse, or other, than legacy ones."""
+    old, new = list(legacy), list(ours)
+    common = frozenset.intersection(*(n.security_groups for n in old))
+    every = frozenset.union(*(n.security_groups for n in old))
+    rights = frozenset.union(*(n.policies for n in old)) - UNNEEDED - PULL | {WORKER}
+    for zone in sorted({n.zone for n in old} - {n.zone for n in new}):
+        yield Finding(f"zone {zone}", "has legacy nodes and no Cilium node", "Give cilium groups a subnet there")
+    for node in new:
+        about = f"node {node.name}"
+        lacking, extra = common - node.security_groups, node.security_groups - every
+        if lacking:
+            yield Finding(
+                about, f"lacks {objects.some(lacking)}, which legacy nodes have", "Set network.securityGroupIds"
+            )
+        if extra:
+            yield Finding(about, f"has {objects.some(extra)}, which no legacy node has", "Set network.securityGroupIds")
+        ways = {n.way_out for n in old if n.zone == node.zone} or {n.way_out for n in old}
+        if node.way_out not in ways:
+            yield Finding(
+                about,
+                f"leaves by {node.way_out}, legacy nodes by {', '.join(sorted(ways))}",
+                "Use subnets with the same default route",
+            )
+        hops = min(n.hop_limit for n in old)
+        if node.hop_limit < hops:
+            yield Finding(
+                about,
+                f"its metadata hop limit is {node.hop_limit}, legacy nodes have {hops} or more: pods that ask the "
+                "instance metadata service would get no answer",
+                "Raise the hop limit in the launch template, or give these pods roles of their own",
+            )
+        missing = rights - node.policies
+        if missing:
+            yield Finding(about, f"its role lacks {objects.some(missing)}", "Attach them to the role of Cilium nodes")
+        if not node.policies & PULL:
+            yield Finding(about, "its role may not pull images", f"Attach {min(PULL)}")
+
+
+def standings(context: Context, nodes: Iterable[Obj]) -> list[Standing]:
+    """How nodes stand; nodes that are no EC2 instance any more are left out."""
+    by_id = {instance_id(node): node for node in nodes}
+    if not by_id:
+        return []
+    reservations = context.aws.pages(
+        "ec2", "describe_instances", "Reservations", InstanceIds=sorted(i for i in by_id if i)
+    )
+    instances = [i for r in reservations for i in r["Instances"]]
+    groups = {str(g["nodegroupName"]): str(g["nodeRole"]) for g in context.aws.nodegroups(context.cluster_name)}
+    tables = context.aws.pages("ec2", "describe_route_tables", "RouteTables")
+    found = []
+    for instance in instances:
+        node = by_id[instance["InstanceId"]]
+        role = groups.get(objects.labels(node).get(objects.NODEGROUP, "")) or _profile_role(context.aws, instance)
+        found.append(
+            Standing(
+                name=objects.name(node),
+                security_groups=frozenset(str(g["GroupId"]) for g in instance.get("SecurityGroups") or []),
+                zone=objects.zone(node),
+                way_out=way_out(instance["SubnetId"], instance["VpcId"], tables),
+                hop_limit=int((instance.get("MetadataOptions") or {}).get("HttpPutResponseHopLimit", 1)),
+                policies=_policies(context.aws, role.rsplit("/", 1)[-1]),
+            )
+        )
+    return found
+
+
+def instance_id(node: Obj) -> str:
+    """From the node's provider id, aws:///ZONE/ID."""
+    return str(node.get("spec", {}).get("providerID", "")).rsplit("/", 1)[-1]
+
+
+def way_out(subnet: str, vpc: str, tables: Iterable[Obj]) -> str:
+    """Where the default route of a subnet leads; without a route table of its own the VPC's main one counts."""
+    main = None
+    for table in tables:
+        for association in table.get("Associations") or []:
+            if association.get("SubnetId") == subnet:
+                return _default_route(table)
+            if association.get("Main") and table.get("VpcId") == vpc:
+                main = table
+    return _default_route(main) if main else "none"
+
+
+def _default_route(table: Obj) -> str:
+    route = next((r for r in table.get("Routes") or [] if r.get("DestinationCidrBlock") == "0.0.0.0/0"), None)
+    if route is None:
+        return "none"
+    if str(route.get("GatewayId", "")).startswith("igw-"):
+        return "internet-gateway"
+    return "nat" if route.get("NatGatewayId") else "other"
+
+
+def _profile_role(aws: Aws, instance: Obj) -> str:
+    profile = str((instance.get("IamInstanceProfile") or {}).get("Arn", "")).rsplit("/", 1)[-1]
+    if not profile:
+        raise UnknownError(f"instance {instance['InstanceId']} has no instance profile")
+    found: Any = aws.once(
+        ("profile", profile), lambda: aws.client("iam").get_instance_profile(InstanceProfileName=profile)
+    )
+    return str(found["InstanceProfile"]["Roles"][0]["Arn"])
+
+
+def _policies(aws: Aws, role: str) -> frozenset[str]:
+    attached = aws.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=role)
+    inline = aws.pages("iam", "list_role_policies", "PolicyNames", RoleName=role)
+    return frozenset({*(str(p["PolicyName"]) for p in attached), *(f"inline:{name}" for name in inline)})

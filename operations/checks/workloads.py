@@ -1,0 +1,218 @@
+"""Workloads: what keeps them from moving, whether they have moved, and for how long."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from migration.journeys import CheckId
+from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, REFRESH_LEASE, SYSTEM_NAMESPACE
+from operations import blockers, objects
+from operations.checks import check
+from operations.cluster import Obj
+from operations.context import Context
+from operations.evidence import Answer, Finding
+
+PROBE: Final = "eks-cilium-probe"
+"""The probes' DaemonSets in kube-system are `eks-cilium-probe-<kind of node>`."""
+ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+WATCHED: Final = (("", "nodes"), ("coordination.k8s.io", "leases"), ("", "pods/eviction"))
+"""What a refresh, and every kubelet, must be able to write."""
+
+
+# -- moving -----------------------------------------------------------------------------------------
+
+
+@check(CheckId.NO_LEGACY_PODS)
+def no_legacy_pods(context: Context) -> Answer:
+    """No workload runs on a legacy node."""
+    nodes = {objects.name(n) for n in context.kube.nodes() if objects.is_legacy(n)}
+    findings = tuple(left_behind(nodes, context.kube.pods()))
+    return Answer(f"{objects.count(len(nodes), 'legacy node')} without workloads", findings)
+
+
+def left_behind(nodes: set[str], pods: Iterable[Obj]) -> Iterator[Finding]:
+    for pod in pods:
+        if objects.node_of(pod) in nodes and objects.is_workload(pod):
+            yield Finding(
+                f"pod {objects.key(pod)}",
+                f"still runs on legacy node {objects.node_of(pod)}",
+                "Run `python -m operations refresh run --to cilium`",
+            )
+
+
+@check(CheckId.REFRESH_UNBLOCKED)
+def refresh_unblocked(context: Context) -> Answer:
+    """Nothing is known that would keep the legacy nodes from being emptied."""
+    kube = context.kube
+    nodes = {objects.name(n) for n in kube.nodes() if objects.is_legacy(n)}
+    pods = [p for p in kube.pods() if objects.node_of(p) in nodes and objects.is_workload(p)]
+    claims = {objects.key(c): c for c in kube.items("/api/v1/persistentvolumeclaims")}
+    volumes = {objects.name(v): v for v in kube.items("/api/v1/persistentvolumes")}
+    findings = [
+        *blockers.budget_blockers(pods, kube.items("/apis/policy/v1/poddisruptionbudgets")),
+        *blockers.bare_pods(pods),
+        *blockers.local_volumes(pods, claims, volumes),
+        *_webhooks(context),
+    ]
+    return Answer(f"{objects.count(len(pods), 'pod')} on {objects.count(len(nodes), 'legacy node')}", tuple(findings))
+
+
+# -- webhooks ---------------------------------------------------------------------------------------
+
+
+@check(CheckId.WEBHOOKS_ANSWER)
+def webhooks_answer(context: Context) -> Answer:
+    """Webhooks that fail closed are served, and those that a refresh depends on from more than one node."""
+    return Answer("every webhook that fails closed is served", tuple(_webhooks(context)))
+
+
+def _webhooks(context: Context) -> Iterator[Finding]:
+    kube = context.kube
+    configurations = [
+        *kube.items(f"{ADMISSION}/validatingwebhookconfigurations"),
+        *kube.items(f"{ADMISSION}/mutatingwebhookconfigurations"),
+    ]
+    served: dict[str, set[str]] = {}
+    for part in kube.items("/apis/discovery.k8s.io/v1/endpointslices"):
+        service = f"{objects.namespace(part)}/{objects.labels(part).get('kubernetes.io/service-name', '')}"
+        served.setdefault(service, set()).update(serving(part))
+    legacy = {objects.name(n) for n in kube.nodes() if objects.is_legacy(n)}
+    return webhook_findings(configurations, served, legacy)
+
+
+def serving(part: Obj) -> set[str]:
+    """Nodes with a ready endpoint in an EndpointSlice; "" for endpoints of no node."""
+    return {
+        str(e.get("nodeName") or "")
+        for e in part.get("endpoints") or []
+        if (e.get("conditions") or {}).get("ready") is not False
+    }
+
+
+def webhook_findings(
+    configurations: Iterable[Obj], served: Mapping[str, set[str]], legacy: set[str]
+) -> Iterator[Finding]:
+    """Webhooks that would block the API or the refresh.
+
+    Args:
+        served: `namespace/name` of a Service -> nodes with a ready endpoint of it.
+        legacy: names of the nodes to be replaced.
+    """
+    for configuration in configurations:
+        for hook in configuration.get("webhooks") or []:
+            service = (hook.get("clientConfig") or {}).get("service")
+            if hook.get("failurePolicy", "Fail") != "Fail" or not service:
+                continue
+            about = f"webhook {hook['name']} of {objects.name(configuration)}"
+            key = f"{service['namespace']}/{service['name']}"
+            nodes = served.get(key, set())
+            matched = matched_resources(hook)
+            if not nodes:
+                yield Finding(
+                    about,
+                    f"fails closed, and service {key} has no ready endpoint",
+                    "Repair its pods, or remove the webhook",
+                )
+            elif matched and nodes <= legacy and len(nodes) == 1:
+                yield Finding(
+                    about,
+                    f"fails closed on {', '.join(matched)}, and is served from {objects.some(nodes)} alone, which will "
+                    "be replaced",
+                    "Run it on two nodes or more, or set failurePolicy: Ignore for these",
+                )
+
+
+def matched_resources(hook: Obj) -> list[str]:
+    """Of what a refresh writes: the resources that a webhook is asked about."""
+    found = []
+    for group, resource in WATCHED:
+        plain, _, sub = resource.partition("/")
+        names = {resource, f"{plain}/*", "*/*"} | ({f"*/{sub}"} if sub else {"*"})
+        for rule in hook.get("rules") or []:
+            groups, resources = set(rule.get("apiGroups") or []), set(rule.get("resources") or [])
+            if groups & {group, "*"} and resources & names:
+                found.append(resource)
+                break
+    return found
+
+
+# -- proof that it works ----------------------------------------------------------------------------
+
+
+@check(CheckId.PROBES_PASS)
+def probes_pass(context: Context) -> Answer:
+    """Probe pods on every node of either kind reach the other kind, and the API server by name."""
+    nodes = context.kube.nodes()
+    kinds = {
+        LEGACY_CNI: [n for n in nodes if objects.is_legacy(n)],
+        CILIUM_CNI: [n for n in nodes if objects.is_cilium(n)],
+    }
+    if not kinds[LEGACY_CNI]:
+        return Answer("no legacy node is left to reach")
+    findings: list[Finding] = []
+    for kind in kinds:
+        name = f"{PROBE}-{kind}"
+        live = context.kube.daemonset(SYSTEM_NAMESPACE, name)
+        pods = context.kube.pods(SYSTEM_NAMESPACE, labels=f"app.kubernetes.io/name={PROBE},{CNI_LABEL}={kind}")
+        findings += probe_findings(name, kind, live, pods)
+    return Answer(f"{len(kinds[LEGACY_CNI])} legacy and {len(kinds[CILIUM_CNI])} Cilium nodes", tuple(findings))
+
+
+def probe_findings(name: str, kind: str, live: Obj | None, pods: Iterable[Obj]) -> Iterator[Finding]:
+    about = f"daemonset {SYSTEM_NAMESPACE}/{name}"
+    other = CILIUM_CNI if kind == LEGACY_CNI else LEGACY_CNI
+    if live is None:
+        yield Finding(about, "does not exist", "Deploy the stage canary")
+        return
+    desired, ready = objects.rolled_out(live)
+    if desired == 0:
+        yield Finding(about, "runs on no node", f"There must be a node with {CNI_LABEL}={kind} that takes it")
+        return
+    failing = sorted(objects.node_of(p) for p in pods if not objects.holds(p, "Ready") and objects.node_of(p))
+    for node in failing:
+        yield Finding(
+            f"node {node}",
+            f"its probe does not reach {CNI_LABEL}={other} nodes and the API server by name",
+            f"`kubectl -n {SYSTEM_NAMESPACE} describe pod -l app.kubernetes.io/name={PROBE}`; look at security groups, "
+            "routes and DNS between the two kinds",
+        )
+    if not failing and ready < desired:
+        yield Finding(about, f"{ready} ready of {desired} desired", "Wait, or look at its pods")
+
+
+@check(CheckId.SOAKED)
+def soaked(context: Context) -> Answer:
+    """All workloads have run on Cilium nodes for the configured time."""
+    wanted = timedelta(minutes=context.settings.soak_minutes)
+    lease = context.kube.get(f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{REFRESH_LEASE}")
+    nodes = {objects.name(n) for n in context.kube.nodes() if objects.is_cilium(n)}
+    pods = [p for p in context.kube.pods() if objects.node_of(p) in nodes and objects.is_workload(p)]
+    source, begin = soak_begin(lease, pods)
+    if begin is None:
+        return Answer(f"{source}: nothing to soak")
+    return soak_answer(source, begin, wanted, datetime.now(UTC))
+
+
+def soak_begin(lease: Obj | None, pods: Iterable[Obj]) -> tuple[str, datetime | None]:
+    """Which object says since when, and the time.
+
+    The refresh renews its Lease until the last legacy node has left. Where no refresh ran, it is the workload pod that
+    became Ready last; pods of Jobs come and go and say nothing.
+    """
+    renewed = ((lease or {}).get("spec") or {}).get("renewTime")
+    if renewed:
+        return f"lease {SYSTEM_NAMESPACE}/{REFRESH_LEASE}", objects.instant(renewed)
+    ready = [(when, p) for p in pods if objects.owner_kind(p) != "Job" and (when := objects.since(p, "Ready"))]
+    if not ready:
+        return "no workload pod", None
+    when, last = max(ready, key=lambda pair: pair[0])
+    return f"pod {objects.key(last)}", when
+
+
+def soak_answer(source: str, begin: datetime, wanted: timedelta, now: datetime) -> Answer:
+    minutes = (now - begin).total_seconds() / 60
+    summary = f"{minutes:.0f} of {wanted.total_seconds() / 60:.0f} min since {begin:%Y-%m-%d %H:%M:%S} UTC ({source})"
+    if now - begin >= wanted:
+        return Answer(summary)
+    rest = f"Wait until {begin + wanted:%Y-%m-%d %H:%M:%S} UTC, or lower soakMinutes"
+    return Answer(summary, (Finding(source, f"workloads have run on Cilium for {minutes:.0f} min only", rest),))

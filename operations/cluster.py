@@ -1,0 +1,222 @@
+"""Reading the Kubernetes API: plain objects, every page of a list, a time limit on each request.
+
+Objects are what the API server answers, as JSON values. They are read once for each `Cluster`, so that the checks of
+one round look at the same moment and ask for each list once; a new round takes `Cluster.again()`.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import quote, urlencode
+
+Obj = dict[str, Any]
+"""A Kubernetes object, or any other JSON object."""
+
+PAGE: Final = 500
+"""Objects in one page of a list; kubectl's own chunk size."""
+REQUEST_SECONDS: Final = 10.0
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+
+
+class KubeError(Exception):
+    """The API server refused or could not be reached. `status` is the HTTP status, 0 without an answer."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Transport(Protocol):
+    """One request to the API server."""
+
+    def __call__(
+        self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
+    ) -> Obj:
+        """The decoded answer.
+
+        Raises:
+            KubeError: any answer but 2xx, or none.
+        """
+
+
+class _Cell:
+    """A value that is made once, by whoever asks first."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.full = False
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+class Cluster:
+    """The live cluster.
+
+    Args:
+        connect: makes the transport, at the first request only.
+        deadline: `time.monotonic()` after which requests are not made any more.
+    """
+
+    def __init__(self, connect: Callable[[], Transport], *, deadline: float = float("inf")) -> None:
+        self._transport = _Cell()
+        self._connect = connect
+        self._cells: dict[str, _Cell] = {}
+        self._lock = threading.Lock()
+        self.deadline = deadline
+
+    def again(self) -> "Cluster":
+        """The same connection with nothing read yet."""
+        other = Cluster(self._connect)
+        other._transport = self._transport
+        return other
+
+    def until(self, deadline: float) -> "Cluster":
+        """The same connection and the same reads, for a caller with a deadline of its own."""
+        other = Cluster(self._connect, deadline=deadline)
+        other._transport, other._cells, other._lock = self._transport, self._cells, self._lock
+        return other
+
+    @property
+    def transport(self) -> Transport:
+        cell = self._transport
+        with cell.lock:
+            if not cell.full:
+                cell.value, cell.full = self._connect(), True
+        transport: Transport = cell.value
+        return transport
+
+    def request(self, method: str, path: str, *, body: Any = None, content_type: str = "") -> Obj:
+        """Any request, never remembered.
+
+        Raises:
+            KubeError: the API server refused or could not be reached.
+            TimeoutError: the deadline is over.
+        """
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError(f"no time left for {method} {path}")
+        return self.transport(method, path, body=body, content_type=content_type, seconds=min(left, REQUEST_SECONDS))
+
+    def get(self, path: str) -> Obj | None:
+        """An object; None when there is none, or no such kind."""
+
+        def read() -> Obj | None:
+            try:
+                return self.request("GET", path)
+            except KubeError as error:
+                if error.status == 404:
+                    return None
+                raise
+
+        found: Obj | None = self._once(path, read)
+        return found
+
+    def items(self, path: str, *, labels: str = "", fields: str = "") -> list[Obj]:
+        """Every object under a path, page by page; empty when the kind is not served."""
+        query = {"limit": str(PAGE)}
+        if labels:
+            query["labelSelector"] = labels
+        if fields:
+            query["fieldSelector"] = fields
+
+        def read() -> list[Obj]:
+            items: list[Obj] = []
+            more: dict[str, str] = {}
+            while True:
+                try:
+                    page = self.request("GET", f"{path}?{urlencode(query | more)}")
+                except KubeError as error:
+                    if error.status == 404:
+                        return []
+                    raise
+                items += page.get("items") or []
+                token = page.get("metadata", {}).get("continue")
+                if not token:
+                    return items
+                more = {"continue": token}
+
+        found: list[Obj] = self._once(f"{path}?{urlencode(query)}", read)
+        return found
+
+    def _once(self, key: str, read: Callable[[], Any]) -> Any:
+        with self._lock:
+            cell = self._cells.setdefault(key, _Cell())
+        with cell.lock:
+            if not cell.full:
+                cell.value, cell.full = read(), True
+        return cell.value
+
+    # -- kinds that several checks read ---------------------------------------------------------------
+
+    def nodes(self) -> list[Obj]:
+        return self.items("/api/v1/nodes")
+
+    def pods(self, namespace: str = "", *, labels: str = "", fields: str = "") -> list[Obj]:
+        return self.items(_in("/api/v1", namespace, "pods"), labels=labels, fields=fields)
+
+    def daemonset(self, namespace: str, name: str) -> Obj | None:
+        return self.get(f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{quote(name)}")
+
+    def daemonsets(self) -> list[Obj]:
+        return self.items("/apis/apps/v1/daemonsets")
+
+    def deployment(self, namespace: str, name: str) -> Obj | None:
+        return self.get(f"/apis/apps/v1/namespaces/{namespace}/deployments/{quote(name)}")
+
+    def crd(self, name: str) -> Obj | None:
+        return self.get(f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{quote(name)}")
+
+    def custom(self, group_version: str, plural: str, namespace: str = "") -> list[Obj]:
+        """Custom objects, for example `custom("cilium.io/v2", "ciliumnodes")`; empty when the kind is not served."""
+        return self.items(_in(f"/apis/{group_version}", namespace, plural))
+
+    def network_policies(self) -> list[Obj]:
+        return self.items("/apis/networking.k8s.io/v1/networkpolicies")
+
+    def version(self) -> str:
+        """Kubernetes minor version, for example "1.35"."""
+        found = self.get("/version") or {}
+        return f"{found.get('major', '')}.{str(found.get('minor', '')).rstrip('+')}"
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
+        """What a command that only reads prints in a container.
+
+        Raises:
+            KubeError: it cannot be run, or the connection cannot run commands.
+        """
+        run = getattr(self.transport, "execute", None)
+        if run is None:
+            raise KubeError(0, "this connection cannot run commands in pods")
+        left = min(self.deadline - time.monotonic(), REQUEST_SECONDS)
+        return str(run(namespace, pod, container, command, seconds=left))
+
+    # -- writing, for the commands that do ------------------------------------------------------------
+
+    def merge(self, path: str, body: Obj, *, manager: str) -> Obj:
+        """JSON merge patch; `None` in `body` takes a field away."""
+        return self.request("PATCH", f"{path}?fieldManager={manager}", body=body, content_type=MERGE)
+
+
+def _in(prefix: str, namespace: str, plural: str) -> str:
+    return f"{prefix}/namespaces/{namespace}/{plural}" if namespace else f"{prefix}/{plural}"
+
+
+def decode(status: int, reason: str, data: bytes) -> Obj:
+    """An HTTP answer of the API server as a value.
+
+    Raises:
+        KubeError: with the server's own message.
+    """
+    try:
+        value: Obj = json.loads(data) if data else {}
+    except ValueError:
+        value = {"message": data[:200].decode(errors="replace")}
+    if not 200 <= status < 300:
+        raise KubeError(status, f"{status} {reason}: {value.get('message') or 'no message'}")
+    return value

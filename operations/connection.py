@@ -1,0 +1,238 @@
+"""How to reach AWS and the API server of an EKS cluster, in this process, without the aws CLI."""
+
+import base64
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import boto3
+import urllib3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from kubernetes import client, config
+from kubernetes.stream import stream
+
+from operations.cluster import KubeError, Obj, Transport, decode
+
+TOKEN_SECONDS: Final = 14 * 60
+"""EKS takes a token for 15 minutes after it was signed."""
+CLUSTER_HEADER: Final = "x-k8s-aws-id"
+_CONFIG: Final = Config(
+    connect_timeout=5,
+    read_timeout=10,
+    retries={"mode": "adaptive", "max_attempts": 4},
+    user_agent_extra="eks-cilium",
+)
+
+
+class WrongClusterError(Exception):
+    """The cluster cannot be used as it is reached now: it is another one, or there is none."""
+
+
+class Aws:
+    """Clients of one region, each made once. Endpoint and credentials are found as boto3 finds them.
+
+    Args:
+        region: for example "eu-west-1".
+        make: makes a client by its name ("eks"); left out: boto3's.
+    """
+
+    def __init__(self, region: str, make: Callable[[str], Any] | None = None) -> None:
+        self.region = region
+        self._made: dict[str, Any] = {}
+        self._remembered: dict[tuple[Any, ...], Any] = {}
+        self._lock = threading.RLock()
+        self._make = make or self._boto3
+
+    def _boto3(self, name: str) -> Any:
+        return boto3.session.Session(region_name=self.region).client(name, config=_CONFIG)  # type: ignore[call-overload]
+
+    def client(self, name: str) -> Any:
+        """The boto3 client of a service."""
+        with self._lock:  # making clients is not safe in threads, using them is
+            if name not in self._made:
+                self._made[name] = self._make(name)
+            return self._made[name]
+
+    def again(self) -> "Aws":
+        """The same clients with nothing read yet."""
+        other = Aws(self.region, self._make)
+        other._made, other._lock = self._made, self._lock
+        return other
+
+    def once(self, key: tuple[Any, ...], read: Callable[[], Any]) -> Any:
+        """What `read` gives, read once."""
+        with self._lock:
+            if key not in self._remembered:
+                self._remembered[key] = read()
+            return self._remembered[key]
+
+    def pages(self, service: str, operation: str, key: str, **arguments: Any) -> list[Any]:
+        """All items of a listing, for example `pages("eks", "list_nodegroups", "nodegroups", clusterName=…)`."""
+
+        def read() -> list[Any]:
+            pager = self.client(service).get_paginator(operation)
+            return [item for page in pager.paginate(**arguments) for item in page.get(key, [])]
+
+        found: list[Any] = self.once((service, operation, json.dumps(arguments, sort_keys=True)), read)
+        return found
+
+    def caller(self) -> Obj:
+        """STS GetCallerIdentity."""
+        found: Obj = self.once(("caller",), lambda: self.client("sts").get_caller_identity())
+        return found
+
+    def cluster(self, name: str) -> Obj | None:
+        """EKS DescribeCluster; None when there is none."""
+        return self._described(("cluster", name), "describe_cluster", "cluster", name=name)
+
+    def addon(self, cluster: str, name: str) -> Obj | None:
+        """EKS DescribeAddon; None when it is not installed as an add-on."""
+        return self._described(("addon", cluster, name), "describe_addon", "addon", clusterName=cluster, addonName=name)
+
+    def nodegroups(self, cluster: str) -> list[Obj]:
+        """EKS DescribeNodegroup of every managed node group."""
+        names = self.pages("eks", "list_nodegroups", "nodegroups", clusterName=cluster)
+        found = [
+            self._described(
+                ("nodegroup", cluster, name),
+                "describe_nodegroup",
+                "nodegroup",
+                clusterName=cluster,
+                nodegroupName=name,
+            )
+            for name in names
+        ]
+        return [group for group in found if group is not None]
+
+    def _described(self, key: tuple[Any, ...], operation: str, answer: str, **arguments: Any) -> Obj | None:
+        def read() -> Obj | None:
+            try:
+                found: Obj = getattr(self.client("eks"), operation)(**arguments)[answer]
+            except ClientError as error:
+                if error.response["Error"]["Code"] == "ResourceNotFoundException":
+                    return None
+                raise
+            return found
+
+        described: Obj | None = self.once(key, read)
+        return described
+
+
+def token(aws: Aws, cluster: str) -> str:
+    """A bearer token for the API server: a presigned STS request that names the cluster in a signed header."""
+    sts = boto3.session.Session(region_name=aws.region).client("sts", config=_CONFIG)
+    sts.meta.events.register(
+        "before-sign.sts.GetCallerIdentity",
+        lambda request, **_: request.headers.add_header(CLUSTER_HEADER, cluster),
+    )
+    url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
+    return "k8s-aws-v1." + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
+
+
+def connect(aws: Aws, cluster: str) -> Transport:
+    """A transport to the API server of an EKS cluster: through KUBECONFIG when it is set, else through EKS itself.
+
+    Raises:
+        WrongClusterError: there is no such cluster, or KUBECONFIG leads to another one.
+    """
+    described = aws.cluster(cluster)
+    if described is None or not described.get("endpoint"):
+        state = "does not exist" if described is None else f"is {described.get('status')} and has no endpoint"
+        raise WrongClusterError(f"EKS cluster {cluster} {state} in {aws.region}")
+    settings = client.Configuration()
+    settings.retries = 1  # the callers ask again themselves
+    if os.environ.get("KUBECONFIG"):
+        config.load_kube_config(client_configuration=settings)
+        if not same_server(settings.host, described["endpoint"]):
+            raise WrongClusterError(
+                f"KUBECONFIG leads to {settings.host}, the endpoint of EKS cluster {cluster} is "
+                f"{described['endpoint']}. Unset KUBECONFIG, or choose the context of that cluster"
+            )
+        return Api(client.ApiClient(settings))
+    settings.host = described["endpoint"]
+    settings.ca_cert_data = base64.b64decode(described["certificateAuthority"]["data"]).decode()
+    settings.refresh_api_key_hook = _refresher(aws, cluster)
+    settings.api_key["BearerToken"] = ""  # without an entry the client asks for no token at all
+    settings.api_key_prefix["BearerToken"] = "Bearer"
+    return Api(client.ApiClient(settings))
+
+
+def same_server(first: str, second: str) -> bool:
+    """Whether two addresses of API servers are the same; the port of https may be left out."""
+    a, b = urlsplit(first), urlsplit(second)
+    return (a.scheme, a.hostname, a.port or 443) == (b.scheme, b.hostname, b.port or 443)
+
+
+def _refresher(aws: Aws, cluster: str) -> Callable[[Any], None]:
+    lock = threading.Lock()
+    made: list[float] = []
+
+    def refresh(settings: Any) -> None:
+        with lock:
+            if not made or time.monotonic() - made[-1] > TOKEN_SECONDS:
+                settings.api_key["BearerToken"] = token(aws, cluster)
+                made[:] = [time.monotonic()]
+
+    return refresh
+
+
+class Api:
+    """A `Transport` over the kubernetes client."""
+
+    def __init__(self, api: Any) -> None:
+        self.api = api
+        """The `kubernetes.client.ApiClient`, for callers that want its typed interfaces."""
+
+    def __call__(
+        self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
+    ) -> Obj:
+        headers = {"Accept": "application/json"}
+        if content_type or body is not None:
+            headers["Content-Type"] = content_type or "application/json"
+        try:
+            verb, url, sent, data, form = self.api.param_serialize(
+                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            answer = self.api.call_api(verb, url, sent, data, form, _request_timeout=(min(seconds, 5), seconds))
+            return decode(answer.status, answer.reason, answer.read())
+        except urllib3.exceptions.HTTPError as error:
+            raise KubeError(0, f"the API server at {self.api.configuration.host} does not answer: {error}") from error
+        except client.exceptions.ApiException as error:
+            raise KubeError(
+                error.status or 0, f"{error.status} {error.reason}: {str(error.body or '')[:200]}"
+            ) from error
+        except (BotoCoreError, ClientError) as error:
+            raise KubeError(0, f"no token for the API server: {error}") from error
+
+    def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], *, seconds: float) -> str:
+        """Standard output of a command in a container.
+
+        Raises:
+            KubeError: it cannot be run.
+        """
+        own = client.ApiClient(self.api.configuration)  # the stream client changes the one that it is given
+        try:
+            socket = stream(
+                client.CoreV1Api(own).connect_get_namespaced_pod_exec,
+                pod,
+                namespace,
+                container=container,
+                command=list(command),
+                stdout=True,
+                stderr=False,
+                stdin=False,
+                tty=False,
+                _preload_content=False,  # otherwise JSON comes back as the text of a Python value
+                _request_timeout=seconds,
+            )
+            socket.run_forever(timeout=seconds)
+            text = str(socket.read_all())
+            socket.close()
+        except Exception as error:  # websocket, TLS and HTTP failures have no common base there
+            raise KubeError(0, f"cannot run {command[0]} in {namespace}/{pod}: {error}") from error
+        return text

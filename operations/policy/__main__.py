@@ -1,0 +1,5 @@
+"""`python -m operations.policy`."""
+
+from operations.policy.cli import main
+
+raise SystemExit(main())

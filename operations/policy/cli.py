@@ -1,0 +1,337 @@
+"""The command line of the policy room."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netpol import documents
+from netpol.decide import Path as FlowPath
+from netpol.decide import decide
+from netpol.errors import PolicyError, UndecidableError
+from netpol.future import DEFAULT_LIMIT, prove_future
+from netpol.lint import lint
+from netpol.packets import Flow
+from netpol.prove import Counterexample, Equality, Proof, prove
+from netpol.translate import Translation, translate
+from netpol.values import KubernetesPolicy
+from netpol.world import CiliumOptions, Engine, Recognition, World, from_readers
+from operations.policy.live import live_objects
+
+PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
+_EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
+
+
+class UsageError(Exception):
+    """The command was given something that makes no sense; the text says what."""
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Hang the command `policy` into a command line's subparsers."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "policy", help="explain, translate, prove and lint network policies", description=__doc__
+    )
+    _fill(parser)
+    return parser
+
+
+def _fill(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(dest="policy_command", required=True)
+    one = _command(commands, "explain", "who allows or denies one flow, and why")
+    one.add_argument("--from", dest="source", required=True, help="namespace/pod, node:NAME or an address")
+    one.add_argument("--to", dest="destination", required=True, help="the same, or service:namespace/name[@node]")
+    one.add_argument("--protocol", default="TCP")
+    one.add_argument("--port", type=int, default=0)
+    one.add_argument("--source-port", type=int, default=0)
+    one.add_argument("--icmp-type", type=int, default=8)
+    one.add_argument("--icmp-code", type=int, default=0)
+    _engines(one, "calico")
+    two = _command(commands, "translate", "Calico's policies in Cilium's words, proved equal, or what is in the way")
+    two.add_argument(
+        "--out", type=Path, help="directory for one file per policy (only a complete translation is written)"
+    )
+    three = _command(commands, "prove", "whether two sets of policies treat every flow alike")
+    three.add_argument("--after", nargs="+", type=Path, required=True, metavar="PATH", help="policies to compare with")
+    three.add_argument("--before-engine", default="calico", choices=[e.value for e in Engine])
+    three.add_argument("--after-engine", default="cilium", choices=[e.value for e in Engine])
+    three.add_argument("--most", type=int, default=5, help="most counterexamples to give")
+    three.add_argument("--future", action="store_true", help="for all pods that could be created")
+    three.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help="most kinds of future pods to look at")
+    _node_engines(three)
+    _command(commands, "lint", "policies that are valid and yet not what somebody meant")
+
+
+def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files and directories of objects")
+    parser.add_argument("--live", action="store_true", help="read the cluster of KUBECONFIG as well (never writes)")
+    parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
+    parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
+    parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
+    parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
+    parser.add_argument("--pod-cidr", action="append", default=[], metavar="CIDR", help="where pods may be")
+    parser.add_argument("--cluster-policies", action="store_true", help="Cilium enforces ClusterNetworkPolicy")
+    return parser
+
+
+def _engines(parser: argparse.ArgumentParser, default: str) -> None:
+    choices = [e.value for e in Engine]
+    parser.add_argument("--engine", action="append", choices=choices, help=f"on every node (default {default})")
+    _node_engines(parser)
+
+
+def _node_engines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--nodes",
+        action="append",
+        default=[],
+        metavar="LABEL=VALUE:ENGINE[+ENGINE][:RECOGNISED]",
+        help="who enforces on nodes with that label, and what their pods are to Cilium: cilium, bridge or world",
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command on its own."""
+    parser = argparse.ArgumentParser(prog="python -m operations.policy", description=__doc__)
+    _fill(parser)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return USAGE if stop.code else PASSED
+    return run(parsed)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    commands: dict[str, Callable[[argparse.Namespace], tuple[int, dict[str, Any]]]] = {
+        "explain": _explain,
+        "translate": _translate,
+        "prove": _prove,
+        "lint": _lint,
+    }
+    try:
+        code, answer = commands[arguments.policy_command](arguments)
+    except (PolicyError, UsageError) as error:
+        _say(str(error))
+        code = USAGE if isinstance(error, UsageError) else FAILED
+        answer = {"error": str(error)}
+        if isinstance(error, PolicyError):
+            answer |= {"file": error.place.file, "line": error.place.line, "field": error.field}
+    except UndecidableError as error:
+        _say(str(error))
+        code, answer = UNKNOWN, {"error": str(error)}
+    except ValueError as error:
+        _say(str(error))
+        code, answer = USAGE, {"error": str(error)}
+    print(json.dumps({"command": f"policy {arguments.policy_command}", **answer}))
+    return code
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+# --- worlds
+def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -> World:
+    chosen = arguments.paths if paths is None else paths
+    if not chosen and not arguments.live:
+        raise UsageError("give files or directories, or --live")
+    readers = documents.load(chosen)
+    if arguments.live:
+        readers += documents.from_objects(live_objects(), "<live>")
+    options: dict[str, Any] = {
+        "six_egress": arguments.six_egress,
+        "apiserver": tuple(_network(c) for c in arguments.apiserver),
+        "pod_cidrs": tuple(_network(c) for c in arguments.pod_cidr),
+        "calico_version": _version(arguments.calico_version),
+        "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
+    }
+    if arguments.families:
+        options["families"] = frozenset(int(f) for f in arguments.families.split(","))
+    rules = [_node_rule(text) for text in getattr(arguments, "nodes", [])]
+    if rules:
+        options["engines"] = lambda labels: _chosen(labels, rules)
+    return from_readers(readers, **options)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a CIDR: {error}") from error
+
+
+def _version(text: str) -> tuple[int, int]:
+    parts = text.removeprefix("v").split(".")
+    if len(parts) < 2 or not all(p.isdigit() for p in parts[:2]):
+        raise UsageError(f"{text!r} is not a Calico version such as 3.32")
+    return int(parts[0]), int(parts[1])
+
+
+def _node_rule(text: str) -> tuple[str, str, list[Engine], Recognition]:
+    try:
+        label, _, rest = text.partition("=")
+        value, engines, *recognised = rest.split(":")
+        chosen = [Engine(e) for e in engines.split("+") if e]
+        seen = Recognition(recognised[0]) if recognised else None
+    except ValueError as error:
+        raise UsageError(f"--nodes {text!r}: {error}") from error
+    return label, value, chosen, seen or Recognition("cilium" if Engine.CILIUM in chosen else "world")
+
+
+def _chosen(
+    labels: Mapping[str, str], rules: list[tuple[str, str, list[Engine], Recognition]]
+) -> tuple[list[Engine], Recognition]:
+    for label, value, engines, recognised in rules:
+        if labels.get(label) == value:
+            return engines, recognised
+    return [], Recognition.WORLD
+
+
+# --- commands
+def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    world = _world(arguments)
+    if not arguments.nodes:
+        world = world.enforced_by(*(arguments.engine or ["calico"]))
+    flow = Flow.of(
+        arguments.source,
+        arguments.destination,
+        arguments.protocol,
+        arguments.port,
+        source_port=arguments.source_port,
+        icmp_type=arguments.icmp_type,
+        icmp_code=arguments.icmp_code,
+    )
+    verdict = decide(world, flow)
+    _say(str(verdict))
+    return PASSED if verdict.allowed else FAILED, {
+        "allowed": verdict.allowed,
+        "paths": [_path(p) for p in verdict.paths],
+    }
+
+
+def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    result = translate(_world(arguments))
+    for refusal in result.refused:
+        _say(f"refused: {refusal}")
+    _say(str(result.proof).splitlines()[0])
+    if result.complete and arguments.out is not None:
+        _write(result, arguments.out)
+        _say(f"{len(result.manifests)} policies written to {arguments.out}")
+    elif result.complete:
+        _say(yaml.safe_dump_all(result.manifests, sort_keys=False))
+    else:
+        _say("nothing is written: a translation is deployed whole or not at all")
+    return PASSED if result.complete else FAILED, {
+        "complete": result.complete,
+        "manifests": list(result.manifests) if result.complete else [],
+        "refused": [
+            {
+                "policy": r.policy,
+                "rule": r.rule,
+                "reason": r.reason,
+                "example": _example(r.example) if r.example else None,
+            }
+            for r in result.refused
+        ],
+        "expanded": list(result.expanded),
+        "proof": _proof(result.proof),
+    }
+
+
+def _write(result: Translation, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for manifest in result.manifests:
+        meta = manifest["metadata"]
+        scope = meta.get("namespace", "cluster")
+        text = yaml.safe_dump(manifest, sort_keys=False)
+        (directory / f"{scope}.{meta['name']}.yaml").write_text(text, encoding="utf-8")
+
+
+def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    before = _world(arguments)
+    found = from_readers(documents.load(arguments.after)).policies
+    # Kubernetes' policies stay through the migration, unless the other side brings its own.
+    own = any(isinstance(p, KubernetesPolicy) for p in found)
+    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy) and not own]
+    after = before.with_policies([*found, *stays])
+    if not arguments.nodes:
+        before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
+    if arguments.future:
+        proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
+    else:
+        proof = prove(before, after, most=arguments.most)
+    _say(str(proof))
+    for example in proof.differences[1:]:
+        _say(str(example))
+    return _EXIT[proof.verdict], _proof(proof)
+
+
+def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    findings = lint(_world(arguments))
+    for finding in findings:
+        _say(str(finding))
+    return FAILED if findings else PASSED, {
+        "findings": [
+            {
+                "code": f.code,
+                "policy": f.policy,
+                "rule": f.rule,
+                "file": f.place.file,
+                "line": f.place.line,
+                "message": f.message,
+                "fix": f.fix,
+            }
+            for f in findings
+        ]
+    }
+
+
+def _path(path: FlowPath) -> dict[str, Any]:
+    return {
+        "source": path.source,
+        "destination": path.destination,
+        "packet": str(path.packet),
+        "allowed": path.allowed,
+        "decided_by": [
+            {
+                "direction": d.direction,
+                "engine": d.engine.value,
+                "node": d.node,
+                "allowed": d.allowed,
+                "policy": d.policy,
+                "rule": d.rule,
+                "place": str(d.place) if d.place else "",
+                "reason": d.reason,
+            }
+            for d in path.decided_by
+        ],
+    }
+
+
+def _example(example: Counterexample) -> dict[str, Any]:
+    return {
+        "source": example.source,
+        "destination": example.destination,
+        "packet": str(example.packet),
+        "before": _path(example.before),
+        "after": _path(example.after),
+    }
+
+
+def _proof(proof: Proof) -> dict[str, Any]:
+    return {
+        "verdict": proof.verdict.value,
+        "counterexamples": [_example(e) for e in proof.differences],
+        "assumptions": list(proof.assumptions),
+        "classes": proof.classes,
+        "peers": proof.peers,
+        "cells": proof.cells,
+    }

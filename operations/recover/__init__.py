@@ -1,0 +1,8 @@
+"""Recovery after a deploy was killed: its lock, its pending operations one by one, its Helm releases.
+
+`state` and `decide` are pure; `lookup` reads AWS and Kubernetes; `cli` shows the plan, and carries it out with `--yes`.
+"""
+
+from operations.recover.cli import add_parser, run
+
+__all__ = ["add_parser", "run"]

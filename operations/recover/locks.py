@@ -1,0 +1,54 @@
+"""Who holds the lock of a stack, as far as the backend lets it be seen."""
+
+import json
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that a deploy left, or still holds."""
+
+    holder: str
+    """Process, user, host and time."""
+    runs: bool
+    """The process is on this machine and alive."""
+
+
+def of_files(backend: str, project: str, stack: str) -> list[Lock] | None:
+    """Locks in a backend of files; None for other backends, whose locks cannot be seen from here.
+
+    Args:
+        backend: for example "file:///var/state"; `~` counts as the home directory.
+    """
+    parts = urlsplit(backend)
+    if parts.scheme != "file":
+        return None
+    root = Path(unquote(parts.netloc + parts.path) or "/").expanduser()
+    found = []
+    for path in sorted((root / ".pulumi" / "locks").glob(f"*/{project}/{stack}/*.json")):
+        try:
+            value = json.loads(path.read_text())
+        except (OSError, ValueError):
+            value = {}
+        pid, host = int(value.get("pid", 0)), str(value.get("hostname", "?"))
+        when = f" since {value['timestamp']}" if value.get("timestamp") else ""
+        holder = f"process {pid or '?'} of {value.get('username', '?')} on {host}{when}"
+        found.append(Lock(holder, host == socket.gethostname() and alive(pid)))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    if pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

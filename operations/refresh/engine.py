@@ -1,0 +1,417 @@
+"""The decisions of a refresh: what to do next, from what is known. No input or output, no clock of its own.
+
+Nothing is remembered that could not be read again: `Engine` keeps only when to try what again. A new one, given the
+same world, goes on where the other was killed.
+
+Order for each node (see the design): soft taint on all old nodes → cordon and leave the load balancers → evict → wait
+for volumes and target groups → end the instance → the Node object last → check.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from operations.refresh import admission
+from operations.refresh.actions import (
+    Action,
+    Cordon,
+    Deregister,
+    DropNode,
+    Evict,
+    Key,
+    Look,
+    Outcome,
+    Rebalance,
+    Reopen,
+    Resize,
+    SoftTaint,
+    Terminate,
+)
+from operations.refresh.answers import FIRST_DELAY, Answer
+from operations.refresh.request import RefreshRequest, Strategy
+from operations.refresh.retries import Retries
+from operations.refresh.sizing import Sizing
+from operations.refresh.stations import Stations
+from operations.refresh.terms import Blocker, Goal, Pace, Phase, controller
+from operations.refresh.throttle import Throttle
+from operations.refresh.values import BudgetKey, Node, Pod
+from operations.refresh.world import World
+
+SHOWN_LATE = 30.0
+"""Seconds after which the watch should have shown what was done."""
+LOST = 5.0
+"""Seconds for which something without an answer counts as done."""
+NEVER = float("-inf")
+
+
+@dataclass
+class _Wait:
+    """Since when a node has been in its phase."""
+
+    phase: Phase
+    since: float
+
+
+@dataclass
+class Engine:
+    """See the module.
+
+    Args:
+        world: kept up by the caller between calls.
+        seed: of the jitter of retries.
+    """
+
+    world: World
+    request: RefreshRequest
+    goal: Goal
+    pace: Pace = field(default_factory=Pace)
+    throttle: Throttle = field(default_factory=Throttle)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.retries = Retries(self.seed)
+        self.stations = Stations(self.world)
+        self.sizing = Sizing(self.world, self.request, self.goal)
+        self.evictions = 0
+        self.requests = 0
+        """Changes asked for, refused ones included; looks at AWS are not counted."""
+        self._inflight: dict[Key, tuple[Action, tuple[BudgetKey, ...]]] = {}
+        self._waits: dict[str, _Wait] = {}
+        self._returned: Counter[tuple[str, str]] = Counter()
+        self._unready_since: dict[str, float] = {}
+        # whoever starts a run means the nodes that were uncordoned before, too
+        self._uncordoned = {n.name: NEVER for n in self.world.old.values() if n.ours and not n.unschedulable}
+        self._begun: dict[str, float] = {}
+        self._strays: dict[str, float] = {}
+        self._order: dict[str, int] = {}
+        self._pruned_at = self._admitted_at = self._looked_at = NEVER
+        self._leaving: list[Node] = []
+        self._revision = -1
+        self._wake = float("inf")
+
+    # -- what others ask ------------------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        """Old nodes that are gone, with their Node objects."""
+        return self.sizing.done
+
+    @property
+    def busy(self) -> bool:
+        """Requests are under way."""
+        return bool(self._inflight)
+
+    @property
+    def wake_at(self) -> float:
+        """When to decide again even if nothing happens."""
+        return self._wake
+
+    @property
+    def leaving(self) -> list[Node]:
+        """Old nodes that have begun, or whose instance somebody else ended; those that began first come first."""
+        world = self.world
+        if self._revision != world.revision:
+            self._revision = world.revision
+            ending = world.ending()
+            found = [node for node in world.old.values() if node.active or node.instance in ending]
+            self._leaving = sorted(found, key=lambda node: (self._order.get(node.name, -1), node.name))
+        return self._leaving
+
+    def finished(self) -> bool:
+        """Nothing is left to do."""
+        world = self.world
+        return not (world.old or world.marked_new or self._inflight) and self.sizing.complete()
+
+    def phase(self, node: Node) -> Phase:
+        """How far a node is, from the world alone."""
+        instance = self.world.instances.get(node.instance)
+        if node.instance in self.world.gone:
+            return Phase.LEFT
+        if instance is not None and instance.state == "ending":
+            return Phase.ENDING
+        return self._draining_phase(node) if node.active else Phase.WAITING
+
+    def _draining_phase(self, node: Node) -> Phase:
+        world = self.world
+        if any(not self._goes_with_node(pod) for pod in world.leaving(node.name)):
+            return Phase.DRAINING
+        if world.attached.get(node.name):
+            return Phase.DETACHING
+        if world.targets.get(node.instance) or node.instance not in world.shown:
+            return Phase.DEREGISTERING
+        return Phase.EMPTY
+
+    # -- deciding -------------------------------------------------------------------------------
+
+    def decide(self, now: float, *, stopping: bool = False) -> list[Action]:
+        """What to begin now. Everything returned counts as under way until `settle` is called for it.
+
+        Args:
+            now: seconds of any steady clock.
+            stopping: begin nothing more.
+        """
+        self._wake = now + 3600
+        if stopping:
+            return []
+        self._note_health(now)
+        wanted = [*self._looks(now), *self._prepare(), *self._advance(now), *self._end_strays(now)]
+        keys = {action.key for action in wanted}
+        self.retries.keep(("resize", "rebalance"), keys.__contains__)
+        chosen = [action for action in wanted if self._may(action, now)]
+        chosen += [action for action in self._admit(now) if self._may(action, now)]
+        for action in chosen:
+            self._begin(action, now)
+        return chosen
+
+    def settle(self, action: Action, outcome: Outcome, now: float) -> None:
+        """Take in what became of an action."""
+        _, budgets = self._inflight.pop(action.key, (action, ()))
+        if outcome.busy or outcome.answer is Answer.BUSY:
+            self.throttle.complained(now, outcome.retry_after)
+        else:
+            self.throttle.well()
+        if isinstance(action, Evict):
+            self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
+            self._settle_eviction(action, outcome, now)
+        elif not outcome.ok:
+            self.retries.failed(action.key, outcome, now, self.pace.retry)
+            if isinstance(action, Cordon):  # it may have been carried out all the same
+                self._begun[action.node] = now - SHOWN_LATE + LOST
+        else:
+            if isinstance(action, Look | Resize | Rebalance):
+                self.retries.forget(action.key)
+            else:
+                self.retries.rest(action.key, now + SHOWN_LATE)  # the watch will show it; ask again if it does not
+            self._done(action, outcome, now)
+
+    def _done(self, action: Action, outcome: Outcome, now: float) -> None:
+        if isinstance(action, Cordon):
+            self._begun[action.node] = now
+        if outcome.view is not None:
+            self.world.see_cloud(outcome.view, self._looked_at)
+        elif isinstance(action, Resize | Rebalance) and action.group in self.world.groups:
+            self.world.groups[action.group].changing = True  # until the next look shows what became of it
+
+    def _settle_eviction(self, action: Evict, outcome: Outcome, now: float) -> None:
+        answer = outcome.answer or Answer.LOST
+        if answer not in (Answer.EVICTED, Answer.GONE):
+            self.retries.failed(action.key, outcome, now, FIRST_DELAY[answer])
+            return
+        self.evictions += answer is Answer.EVICTED
+        self.retries.rest(action.key, now + SHOWN_LATE)
+        pod = self.world.pods.get(action.uid)
+        if answer is Answer.EVICTED and pod is not None and pod.owner is not None and pod.tolerates_cordon:
+            self._returned[action.node, pod.owner.uid] += 1
+
+    def _begin(self, action: Action, now: float) -> None:
+        budgets = self.world.pods[action.uid].budgets if isinstance(action, Evict) else ()
+        self._inflight[action.key] = (action, budgets)
+        self.stations.begin(budgets)
+        if isinstance(action, Look):
+            self._looked_at = now
+        else:
+            self.requests += 1
+
+    def _may(self, action: Action, now: float) -> bool:
+        """Whether nothing speaks against beginning it now; otherwise when to ask again is noted."""
+        if action.key in self._inflight or self._resting(action.key, now):
+            return False
+        if isinstance(action, SoftTaint | Cordon | Reopen | Evict | DropNode) and not self.throttle.take(now):
+            self._wake_at(self.throttle.next_at(now))
+            return False
+        return True
+
+    def _resting(self, key: Key, now: float) -> bool:
+        at = self.retries.ready_at(key)
+        if now < at:
+            self._wake_at(at)
+        return now < at
+
+    def _wake_at(self, at: float) -> None:
+        self._wake = min(self._wake, at)
+
+    def _over(self, waited: float, limit: float, now: float) -> bool:
+        if waited < limit:
+            self._wake_at(now + limit - waited)
+        return waited >= limit
+
+    # -- before the first node, and after the last --------------------------------------------------
+
+    def _looks(self, now: float) -> list[Action]:
+        world = self.world
+        asked = {node.instance for node in self.leaving if node.active} | world.unknown_instances()
+        growing = len(world.ready_new) < self.sizing.needed_at_the_end
+        soon = asked or growing or not world.old
+        due = world.looked + (self.pace.look if soon else self.pace.idle_look)
+        if now < due:
+            self._wake_at(due)
+            return []
+        return [Look(frozenset(asked - {""}))]
+
+    def _prepare(self) -> list[Action]:
+        if self.world.looked == NEVER:
+            return []
+        actions: list[Action] = [SoftTaint(name) for name in self.world.hard_old]
+        actions += [Reopen(name) for name in self.world.marked_new]
+        return actions + self.sizing.rebalancing() + self.sizing.to_set(final=not self.world.old)
+
+    def _end_strays(self, now: float) -> list[Action]:
+        """Instances of old groups that never became a node; a late one still may, and would then be drained."""
+        if self.world.old:
+            self._strays.clear()
+            return []
+        self._strays = {i: self._strays.get(i, now) for i in self.sizing.in_service()}
+        return [Terminate("", i) for i, since in self._strays.items() if self._over(now - since, self.pace.join, now)]
+
+    # -- nodes on their way out -----------------------------------------------------------------
+
+    def _advance(self, now: float) -> list[Action]:
+        actions: list[Action] = []
+        waits: dict[str, _Wait] = {}
+        chosen: Counter[BudgetKey] = Counter()
+        for node in self.leaving:
+            phase, wait = self.phase(node), self._waits.get(node.name)
+            if wait is None or wait.phase is not phase:
+                wait = _Wait(phase, now)
+            waits[node.name] = wait
+            actions += self._step(node, phase, now - wait.since, now, chosen)
+        self._waits = waits
+        return actions
+
+    def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
+        """What a node needs next, after it has waited in its phase for so long."""
+        actions: list[Action] = []
+        match phase:
+            case Phase.DRAINING if self._unreachable(node, waited, now):
+                actions = self._end(node, now, silent=True)
+            case Phase.DRAINING:
+                actions = self._evictions(node, now, chosen)
+            case Phase.DETACHING if self._over(waited, self.pace.volumes, now):
+                actions = self._leave_balancers(node, now, waited - self.pace.volumes)
+            case Phase.DEREGISTERING:
+                actions = self._leave_balancers(node, now, waited)
+            case Phase.EMPTY:
+                actions = self._end(node, now)
+            case Phase.LEFT if self._over(waited, self.pace.node_object, now):
+                actions = [DropNode(node.name, node.uid)]
+        return actions
+
+    def _unreachable(self, node: Node, waited: float, now: float) -> bool:
+        """Its kubelet is silent and everything on it was told to stop: ending the instance is what stops it."""
+        if node.ready or not all(pod.terminating for pod in self.world.leaving(node.name)):
+            return False
+        return self._over(waited, self.pace.unreachable, now)
+
+    def _end(self, node: Node, now: float, *, silent: bool = False) -> list[Action]:
+        group = self.world.group_of(node)
+        if group is None or group.sizes.minimum > 0 or group.rebalancing:
+            self._wake_at(now + 1)
+            return []  # Auto Scaling would refuse, or end another node in its place
+        left = {pod.owner.uid for pod in self.world.leaving(node.name) if pod.owner and self._goes_with_node(pod)}
+        return [Terminate(node.name, node.instance, frozenset(left), silent)]
+
+    def _leave_balancers(self, node: Node, now: float, waited: float) -> list[Action]:
+        """Wait for its target groups, at most for their delay; take it out where their keeper does not."""
+        if node.instance not in self.world.shown:
+            return []
+        targets = self.world.targets.get(node.instance, ())
+        serving = [target for target in targets if target.serving]
+        if serving:
+            if self._over(waited, self.pace.in_service, now):
+                return [Deregister(node.instance, target.target_group) for target in serving]
+            return []
+        bound = max((target.delay + self.pace.deregistration_margin for target in targets), default=0.0)
+        return self._end(node, now) if self._over(waited, bound, now) else []
+
+    def _evictions(self, node: Node, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
+        actions: list[Action] = []
+        for pod in self.world.leaving(node.name):
+            if pod.terminating or pod.bare or self._goes_with_node(pod):
+                continue
+            evict = Evict(pod.uid, pod.namespace, pod.name, pod.node)
+            free = evict.key not in self._inflight and not self._resting(evict.key, now)
+            if free and self.stations.lets_go(pod, chosen):
+                actions.append(evict)
+        return actions
+
+    def _goes_with_node(self, pod: Pod) -> bool:
+        """A pod that tolerates the cordon and came back every time it was moved."""
+        if pod.owner is None or not pod.tolerates_cordon:
+            return False
+        return self._returned[pod.node, pod.owner.uid] >= self.pace.returns and self.stations.spare(pod)
+
+    # -- beginning with further nodes -----------------------------------------------------------
+
+    def _admit(self, now: float) -> list[Action]:
+        world = self.world
+        if world.looked == NEVER or world.hard_old or not self._over(now - self._admitted_at, self.pace.admission, now):
+            return []
+        active = self._active(now)
+        room = self._room(len(active))
+        if room <= 0 or self.hold(now):
+            return []
+        held = self.held(now)
+        names = admission.choose(world, active=active, held=held, room=room, zone_budget=self.request.zone_budget)
+        if names:
+            self._admitted_at = now
+        for name in names:
+            self._order[name] = len(self._order)
+        return [Cordon(name, already=world.old[name].unschedulable and not world.old[name].ours) for name in names]
+
+    def _active(self, now: float) -> set[str]:
+        """Old nodes on their way, also those whose cordon the watch has not shown yet."""
+        old = self.world.old
+        self._begun = {n: at for n, at in self._begun.items() if n in old and now < at + SHOWN_LATE}
+        asked = {action.node for action, _ in self._inflight.values() if isinstance(action, Cordon)}
+        return asked | {node.name for node in self.leaving} | {name for name in self._begun if not old[name].ours}
+
+    def held(self, now: float) -> set[str]:
+        """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""
+        world, held = self.world, set()
+        for name, node in world.old.items():
+            instance = world.instances.get(node.instance)
+            if instance is None or instance.group not in self.goal.sources:
+                held.add(name)
+            elif node.ours and not node.unschedulable:
+                since = self._uncordoned.setdefault(name, now)
+                if not self._over(now - since, self.pace.uncordoned, now):
+                    held.add(name)
+            else:
+                self._uncordoned.pop(name, None)
+        return held
+
+    def _room(self, active: int) -> int:
+        """How many more nodes may begin."""
+        sizing, ready = self.sizing, len(self.world.ready_new)
+        room = min(self.request.budget.of(self.goal.total), admission.wave(self.done)) - active
+        if self.request.strategy is Strategy.SURGE:
+            while room > 0 and sizing.needed(self.done + active + room) > ready:
+                room -= 1
+        elif self.request.strategy is Strategy.REPLACE:
+            open_nodes = ready + sum(not node.unschedulable for node in self.world.old.values())
+            room = min(room - max(0, sizing.needed(self.done) - ready), open_nodes - 1)
+        return room
+
+    def hold(self, now: float) -> tuple[Blocker, ...]:
+        """Workloads that must be ready again before a further node begins: any after the first node, later those
+        that take too long."""
+        if self.done == 0:
+            return ()
+        grace = 0.0 if self.done == 1 else self.pace.recovery
+        late = []
+        for uid, since in self._unready_since.items():
+            pod = self.world.unready.get(uid)
+            if pod is None or controller(pod) in self.goal.unhealthy_before:
+                continue
+            if self._over(now - since, grace, now):
+                late.append(Blocker(f"pod {pod}", pod.problem or "is not ready", pod.node))
+        return tuple(late)
+
+    def _note_health(self, now: float) -> None:
+        unready = self.world.unready
+        self._unready_since = {uid: self._unready_since.get(uid, now) for uid in unready}
+        waited = [now - since for uid, since in self._unready_since.items() if not unready[uid].node]
+        # `replace` alone has no spare room: the only node, or pods that fit nowhere, get one new node ahead of time
+        self.sizing.cramped = self.goal.total == 1 or max(waited, default=0.0) >= self.pace.recovery
+        if now > self._pruned_at + SHOWN_LATE:
+            self._pruned_at = now
+            self.retries.keep(("evict",), lambda key: key[1] in self.world.pods)

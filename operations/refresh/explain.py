@@ -1,0 +1,71 @@
+"""What a refresh waits for, in words."""
+
+from collections.abc import Iterator
+
+from operations.refresh.answers import REASONS, Answer
+from operations.refresh.engine import Engine
+from operations.refresh.request import Strategy
+from operations.refresh.terms import Blocker, Phase
+from operations.refresh.values import Node, Pod
+
+TOLD = ("resize", "rebalance", "look", "cordon", "taint", "reopen")
+"""Kinds of actions whose failures are of interest by themselves."""
+
+
+def blockers(engine: Engine, now: float) -> tuple[Blocker, ...]:
+    """Everything, what concerns all nodes last."""
+    return tuple(_all(engine, now))
+
+
+def _all(engine: Engine, now: float) -> Iterator[Blocker]:
+    world = engine.world
+    yield from engine.hold(now)
+    for node in engine.leaving:
+        if node.active:
+            yield from _of_node(engine, node)
+    for name in sorted(engine.held(now)):
+        ours = world.old[name].ours
+        why = "somebody uncordoned it; it is left alone for a while" if ours else "belongs to no group to shrink"
+        yield Blocker(f"node {name}", why, name)
+    for group in world.groups.values():
+        for issue in group.issues:
+            yield Blocker(f"node group {group.name}", issue)
+    for (kind, about), entry in engine.retries.entries.items():
+        if kind in TOLD and entry.text:
+            yield Blocker(f"{kind} {about}".strip(), entry.text)
+    needed = engine.sizing.needed_at_the_end
+    short = needed - len(world.ready_new)
+    if short > 0 and engine.request.strategy is Strategy.SURGE:
+        yield Blocker("new nodes", f"{short} of {needed} are not ready yet")
+
+
+def _of_node(engine: Engine, node: Node) -> Iterator[Blocker]:
+    world, phase = engine.world, engine.phase(node)
+    if phase is Phase.DRAINING:
+        for pod in world.leaving(node.name):
+            yield Blocker(f"pod {pod}", _why(engine, pod), node.name)
+        return
+    if phase is Phase.DETACHING:
+        text = f"volumes are still attached: {', '.join(sorted(world.attached[node.name]))}"
+    elif phase is Phase.DEREGISTERING:
+        groups = ", ".join(t.target_group.rsplit("/", 2)[-2] for t in world.targets.get(node.instance, ()))
+        text = f"load balancers still know it: {groups or 'not read yet'}"
+    else:
+        failed = engine.retries.of(("terminate", node.instance))
+        text = failed.text if failed is not None and failed.text else f"is {phase}"
+    yield Blocker(f"node {node.name}", text, node.name)
+
+
+def _why(engine: Engine, pod: Pod) -> str:
+    if pod.bare:
+        return "has no controller, so nothing would make it again: delete it, or give it one"
+    if pod.terminating:
+        return "is stopping"
+    entry = engine.retries.of(("evict", pod.uid))
+    named = ", ".join("/".join(key) for key in pod.budgets)
+    if entry is None or entry.answer is None:
+        return f"waits its turn under {named}" if named else "waits its turn"
+    reason = REASONS.get(entry.answer, str(entry.answer))
+    if entry.answer in (Answer.BUDGET, Answer.TWO_BUDGETS, Answer.TOO_MANY) and named:
+        return f"{reason} ({named})"
+    return f"{reason}: {entry.text}" if entry.text else reason

@@ -1,0 +1,51 @@
+"""What each PodDisruptionBudget would let go at the moment, as far as is known here.
+
+The API server decides; knowing before only saves requests that it would refuse.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from operations.refresh.values import BudgetKey, Pod
+from operations.refresh.world import World
+
+
+@dataclass
+class Stations:
+    """Requests under way, and evictions that the budgets' status does not show yet."""
+
+    world: World
+    asking: Counter[BudgetKey] = field(default_factory=Counter)
+    spent: Counter[BudgetKey] = field(default_factory=Counter)
+    _seen: dict[BudgetKey, str] = field(default_factory=dict)
+
+    def begin(self, keys: Iterable[BudgetKey]) -> None:
+        self.asking.update(keys)
+
+    def end(self, keys: Iterable[BudgetKey], *, evicted: bool) -> None:
+        for key in keys:
+            self.asking[key] -= 1
+            self.spent[key] += evicted
+
+    def lets_go(self, pod: Pod, chosen: Counter[BudgetKey]) -> bool:
+        """Whether it is worth asking for this pod now; if so it counts as chosen.
+
+        Args:
+            chosen: pods chosen in this round, by budget.
+        """
+        for key in pod.budgets:
+            budget = self.world.budgets[key]
+            if self._seen.get(key) != budget.version:  # a newer status has counted what was spent
+                self._seen[key] = budget.version
+                self.spent[key] = 0
+            if self.asking[key] + chosen[key] >= 1:
+                return False  # two at once on one budget make the server wait for itself
+            if pod.ready and len(pod.budgets) == 1 and budget.allowed <= self.spent[key]:
+                return False  # one that is not ready may go beyond the budget, by its unhealthy pod policy
+        chosen.update(pod.budgets)
+        return True
+
+    def spare(self, pod: Pod) -> bool:
+        """Whether all its budgets allow a disruption."""
+        return all(self.world.budgets[key].allowed > 0 for key in pod.budgets)

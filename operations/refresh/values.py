@@ -1,0 +1,217 @@
+"""What a refresh knows about nodes, pods, budgets, groups and instances, as plain values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+BudgetKey = tuple[str, str]
+"""Namespace and name of a PodDisruptionBudget."""
+
+
+@dataclass(slots=True, frozen=True)
+class Owner:
+    """The controller of a pod."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(slots=True)
+class Pod:
+    """A pod, as far as draining its node asks."""
+
+    uid: str
+    namespace: str
+    name: str
+    node: str
+    owner: Owner | None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    mirror: bool = False
+    """Made by kubelet from a file; goes with its node."""
+    finished: bool = False
+    terminating: bool = False
+    ready: bool = False
+    agent: bool = False
+    """The CNI agent of its node: aws-node, or cilium."""
+    tolerates_cordon: bool = False
+    """The scheduler may put it on a cordoned node again."""
+    pinned: bool = False
+    """Can run on no other node: its nodeName was given, or it asks for this node's name."""
+    scratch: bool = False
+    """Has an emptyDir or a hostPath: data that stays behind."""
+    claims: tuple[str, ...] = ()
+    """PersistentVolumeClaims it uses."""
+    took: float = 0.0
+    """Seconds from its creation until it was ready the last time; 0 when that is not known."""
+    problem: str = ""
+    """Why it is not ready, in the words of its conditions."""
+    budgets: tuple[BudgetKey, ...] = ()
+    """PodDisruptionBudgets that select it; kept by the world."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it goes with its node instead of being evicted."""
+        return self.mirror or self.finished or (self.owner is not None and self.owner.kind == "DaemonSet")
+
+    @property
+    def bare(self) -> bool:
+        """Nothing would make it again."""
+        return self.owner is None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class Node:
+    """A Kubernetes node."""
+
+    name: str
+    uid: str = ""
+    cni: str = ""
+    """Value of the label `cni-plugin`; empty without one."""
+    group: str = ""
+    """Managed node group it says it belongs to."""
+    zone: str = ""
+    instance: str = ""
+    """EC2 instance id, from its provider id."""
+    ready: bool = True
+    agent_ready: bool = True
+    """No taint says that its CNI agent is not ready."""
+    unschedulable: bool = False
+    ours: bool = False
+    """The refresh cordoned it (annotation)."""
+    found_cordoned: bool = False
+    """It was cordoned by somebody else before the refresh did (value of the annotation)."""
+    taints: tuple[Mapping[str, Any], ...] = ()
+    """As the API holds them. The list is replaced as a whole by every patch: it has no merge key."""
+    version: str = ""
+    soft: bool = False
+    """Has the soft taint of the refresh."""
+    canary: bool = False
+
+    @property
+    def active(self) -> bool:
+        """On its way out. One that somebody uncordoned is not."""
+        return self.ours and self.unschedulable
+
+
+@dataclass(slots=True)
+class Disruption:
+    """A PodDisruptionBudget and what it allows at the moment."""
+
+    key: BudgetKey
+    selector: Mapping[str, Any] | None
+    """LabelSelector; {} selects every pod of the namespace, None no pod."""
+    allowed: int = 0
+    """status.disruptionsAllowed; 0 while the controller has not looked at the newest spec."""
+    expected: int = 0
+    desired: int = 0
+    healthy: int = 0
+    version: str = ""
+    """Changes with every status."""
+
+    @property
+    def whole(self) -> int:
+        """Disruptions that it allows while all its pods are healthy."""
+        return max(0, self.expected - self.desired)
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        return self.selector is not None and matches(self.selector, labels)
+
+    def __str__(self) -> str:
+        return f"{self.key[0]}/{self.key[1]}"
+
+
+def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a LabelSelector (meta/v1) selects these labels."""
+    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
+        return False
+    for item in selector.get("matchExpressions") or []:
+        here, values = labels.get(item["key"]), item.get("values") or []
+        held = {
+            "In": here is not None and here in values,
+            "NotIn": here not in values,
+            "Exists": here is not None,
+            "DoesNotExist": here is None,
+        }
+        if not held.get(item["operator"], False):
+            return False
+    return True
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bounds and wish of a node group."""
+
+    minimum: int
+    desired: int
+    maximum: int
+
+    def __str__(self) -> str:
+        return f"{self.minimum}/{self.desired}/{self.maximum}"
+
+
+@dataclass(slots=True)
+class Group:
+    """A node group: managed by EKS, or an Auto Scaling group of its own."""
+
+    name: str
+    managed: bool
+    sizes: Sizes
+    scaling_groups: tuple[str, ...] = ()
+    changing: bool = False
+    """EKS is carrying out an update; another one would be refused."""
+    rebalancing: bool = True
+    """Auto Scaling may end instances to even out zones."""
+    issues: tuple[str, ...] = ()
+    """What EKS or Auto Scaling complains about: no capacity, launches that failed."""
+
+
+ALIVE = frozenset({"pending", "in-service"})
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance of a node group, by its Auto Scaling life cycle."""
+
+    id: str
+    group: str
+    scaling_group: str
+    zone: str
+    state: str
+    """pending | in-service | ending | other"""
+
+    @property
+    def alive(self) -> bool:
+        return self.state in ALIVE
+
+
+@dataclass(frozen=True)
+class Target:
+    """An instance at a target group of a load balancer."""
+
+    target_group: str
+    serving: bool
+    """Gets new connections (initial, healthy, unhealthy); False while draining."""
+    delay: float
+    """Deregistration delay of the target group, seconds."""
+
+
+@dataclass
+class CloudView:
+    """One look at AWS."""
+
+    groups: dict[str, Group]
+    instances: dict[str, Instance]
+    targets: dict[str, tuple[Target, ...]]
+    """Instance id -> where it still is registered. Only of the instances asked for."""
+    asked: frozenset[str] = frozenset()
+    """Instances that were asked about."""
+    gone: frozenset[str] = frozenset()
+    """Those of them that EC2 does not know any more, or knows as terminated."""
+
+
+def budgets_of(pod: Pod, budgets: Iterable[Disruption]) -> tuple[BudgetKey, ...]:
+    return tuple(budget.key for budget in budgets if budget.key[0] == pod.namespace and budget.selects(pod.labels))

@@ -1,0 +1,79 @@
+"""Calico: how it came here, and what it does that Cilium cannot say."""
+
+from typing import Any, Final
+
+from migration.facts import Decision
+from operations import objects
+from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
+
+WITHOUT_COUNTERPART: Final = ("preDNAT", "doNotTrack", "applyOnForward")
+"""Fields of a GlobalNetworkPolicy that act on host endpoints only."""
+
+
+def how_installed(seen: Seen) -> Decision:
+    calico = seen.calico
+    number = objects.count(calico.policies, "policy", "policies")
+    found = f"{calico.version or 'unknown version'} in {calico.namespace}, {number}"
+    match calico.kind:
+        case "operator":
+            return handled("Calico", f"by the Tigera operator, {found}", "pinned through the Installation")
+        case "manifest":
+            return handled("Calico", f"by manifest, {found}", "calico-node is pinned by a patch of its DaemonSet")
+        case "aws-chart":
+            return refused(
+                "Calico",
+                f"by AWS's chart aws-calico, {found}",
+                "the chart is no longer kept up, and its Calico cannot be pinned without restarting it unenforced",
+                "Hand over to the Tigera operator as Calico's guide says (same version first), then survey again",
+            )
+    return absent("Calico", "no DaemonSet calico-node and no Installation: there is no Calico policy to carry over")
+
+
+def host_endpoints(seen: Seen) -> Decision:
+    found = seen.gathered.objects_of("hostendpoints")
+    automatic = [h for h in found if objects.labels(h).get("projectcalico.org/created-by") == "calico-kube-controllers"]
+    if len(found) > len(automatic):
+        return refused(
+            "Calico host endpoints",
+            named("HostEndpoint", (objects.name(h) for h in found if h not in automatic)),
+            "they police the node itself; new nodes would be open where old ones are closed",
+            "Say the same with security groups, delete the HostEndpoints, then survey again",
+        )
+    if automatic:
+        return refused(
+            "Calico host endpoints",
+            f"{len(automatic)} automatic ones",
+            "global policies police the node itself through them",
+            "Set hostEndpoint.autoCreate: Disabled in KubeControllersConfiguration default, then survey again",
+        )
+    return absent("Calico host endpoints", "HostEndpoint objects")
+
+
+def features(seen: Seen) -> Decision:
+    """What a policy or Felix is told to do and Cilium cannot."""
+    found: list[str] = []
+    for policy in seen.gathered.objects_of("globalnetworkpolicies"):
+        spec = policy.get("spec") or {}
+        found += [f"GlobalNetworkPolicy {objects.name(policy)}: {f}" for f in WITHOUT_COUNTERPART if spec.get(f)]
+    for felix in seen.gathered.objects_of("felixconfigurations"):
+        found += [f"FelixConfiguration {objects.name(felix)}: {text}" for text in _felix(felix.get("spec") or {})]
+    found += [f"BGPPeer {objects.name(p)}" for p in seen.gathered.objects_of("bgppeers")]
+    if found:
+        return refused(
+            "Calico features without a counterpart",
+            objects.some(found, 6),
+            "nothing on a Cilium node does the same",
+            "Take them out of Calico and see that nothing misses them, then survey again",
+        )
+    return absent("Calico features without a counterpart", f"{', '.join(WITHOUT_COUNTERPART)}, WireGuard, eBPF, BGP")
+
+
+def _felix(spec: dict[str, Any]) -> list[str]:
+    told = [key for key in ("wireguardEnabled", "wireguardEnabledV6", "bpfEnabled") if spec.get(key)]
+    action = spec.get("defaultEndpointToHostAction", "Accept")
+    if action not in ("Accept", "ACCEPT"):
+        told.append(f"defaultEndpointToHostAction {action}")
+    return told
+
+
+DECIDERS: tuple[Decider, ...] = (how_installed, host_endpoints, features)

@@ -1,0 +1,155 @@
+"""The reads of a survey. Nothing is changed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from operations.cluster import Cluster, Obj
+from operations.connection import Aws, WrongClusterError
+from operations.survey.gathered import Gathered
+
+CUSTOM: Final = {
+    "securitygrouppolicies": "vpcresources.k8s.aws/v1beta1",
+    "eniconfigs": "crd.k8s.amazonaws.com/v1alpha1",
+    "policyendpoints": "networking.k8s.aws/v1alpha1",
+    "installations": "operator.tigera.io/v1",
+    "hostendpoints": "crd.projectcalico.org/v1",
+    "felixconfigurations": "crd.projectcalico.org/v1",
+    "globalnetworkpolicies": "crd.projectcalico.org/v1",
+    "networkpolicies": "crd.projectcalico.org/v1",
+    "bgppeers": "crd.projectcalico.org/v1",
+    "nodepools": "karpenter.sh/v1",
+}
+"""Plural → API version of the custom kinds that are looked at."""
+_AT_ONCE: Final = 50
+
+
+def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
+    """Read everything.
+
+    Raises:
+        WrongClusterError: there is no such cluster.
+        operations.cluster.KubeError, botocore.exceptions.ClientError: something may not, or cannot, be read.
+    """
+    cluster = aws.cluster(name)
+    if cluster is None:
+        raise WrongClusterError(
+            f"EKS cluster {name} does not exist in {aws.region}. Correct cluster.name or the region"
+        )
+    with ThreadPoolExecutor(8) as pool:
+        nodes = pool.submit(kube.nodes)
+        in_cluster: dict[str, Any] = {
+            "pods": pool.submit(kube.pods),
+            "daemonsets": pool.submit(kube.daemonsets),
+            "deployments": pool.submit(kube.items, "/apis/apps/v1/deployments"),
+            "webhooks": pool.submit(_webhooks, kube),
+        }
+        custom = {plural: pool.submit(kube.custom, version, plural) for plural, version in CUSTOM.items()}
+        groups = aws.nodegroups(name)
+        ids = [i for i in map(instance_id, nodes.result()) if i]
+        scaling_of = _scaling_groups_of(aws, ids)
+        names = set(scaling_of.values()) | {n for group in groups for n in scaling_group_names(group)}
+        scaling = _scaling_groups(aws, sorted(names))
+        vpc = cluster["resourcesVpcConfig"]["vpcId"]
+        here = [{"Name": "vpc-id", "Values": [vpc]}]
+        return Gathered(
+            account=str(aws.caller()["Account"]),
+            region=aws.region,
+            cluster=cluster,
+            vpc=aws.client("ec2").describe_vpcs(VpcIds=[vpc])["Vpcs"][0],
+            nodegroups=groups,
+            addons=_addons(aws, name),
+            fargate_profiles=aws.pages("eks", "list_fargate_profiles", "fargateProfileNames", clusterName=name),
+            pod_identities=aws.pages("eks", "list_pod_identity_associations", "associations", clusterName=name),
+            oidc_providers=[
+                p["Arn"] for p in aws.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+            ],
+            instances=list(_instances(aws, ids)),
+            scaling_group_of=scaling_of,
+            scaling_groups=scaling,
+            subnets=aws.pages("ec2", "describe_subnets", "Subnets", Filters=here),
+            route_tables=aws.pages("ec2", "describe_route_tables", "RouteTables", Filters=here),
+            templates=_templates(aws, groups, scaling),
+            nodes=nodes.result(),
+            custom={plural: future.result() for plural, future in custom.items()},
+            **{key: future.result() for key, future in in_cluster.items()},
+        )
+
+
+def instance_id(node: Obj) -> str:
+    """EC2 instance of a node; empty for other kinds of machine."""
+    provider = str((node.get("spec") or {}).get("providerID") or "")
+    last = provider.rsplit("/", 1)[-1]
+    return last if provider.startswith("aws:") and last.startswith("i-") else ""
+
+
+def scaling_group_names(group: Obj) -> list[str]:
+    return [g["name"] for g in (group.get("resources") or {}).get("autoScalingGroups") or []]
+
+
+def _webhooks(kube: Cluster) -> list[Obj]:
+    base = "/apis/admissionregistration.k8s.io/v1"
+    return [
+        *kube.items(f"{base}/validatingwebhookconfigurations"),
+        *kube.items(f"{base}/mutatingwebhookconfigurations"),
+    ]
+
+
+def _addons(aws: Aws, cluster: str) -> dict[str, Obj]:
+    names = aws.pages("eks", "list_addons", "addons", clusterName=cluster)
+    found = {name: aws.addon(cluster, name) for name in names}
+    return {name: addon for name, addon in found.items() if addon is not None}
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), _AT_ONCE):
+        yield items[start : start + _AT_ONCE]
+
+
+def _instances(aws: Aws, ids: Sequence[str]) -> Iterator[Obj]:
+    for some in _chunks(ids):
+        pager = aws.client("ec2").get_paginator("describe_instances")
+        for page in pager.paginate(Filters=[{"Name": "instance-id", "Values": list(some)}]):
+            for reservation in page["Reservations"]:
+                yield from reservation["Instances"]
+
+
+def _scaling_groups_of(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for some in _chunks(ids):
+        answer = aws.client("autoscaling").describe_auto_scaling_instances(InstanceIds=list(some))
+        found |= {i["InstanceId"]: i["AutoScalingGroupName"] for i in answer["AutoScalingInstances"]}
+    return found
+
+
+def _scaling_groups(aws: Aws, names: Sequence[str]) -> dict[str, Obj]:
+    found: dict[str, Obj] = {}
+    for some in _chunks(names):
+        pager = aws.client("autoscaling").get_paginator("describe_auto_scaling_groups")
+        for page in pager.paginate(AutoScalingGroupNames=list(some)):
+            found |= {g["AutoScalingGroupName"]: g for g in page["AutoScalingGroups"]}
+    return found
+
+
+def _templates(aws: Aws, groups: Sequence[Obj], scaling: Mapping[str, Obj]) -> dict[str, Obj]:
+    """Launch templates of managed groups by group name, of self-managed ones by the name of the scaling group."""
+    wanted: dict[str, Obj] = {g["nodegroupName"]: g["launchTemplate"] for g in groups if g.get("launchTemplate")}
+    managed = {name for group in groups for name in scaling_group_names(group)}
+    for name, group in scaling.items():
+        if name not in managed and group.get("LaunchTemplate"):
+            template = group["LaunchTemplate"]
+            wanted[name] = {"id": template.get("LaunchTemplateId"), "version": template.get("Version", "$Default")}
+    found = {}
+    for name, template in wanted.items():
+        try:
+            versions = aws.client("ec2").describe_launch_template_versions(
+                LaunchTemplateId=template["id"], Versions=[str(template.get("version") or "$Default")]
+            )["LaunchTemplateVersions"]
+        except ClientError as error:
+            if "NotFound" not in error.response["Error"]["Code"]:
+                raise
+            continue  # deleted after the group was made: its nodes say the same
+        found[name] = versions[0]["LaunchTemplateData"] if versions else {}
+    return found

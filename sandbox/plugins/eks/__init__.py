@@ -1,0 +1,1 @@
+"""Stand-in for the pulumi-eks provider: the remote component `eks:index:Cluster`."""

@@ -1,0 +1,166 @@
+"""Background processes that outlive the command that starts them, recorded so that a later command can end them.
+
+A pid alone is no identity: pids are reused. Each record holds the instant at which the kernel says the process
+started, and a process whose instant differs is somebody else's and is never signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A started process: its name in the sandbox, pid, and start instant as `started_at` words it."""
+
+    name: str
+    pid: int
+    started: str
+
+    def alive(self) -> bool:
+        """Whether this very process (not a later one with its pid) still runs."""
+        _reap(self.pid)
+        return started_at(self.pid) == self.started
+
+    def to_json(self) -> dict[str, str | int]:
+        return {"pid": self.pid, "started": self.started}
+
+
+class ProcessFailed(RuntimeError):
+    """A process ended, or did not answer in time, while the sandbox was being started."""
+
+
+def started_at(pid: int) -> str | None:
+    """The start instant of a live process in the kernel's own words; None when it is gone or a zombie.
+
+    Linux: field 22 of /proc/PID/stat (clock ticks since boot) with the boot id, so that a record left by an
+    earlier boot matches nothing. Elsewhere: what ps prints.
+    """
+    if Path("/proc/self/stat").exists():
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if fields[0] in {"Z", "X"} else f"{_boot_id()}:{fields[19]}"
+    answer = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split(maxsplit=1)
+    return None if len(answer) < 2 or answer[0].startswith("Z") else answer[1].strip()
+
+
+def start(
+    name: str,
+    argv: Sequence[str | Path],
+    *,
+    log: Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Process:
+    """Start `argv` in a session of its own, its output appended to `log`; return at once.
+
+    `env` is added to this process's own environment.
+
+    Raises ProcessFailed when the program cannot be started.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            child = subprocess.Popen(
+                [str(word) for word in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                cwd=cwd,
+                env={**os.environ, **(env or {})},
+            )
+        except OSError as error:
+            raise ProcessFailed(f"{name} cannot be started: {error}") from error
+    # The command that starts it may exit first: whoever reaps it then, this object must not complain about it.
+    child.returncode = 0
+    started = started_at(child.pid)
+    if started is None:
+        raise ProcessFailed(f"{name} ended at once; the end of {log}:\n{tail(log)}")
+    return Process(name=name, pid=child.pid, started=started)
+
+
+def stop(processes: Sequence[Process], *, grace_seconds: float = 10.0) -> list[str]:
+    """End these processes together: SIGTERM, then SIGKILL after the grace. Returns the names that were killed."""
+    _signal(processes, signal.SIGTERM)
+    if wait_gone(processes, grace_seconds):
+        return []
+    stubborn = [process for process in processes if process.alive()]
+    _signal(stubborn, signal.SIGKILL)
+    if not wait_gone(stubborn, grace_seconds):
+        left = ", ".join(f"{process.name} (pid {process.pid})" for process in stubborn if process.alive())
+        raise ProcessFailed(f"{left} did not end on SIGKILL within {grace_seconds:g} s; look at it with ps")
+    return [process.name for process in stubborn]
+
+
+def wait_gone(processes: Sequence[Process], seconds: float) -> bool:
+    """Whether all of them ended within so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(process.alive() for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    """One free loopback port per name, all different (each is held until all are known)."""
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for name in names:
+            holder = stack.enter_context(socket.socket())
+            holder.bind(("127.0.0.1", 0))
+            ports[name] = int(holder.getsockname()[1])
+        return ports
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, for error messages."""
+    if not log.exists():
+        return "(no log)"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _signal(processes: Sequence[Process], number: signal.Signals) -> None:
+    for process in processes:
+        if process.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, number)
+
+
+def _reap(pid: int) -> None:
+    """Collect it if it is a child of this very process; otherwise init does."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "boot"

@@ -1,0 +1,375 @@
+"""Walk a whole journey with the real Pulumi CLI on the project's real program, against the sandbox.
+
+Per stage: set the stage, preview, deploy, preview again and expect nothing. A watcher of the API runs all along and
+is no part of the program. What a walk found is one JSON line at its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sandbox import lifecycle, processes, seeds
+from sandbox.lifecycle import ROOT
+
+PROJECT = "eks-cilium"
+_COMMAND = "command:local:Command"
+_CHANGES = ("create", "update", "replace", "delete", "import")
+# A gate in a preview does not wait, and a cluster takes a moment to settle: as long as a person would try again.
+_PREVIEW_PATIENCE = 120.0
+_PREVIEW_PAUSE = 5.0
+_DEPLOY_TIMEOUT = 3600.0
+_INTERRUPT_GRACE = 60.0
+
+_NOISE = re.compile(r"^@ |warning: using pulumi-|^.{600}")
+
+Report = Callable[[str], None]
+
+
+class WalkFailed(RuntimeError):
+    """A step of the walk did not do what it should; the text ends with what the step itself said."""
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What a walk found. The names are those of its JSON line."""
+
+    journey: str
+    start: str
+    stages: int = 0
+    gates_passed: int = 0
+    violations: int | None = None
+    unenforced_instants: int | None = None
+    greenfield_differences: int | None = None
+    unproved: set[str] = field(default_factory=set)
+    failed: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong, and nothing that was to be looked at is unknown."""
+        return not (self.failed or self.violations or self.unenforced_instants or self.greenfield_differences) and (
+            self.violations is not None
+        )
+
+    def line(self, seconds: float) -> str:
+        shown = {**asdict(self), "from": self.start, "unproved": sorted(self.unproved), "seconds": round(seconds)}
+        del shown["start"]
+        if not self.failed:
+            del shown["failed"]
+        return json.dumps(shown)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack:
+    """One stack of the project, driven through the CLI. Everything it prints goes to a log of its own."""
+
+    name: str
+    directory: Path
+    """Of the sandbox."""
+    environment: Mapping[str, str]
+
+    @property
+    def logs(self) -> Path:
+        return self.directory / "walk" / self.name
+
+    def pulumi(self, *arguments: str, log: str = "pulumi", timeout: float = _DEPLOY_TIMEOUT) -> tuple[int, str]:
+        """Run `pulumi ARGUMENTS --stack NAME`; return exit code and stdout. Stderr goes to the log."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        argv = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
+        with (self.logs / f"{log}.log").open("a") as output:
+            print(f"$ {' '.join(argv)}", file=output, flush=True)
+            with (
+                subprocess.Popen(
+                    argv, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=output, text=True
+                ) as process,
+                _ended(process),
+            ):
+                answer = process.communicate(timeout=timeout)[0]
+            print(answer, file=output, flush=True)
+        return process.returncode, answer
+
+    def must(self, *arguments: str, log: str = "pulumi") -> str:
+        code, answer = self.pulumi(*arguments, log=log)
+        if code:
+            raise WalkFailed(f"pulumi {' '.join(arguments[:2])} ended with code {code}:\n{self.tail(log)}")
+        return answer
+
+    def tail(self, log: str, lines: int = 40) -> str:
+        """What a log says in the end: the engine's diagnostics where it gave some."""
+        path = self.logs / f"{log}.log"
+        text = path.read_text().rpartition("\nDiagnostics:\n")[2]
+        shown = [line for line in text.splitlines() if line.strip() and not _NOISE.search(line)]
+        return "\n".join(shown[-lines:]) + f"\n(all of it: {path})"
+
+    def configure(self, values: Mapping[str, Any]) -> None:
+        """Write the project's settings into Pulumi.NAME.yaml; what the CLI keeps there besides stays."""
+        path = ROOT / f"Pulumi.{self.name}.yaml"
+        content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
+        given = {f"{PROJECT}:{key}": value for key, value in values.items()}
+        content["config"] = {"aws:region": self.environment["AWS_REGION"], **given}
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def set(self, key: str, value: str) -> None:
+        self.must("config", "set", f"{PROJECT}:{key}", value)
+
+    def exists(self) -> bool:
+        return self.pulumi("stack", "output", "--json")[0] == 0
+
+    def reached(self) -> str | None:
+        """The stage that its last complete deploy reached."""
+        outputs: dict[str, str] = json.loads(self.must("stack", "output", "--json") or "{}")
+        return outputs.get("stage")
+
+    def preview(self, log: str) -> dict[str, Any]:
+        """The engine's own JSON of a preview. Tried again while a gate does not pass yet.
+
+        Raises WalkFailed with the reason that the preview gave.
+        """
+        deadline = time.monotonic() + _PREVIEW_PATIENCE
+        while True:
+            code, answer = self.pulumi("preview", "--json", log=log)
+            found = _json(answer)
+            if code == 0:
+                return found
+            reasons = _diagnostics(found) or self.tail(log)
+            if "does not pass" not in reasons or time.monotonic() > deadline:
+                raise WalkFailed(f"{log} fails:\n{reasons}")
+            time.sleep(_PREVIEW_PAUSE)
+
+    def reports(self) -> list[dict[str, Any]]:
+        """What the gates in the stack's state answered: one report for each Command whose stdout is one."""
+        state = json.loads(self.must("stack", "export"))
+        found = []
+        for resource in state["deployment"].get("resources", []):
+            if resource["type"] == _COMMAND:
+                report = _json(str(resource.get("outputs", {}).get("stdout") or ""))
+                if "verdict" in report and "checks" in report:
+                    found.append(report)
+        return found
+
+
+def walk(
+    directory: Path,
+    journey: str,
+    report: Report,
+    *,
+    start: str = "owned",
+    real: Iterable[str] = (),
+    until: str | None = None,
+    stack: str | None = None,
+    keep: bool = False,
+) -> Result:
+    """Walk a journey from its first stage (or where the stack is) to its last (or `until`).
+
+    `start`: whose cluster it is, `owned`, `adopted` or `self-managed`. `real`: stand-in plugins to leave out. `keep`:
+    save the sandbox before the first deploy, as JOURNEY-start, and after each stage, as JOURNEY-STAGE. A stack that
+    exists goes on after the stage it reached: restore a save to begin late.
+    """
+    begun = time.monotonic()
+    result = Result(journey=journey, start=start)
+    lifecycle.up(directory, report, real=real)
+    environment = {**os.environ, **lifecycle.environment(directory)}
+    environment.pop("KUBECONFIG", None)
+    name = stack or f"sandbox-{journey}-{start}"
+    walked = Stack(name=name, directory=directory, environment=environment)
+    with _watcher(directory, walked.logs, result, report):
+        try:
+            stages = _stages(journey, environment, until)
+            remaining = stages[_begin(walked, journey, stages, start, report) :]
+            if keep and remaining == stages:
+                lifecycle.save(directory, f"{journey}-start", report)
+            report(_row("stage", "changes", "gates", "seconds"))
+            for stage in remaining:
+                _enter(walked, stage, result, report)
+                if keep:
+                    lifecycle.save(directory, f"{journey}-{stage}", report)
+                if stage == until:
+                    break
+            if result.journey == "replace" and until in (None, stages[-1]):
+                result.greenfield_differences = _greenfield_differences(walked)
+        except (WalkFailed, seeds.SeedFailed, subprocess.TimeoutExpired) as error:
+            result.failed = str(error).partition("\n")[0]
+            report(f"FAILED {error}")
+    print(result.line(time.monotonic() - begun), flush=True)
+    return result
+
+
+def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: Report) -> int:
+    """Make the starting point, unless the stack exists; return the number of the stage to enter next."""
+    if walked.exists():
+        reached = walked.reached()
+        report(f"{walked.name} is at {reached}")
+        return stages.index(reached) + 1 if reached in stages else 0
+    values = seeds.settings(start, walked.name.removeprefix("sandbox-"), walked.directory, report)
+    (ROOT / f"Pulumi.{walked.name}.yaml").unlink(missing_ok=True)
+    walked.must("stack", "init", "--no-select")
+    walked.configure({"journey": journey, "stage": stages[0], **values})
+    if start != "owned":
+        _survey(walked)
+    return 0
+
+
+def _enter(walked: Stack, stage: str, result: Result, report: Report) -> None:
+    begun = time.monotonic()
+    report(f"{stage}: preview")
+    walked.set("stage", stage)
+    walked.preview(f"{stage}-preview")
+    report(f"{stage}: deploy")
+    code, _ = walked.pulumi("up", "--yes", "--skip-preview", log=stage)
+    if code:
+        raise WalkFailed(f"the deploy of {stage} ended with code {code}:\n{walked.tail(stage)}")
+    changes = _last_changes(walked)
+    gates = walked.reports()
+    result.stages += 1
+    result.gates_passed += sum(gate["verdict"] == "passed" and gate["kind"] == "gate" for gate in gates)
+    for gate in gates:
+        result.unproved.update(gate.get("unproved", ()))
+        if gate.get("simulated"):
+            result.unproved.add("simulated")
+    if code := walked.pulumi("preview", "--expect-no-changes", log=f"{stage}-again")[0]:
+        raise WalkFailed(f"{stage} is not at rest after its deploy:\n{walked.tail(f'{stage}-again')}")
+    if result.stages == 1 and result.start == "owned":
+        seeds.workloads(walked.directory)
+    if broken := seeds.unready(walked.directory):
+        raise WalkFailed(f"after {stage} workloads are not ready: {broken}")
+    answers = ", ".join(
+        f"{gate['kind']} {sum(check['verdict'] == 'passed' for check in gate['checks'])}/{len(gate['checks'])}"
+        for gate in gates
+    )
+    shown = ", ".join(f"{number} {kind}" for kind, number in changes.items()) or "none"
+    report(_row(stage, shown, answers, f"{time.monotonic() - begun:.0f}"))
+
+
+def _last_changes(walked: Stack) -> dict[str, int]:
+    history: list[dict[str, Any]] = json.loads(walked.must("stack", "history", "--json", "--page-size", "1"))
+    changes = history[0].get("resourceChanges") or {} if history else {}
+    return {kind: changes[kind] for kind in _CHANGES if changes.get(kind)}
+
+
+def _greenfield_differences(walked: Stack) -> int:
+    """How many resources a change of the journey to `greenfield` would touch; the stack is left at its stage."""
+    path = ROOT / f"Pulumi.{walked.name}.yaml"
+    before = path.read_text()
+    try:
+        walked.set("journey", "greenfield")
+        walked.set("stage", "launch")
+        found = walked.preview("greenfield-preview")
+    finally:
+        path.write_text(before)
+    return sum(number for kind, number in (found.get("changeSummary") or {}).items() if kind not in ("same", "read"))
+
+
+def _survey(walked: Stack) -> None:
+    (ROOT / f"facts.{walked.name}.yaml").unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", "survey", "--stack", walked.name],
+        cwd=ROOT,
+        env=walked.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise WalkFailed(f"the survey ended with code {done.returncode}:\n{done.stderr.strip()}")
+
+
+def _stages(journey: str, environment: Mapping[str, str], until: str | None) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", "journey", "--json", journey],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise WalkFailed(f"the journey {journey!r} is not known:\n{done.stderr.strip()}")
+    found: list[str] = json.loads(done.stdout)
+    if until is not None and until not in found:
+        raise WalkFailed(f"{journey} has no stage {until!r}: choose among {', '.join(found)}")
+    return found
+
+
+@contextlib.contextmanager
+def _watcher(directory: Path, logs: Path, result: Result, report: Report) -> Iterator[None]:
+    """Watch the cluster from outside while the block runs, then count what was seen into `result`."""
+    logs.mkdir(parents=True, exist_ok=True)
+    findings = logs / "watch.jsonl"
+    findings.unlink(missing_ok=True)
+    watcher = processes.start(
+        "watcher",
+        [sys.executable, "-m", "sandbox.watch", "--dir", directory, "--out", findings],
+        log=logs / "watch.log",
+        cwd=ROOT,
+    )
+    lifecycle.attach(directory, watcher)
+    try:
+        yield
+    finally:
+        processes.stop([watcher])
+        _count(findings, result, report)
+
+
+def _count(findings: Path, result: Result, report: Report) -> None:
+    lines = [_json(line) for line in findings.read_text().splitlines()] if findings.exists() else []
+    summary = lines[-1] if lines and lines[-1].get("summary") else None
+    if summary is None:
+        # Not having looked is not the same as having seen nothing.
+        result.failed = result.failed or "the watcher ended early: see watch.log beside the logs of the stages"
+        report(result.failed)
+        return
+    for finding in lines:
+        # A finding is written when it begins, and once more with its length when it ends.
+        if finding.get("severity") == "violation" and finding.get("seconds") is None:
+            report(f"VIOLATION {finding['rule']}: {finding['object']}: {finding['detail']}")
+    result.unenforced_instants = summary["counts"]["unenforced"]
+    result.violations = summary["violations"] - summary["counts"]["unenforced"]
+    if summary["gaps"]:
+        result.unproved.add("watched without a gap")
+    if not summary["enforcement_seen"]:
+        result.unproved.add("policy was enforced at some time")
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Interrupt the CLI when the walk itself is interrupted or out of patience, so that it lets go of its lock."""
+    try:
+        yield
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_INTERRUPT_GRACE)
+        if process.poll() is None:
+            process.kill()
+        raise
+
+
+def _diagnostics(found: Mapping[str, Any]) -> str:
+    """The errors in a preview's JSON."""
+    listed = found.get("diagnostics") or []
+    return "\n".join(str(entry["message"]).strip() for entry in listed if entry.get("severity") == "error")
+
+
+def _json(text: str) -> dict[str, Any]:
+    """The JSON object in a text that may have other lines before it; empty when there is none."""
+    for begin in (0, text.find("\n{") + 1):
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(text[begin:])
+            return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _row(stage: str, changes: str, gates: str, seconds: str) -> str:
+    return f"{stage:16} {changes:44} {gates:24} {seconds:>8}"

@@ -1,0 +1,298 @@
+"""What must never be the case while a cluster is moved, as rules over what a watcher of the API has seen.
+
+Pure: events go in, findings come out. `Watcher.feed` takes Kubernetes events in the order in which they happened,
+`Watcher.account` takes readings of the AWS account; `Watcher.check` says what is wrong at that instant.
+
+| rule | violated when |
+|---|---|
+| unenforced | a Ready workload pod runs where its CNI agent or policy enforcer has not been Ready for GRACE_SECONDS |
+| two-cnis | both CNI agents are on one node |
+| pdb | pods went down until fewer are healthy than a PodDisruptionBudget demands |
+| terminated-with-pods | an instance ends while a workload pod that no DaemonSet owns is bound to its node |
+| terminated-in-service | an instance ends while a target group still sends traffic to it |
+| policy-deleted | (for information) a network policy of any kind was deleted |
+
+A workload pod is one without hostNetwork that no DaemonSet of kube-system or calico-system owns. `unenforced` counts
+from the first instant at which every workload pod was enforced: before, there is nothing to lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.operators import kube
+from sandbox.operators.agents import AWS, CILIUM, cni_of
+from sandbox.operators.cni import WIRED_BY
+from sandbox.operators.kube import Kind, Object
+
+__all__ = ["GRACE_SECONDS", "INFORMATION", "RULES", "WATCHED", "Finding", "Watcher"]
+
+GRACE_SECONDS = 2.0
+"""How long agents may be away before their node counts as unenforced: restarts leave the rules in the kernel."""
+
+RULES = ("unenforced", "two-cnis", "pdb", "terminated-with-pods", "terminated-in-service", "policy-deleted")
+INFORMATION = frozenset({"policy-deleted"})
+POLICIES = (
+    kube.NETWORK_POLICIES,
+    kube.CILIUM_POLICIES,
+    kube.CILIUM_CLUSTER_POLICIES,
+    kube.CALICO_POLICIES,
+    kube.CALICO_GLOBAL_POLICIES,
+)
+WATCHED = (
+    *(kube.NODES, kube.PODS, kube.DISRUPTION_BUDGETS),
+    *(kube.DAEMON_SETS, kube.DEPLOYMENTS, kube.REPLICA_SETS, kube.STATEFUL_SETS),
+    *POLICIES,
+)
+_IN_SERVICE = ("initial", "healthy", "unhealthy", "draining")
+_SYSTEM = ("kube-system", "calico-system")
+_RUNNING = ("pending", "running")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule that began to be violated at `at` (seconds since the epoch), or with `seconds`, that ended then."""
+
+    at: float
+    rule: str
+    object: str
+    detail: str
+    seconds: float | None = None
+
+    @property
+    def severity(self) -> str:
+        return "info" if self.rule in INFORMATION else "violation"
+
+
+_Key = tuple[str, str]
+
+
+@dataclass
+class _Budget:
+    """A PodDisruptionBudget at the last look: its object, its healthy pods, was it met, why it is violated."""
+
+    of: Object | None = None
+    healthy: frozenset[_Key] = frozenset()
+    met: bool = False
+    violated: str = ""
+
+
+@dataclass
+class Watcher:
+    """State of the cluster and the account as seen so far."""
+
+    without: frozenset[str] = frozenset()
+    """Rules that do not apply, e.g. two-cnis where one CNI is chained to the other."""
+    armed: bool = False
+    """Whether every workload pod was enforced at some instant."""
+    objects: dict[Kind, dict[_Key, Object]] = field(default_factory=dict)
+    _on_node: dict[str, dict[_Key, Object]] = field(default_factory=dict)
+    _in_namespace: dict[str, dict[_Key, Object]] = field(default_factory=dict)
+    _changed_pods: set[_Key] = field(default_factory=set)
+    _changed_nodes: set[str] = field(default_factory=set)
+    _changed_namespaces: set[str] = field(default_factory=set)
+    _lacking: dict[str, str] = field(default_factory=dict)
+    """Nodes with workload pods and without what they need, and why."""
+    _enforced: set[str] = field(default_factory=set)
+    _both: dict[str, str] = field(default_factory=dict)
+    _budgets: dict[str, dict[str, _Budget]] = field(default_factory=dict)
+    _suspect: dict[str, float] = field(default_factory=dict)
+    _nodes: dict[str, str] = field(default_factory=dict)
+    _open: dict[tuple[str, str], float] = field(default_factory=dict)
+    _instances: dict[str, str] = field(default_factory=dict)
+    _pending: list[Finding] = field(default_factory=list)
+
+    # -- input ------------------------------------------------------------------------------------
+
+    def feed(self, kind: Kind, event: str, item: Object, at: float) -> bool:
+        """An event of the API server: ADDED, MODIFIED or DELETED. Whether it can matter to a rule."""
+        stored = self.objects.setdefault(kind, {})
+        key = (kube.namespace(item), kube.name(item))
+        gone = event == "DELETED"
+        before = stored.pop(key, None) if gone else stored.get(key)
+        if not gone:
+            stored[key] = item
+            if kind is kube.NODES and (instance := kube.instance_of(item)):
+                # Kept when the Node goes: its pods may outlive it.
+                self._nodes[instance] = kube.name(item)
+        elif kind in POLICIES:
+            self._pending.append(Finding(at, "policy-deleted", _title(kind, item), "deleted"))
+        if kind is kube.PODS:
+            self._index(key, before, None if gone else item)
+        if not gone and before is not None and _essence(kind, before) == _essence(kind, item):
+            return False
+        self._changed_namespaces.add(kube.namespace(item))
+        if kind is kube.PODS:
+            self._changed_pods.add(key)
+            self._changed_nodes |= {kube.node_of(p) for p in (before, item) if p is not None}
+        return True
+
+    def _index(self, key: _Key, before: Object | None, after: Object | None) -> None:
+        if before is not None:
+            self._on_node.get(kube.node_of(before), {}).pop(key, None)
+            self._in_namespace.get(key[0], {}).pop(key, None)
+        if after is not None:
+            self._on_node.setdefault(kube.node_of(after), {})[key] = after
+            self._in_namespace.setdefault(key[0], {})[key] = after
+
+    def account(self, instances: Mapping[str, str], targets: Mapping[str, Mapping[str, str]], at: float) -> None:
+        """A reading of the account: state by instance, and per target group the health by instance."""
+        for name, before in self._instances.items():
+            ended = before in _RUNNING and instances.get(name, "terminated") not in _RUNNING
+            if ended:
+                self._judge_end(name, targets, at)
+        self._instances = dict(instances)
+
+    def _judge_end(self, instance: str, targets: Mapping[str, Mapping[str, str]], at: float) -> None:
+        node = self._nodes.get(instance)
+        # A DaemonSet's pod comes back to the node it is evicted from: no drain ever waits for one.
+        pods = self._on_node.get(node or "-", {}).values()
+        left = [p for p in pods if _workload(p) and not kube.owned_by_daemon_set(p)]
+        if bound := [f"{kube.namespace(p)}/{kube.name(p)}" for p in left if not kube.finished(p)]:
+            detail = f"node {node} still had {', '.join(sorted(bound))}"
+            self._pending.append(Finding(at, "terminated-with-pods", instance, detail))
+        for group, health in targets.items():
+            if health.get(instance) in _IN_SERVICE:
+                detail = f"target group {group} still had it {health[instance]}"
+                self._pending.append(Finding(at, "terminated-in-service", instance, detail))
+
+    # -- rules ------------------------------------------------------------------------------------
+
+    def check(self, at: float) -> list[Finding]:
+        """What began and what ended since the last call."""
+        found = [f for f in self._pending if f.rule not in self.without]
+        self._pending = []
+        for node in self._changed_nodes - {""}:
+            self._judge_node(node)
+        for namespace in self._changed_namespaces:
+            self._judge_budgets(namespace)
+        self._changed_pods, self._changed_nodes, self._changed_namespaces = set(), set(), set()
+        now: dict[tuple[str, str], str] = {}
+        for rule, states in (
+            ("unenforced", self._unenforced(at)),
+            ("two-cnis", self._both.items()),
+            ("pdb", [(n, b.violated) for found in self._budgets.values() for n, b in found.items() if b.violated]),
+        ):
+            if rule not in self.without:
+                now |= {(rule, name): detail for name, detail in states}
+        for key, detail in now.items():
+            if key not in self._open:
+                self._open[key] = at
+                found.append(Finding(at, *key, detail))
+        for key in self._open.keys() - now.keys():
+            began = self._open.pop(key)
+            found.append(Finding(at, *key, "ended", seconds=round(at - began, 3)))
+        return found
+
+    def _all(self, kind: Kind) -> Iterable[Object]:
+        return self.objects.get(kind, {}).values()
+
+    def _judge_node(self, node: str) -> None:
+        """Which agents a node has, and whether its workload pods have what they need of them."""
+        pods = [*self._on_node.get(node, {}).values()]
+        cnis = {cni for p in pods if (cni := cni_of(p))}
+        ready = {cni_of(p) or _enforcer(p) for p in pods if kube.ready(p)}
+        for found in (self._both, self._lacking):
+            found.pop(node, None)
+        self._enforced.discard(node)
+        if len(cnis) > 1:
+            self._both[node] = "aws-node and cilium are both here"
+        for pod in pods:
+            wired = kube.annotations(pod).get(WIRED_BY)
+            if wired is None or not _workload(pod) or not kube.ready(pod):
+                continue
+            missing = ({CILIUM} if wired == CILIUM else {AWS, "calico"}) - ready
+            if missing:
+                example = f"{kube.namespace(pod)}/{kube.name(pod)}"
+                self._lacking[node] = f"no Ready {' and '.join(sorted(missing))} for {example}"
+                return
+            self._enforced.add(node)
+
+    def _unenforced(self, at: float) -> Iterable[tuple[str, str]]:
+        self.armed = self.armed or (bool(self._enforced) and not self._lacking)
+        if not self.armed:
+            return
+        self._suspect = {node: self._suspect.get(node, at) for node in self._lacking}
+        for node, since in self._suspect.items():
+            if at - since > GRACE_SECONDS:
+                yield node, self._lacking[node]
+
+    def _judge_budgets(self, namespace: str) -> None:
+        seen, kept = self._budgets.get(namespace, {}), dict[str, _Budget]()
+        for budget in self._all(kube.DISRUPTION_BUDGETS):
+            if kube.namespace(budget) != namespace:
+                continue
+            name = f"{namespace}/{kube.name(budget)}"
+            before = seen.get(name, _Budget())
+            healthy = self._healthy(budget, before)
+            expected, demanded = self._demand(budget)
+            after = _Budget(of=budget, healthy=healthy, met=len(healthy) >= demanded)
+            # Expecting more pods (a scale-up) is no disruption; losing pods is.
+            fell = before.met and len(healthy) < len(before.healthy)
+            if not after.met and (fell or before.violated):
+                after.violated = f"{len(healthy)} of {expected} pods healthy, {demanded} demanded"
+            kept[name] = after
+        self._budgets[namespace] = kept
+
+    def _healthy(self, budget: Object, before: _Budget) -> frozenset[_Key]:
+        """Pods that a budget selects and that are up. Only pods that changed are looked at, if the budget did not."""
+        pods = self._in_namespace.get(kube.namespace(budget), {})
+        same = before.of is not None and before.of["spec"] == budget["spec"]
+        looked_at = self._changed_pods if same else pods.keys()
+        selector = budget["spec"].get("selector")
+        up = {
+            key
+            for key in looked_at
+            if key in pods and kube.selects(selector, kube.labels(pods[key])) and kube.ready(pods[key])
+        }
+        return frozenset((before.healthy - self._changed_pods) | up if same else up)
+
+    def _demand(self, budget: Object) -> tuple[int, int]:
+        """How many pods the controllers that a budget covers should have, and how many of them it demands."""
+        spec, namespace = budget["spec"], kube.namespace(budget)
+        expected = sum(
+            int(owner["spec"].get("replicas", 1))
+            for kind in (kube.DEPLOYMENTS, kube.REPLICA_SETS, kube.STATEFUL_SETS)
+            for owner in self._all(kind)
+            if kube.namespace(owner) == namespace
+            and not kube.owner(owner)
+            and not kube.deleting(owner)
+            and kube.selects(spec.get("selector"), owner["spec"]["template"]["metadata"].get("labels") or {})
+        )
+        if spec.get("maxUnavailable") is not None:
+            demanded = expected - _scaled(spec["maxUnavailable"], expected)
+        else:
+            demanded = _scaled(spec.get("minAvailable", 1), expected)
+        return expected, max(0, min(demanded, expected))
+
+
+def _essence(kind: Kind, item: Object) -> object:
+    """What the rules look at in an object: heartbeats and the like leave it alone."""
+    if kind is kube.NODES:
+        return None
+    if kind is not kube.PODS:
+        return item["metadata"].get("generation"), kube.deleting(item), kube.labels(item)
+    state = (kube.ready(item), kube.deleting(item), kube.finished(item), kube.node_of(item))
+    return state, kube.labels(item), kube.annotations(item).get(WIRED_BY)
+
+
+def _scaled(value: Any, of: int) -> int:
+    """A number of pods, or a percentage of them rounded up, as the disruption controller does."""
+    text = str(value)
+    return -(-int(text[:-1]) * of // 100) if text.endswith("%") else int(text)
+
+
+def _workload(pod: Object) -> bool:
+    system = kube.owned_by_daemon_set(pod) and kube.namespace(pod) in _SYSTEM
+    return not kube.host_network(pod) and not system
+
+
+def _enforcer(pod: Object) -> str:
+    return "calico" if kube.owned_by_daemon_set(pod, "calico-node") and kube.namespace(pod) in _SYSTEM else ""
+
+
+def _title(kind: Kind, item: Object) -> str:
+    place = f"{kube.namespace(item)}/" if kube.namespace(item) else ""
+    return f"{kind.kind}.{kind.group} {place}{kube.name(item)}"

@@ -1,0 +1,141 @@
+"""network-config-analyzer 2.1.0 as an oracle for Calico, in an environment of its own.
+
+Where it differs from Calico (all but the fourth and the last are shown by a test):
+- it knows no tiers but `default`, and leaves the order of equal orders open;
+- its networks never hold pods: nets, notNets and ipBlock are about external addresses only;
+- a namespaced rule with nothing but a notSelector is not bound to its namespace;
+- network sets are found by selectors that name their labels, not by `all()` or a negation;
+- ICMP type 0 reads as "any type";
+- a podSelector with Exists beside a namespaceSelector misses pods of other namespaces;
+- nodes and host-network pods are not peers: a node is an address like any other, not its pods' own node.
+The random campaign keeps off these but the networks, which `blind` (calico_campaign.py) accounts for exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from netpol.values import PROTOCOLS
+from netpol.world import Namespace, Pod
+from tests.oracles.cilium_oracle import _locked, cache_dir
+
+HERE = Path(__file__).parent
+LOCK = HERE / "requirements-nca.txt"
+_INSTALL_SECONDS = 900
+
+
+def python() -> Path:
+    """The interpreter of the analyzer's environment, made once per lock file. Raises RuntimeError."""
+    digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    home = cache_dir() / f"nca-{digest}"
+    interpreter = home / "bin" / "python"
+    with _locked(home.with_suffix(".lock")):
+        if not (home / "ready").exists():
+            for command in (
+                [sys.executable, "-m", "venv", "--clear", str(home)],
+                [str(interpreter), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(LOCK)],
+            ):
+                done = subprocess.run(command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)
+                if done.returncode:
+                    raise RuntimeError(f"{' '.join(command)}:\n{done.stderr[-2000:]}")
+            (home / "ready").touch()
+    return interpreter
+
+
+def write_cluster(
+    directory: Path,
+    pods: tuple[Pod, ...],
+    namespaces: tuple[Namespace, ...],
+    sets: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Pods, namespaces and network sets as the analyzer reads them."""
+    names = {number: name for name, number in PROTOCOLS.items()}
+    objects: list[dict[str, Any]] = [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            # Calico adds the name as a label by itself; the analyzer has to be told.
+            "metadata": {"name": n.name, "labels": {**n.labels, "projectcalico.org/name": n.name}},
+        }
+        for n in namespaces
+    ]
+    for pod in pods:
+        ports = [{"name": p.name, "containerPort": p.number, "protocol": names[p.protocol]} for p in pod.ports]
+        objects.append(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": pod.name, "namespace": pod.namespace, "labels": dict(pod.labels)},
+                "spec": {
+                    "serviceAccountName": pod.service_account,
+                    "containers": [{"name": "main", "image": "none", "ports": ports}],
+                },
+                "status": {"podIP": str(pod.addresses[0])} if pod.addresses else {},
+            }
+        )
+    write_objects(directory / "cluster.yaml", [*objects, *sets])
+
+
+def write_objects(path: Path, objects: list[dict[str, Any]]) -> None:
+    path.write_text(yaml.dump_all(objects, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)), encoding="utf-8")
+
+
+class NcaOracle:
+    """One running analyzer; use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [str(python()), str(HERE / "nca_script.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            bufsize=1,
+        )
+        self._scratch = tempfile.TemporaryDirectory(prefix="nca-")
+        self.directory = Path(self._scratch.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._scratch.cleanup()
+
+    def ask(self, case: dict[str, Any]) -> dict[str, Any]:
+        """The analyzer's answer; `error` when it could not give one."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(case) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the analyzer ended early")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def verdicts(
+        self,
+        objects: list[dict[str, Any]],
+        pods: tuple[Pod, ...],
+        namespaces: tuple[Namespace, ...],
+        flows: list[tuple[str, str, int, int, int, int]],
+    ) -> dict[str, Any]:
+        """Whether each flow (source, destination, protocol, port, ICMP type, ICMP code) is allowed."""
+        write_objects(self.directory / "policies.yaml", objects)
+        write_cluster(self.directory, pods, namespaces)
+        return self.ask({"directory": str(self.directory), "flows": flows})

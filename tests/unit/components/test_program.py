@@ -1,0 +1,219 @@
+"""What the program asks of the engine at each stage: names, parents, order, protection, retention."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from migration.journeys import REPLACE, Piece
+from tests.unit.components.recorder import STACK, Recording, Registered, State, record
+from tests.unit.migration.examples import facts, raw
+
+NODE_GROUP, ADDON, RELEASE = "aws:eks/nodeGroup:NodeGroup", "aws:eks/addon:Addon", "kubernetes:helm.sh/v3:Release"
+COMMAND, STASH, PATCH = "command:local:Command", "pulumi:index:Stash", "kubernetes:apps/v1:DaemonSetPatch"
+STAGES = [stage.id for stage in REPLACE.stages]
+
+
+def state_at(stage: str, journey: str = "replace", attempt: int = 1) -> State:
+    """The state of a stack that reached a stage, as far as the program reads it."""
+    marker = {"place": REPLACE[stage].place, "attempt": attempt, "protected": [], "frozen": {}}
+    return State(
+        outputs={"journey": journey, "stage": stage},
+        resources=dict(
+            [
+                _entry("eks-cilium:migration:Gate", STASH, "marker", {"input": marker}),
+                _entry("eks-cilium:migration:Gate", COMMAND, "gate", {"triggers": [attempt]}),
+                _entry("eks-cilium:migration:Settle", COMMAND, "settle", {"triggers": [attempt]}),
+            ]
+        ),
+    )
+
+
+def _entry(parent: str, kind: str, name: str, outputs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """One resource, in the form in which the engine's `readStackResourceOutputs` answers."""
+    return f"urn:pulumi:{STACK}::eks-cilium::{parent}${kind}::{name}", {"type": kind, "outputs": outputs}
+
+
+@cache
+def owned(stage: str) -> Recording:
+    return record(raw(stage=stage), state=state_at(stage))
+
+
+@cache
+def _adopted_in(directory: Path, stage: str, **cluster: bool) -> Recording:
+    policies = str(Path("policies/network").resolve())
+    values = raw(stage=stage, cluster={"name": "prod", "adopt": True, **cluster}, policies=policies)
+    del values["legacy"]
+    return record(values, state=state_at(stage), cwd=directory)
+
+
+@pytest.fixture(scope="module")
+def adopted(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    directory = tmp_path_factory.mktemp("adopted")
+    (directory / f"facts.{STACK}.yaml").write_text(facts().dump())
+    return lambda stage, **cluster: _adopted_in(directory, stage, **cluster)
+
+
+def behind(recording: Recording, name: str) -> set[str]:
+    """Names of everything that a resource waits for, directly or not."""
+    by_name: dict[str, list[Registered]] = {}
+    for registered in recording.registered:
+        by_name.setdefault(registered.name, []).append(registered)
+    found: set[str] = set()
+    queue = [name]
+    while queue:
+        for registered in by_name.get(queue.pop(), []):
+            new = set(registered.depends_on) - found
+            found |= new
+            queue += new
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_resource_belongs_to_a_component_and_every_change_waits_for_the_gate(stage: str):
+    recording = owned(stage)
+    before_the_gate = {STASH, "eks:index:Cluster", "pulumi:providers:kubernetes"}
+    for registered in recording.registered:
+        if registered.type.startswith("eks-cilium:"):
+            assert registered.parent == f"eks-cilium-{STACK}"
+            continue
+        assert registered.parent != f"eks-cilium-{STACK}", f"{registered.name} hangs at the stack itself"
+        if registered.type in before_the_gate or (registered.type, registered.name) == (COMMAND, "gate"):
+            continue
+        assert "gate" in behind(recording, registered.name), f"{registered.name} does not wait for the gate"
+    assert "marker" in behind(recording, "gate")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_stage_counts_as_reached_only_behind_everything_else(stage: str):
+    recording = owned(stage)
+    waited = behind(recording, "settle")
+    slow = {NODE_GROUP, ADDON, RELEASE, PATCH}
+    missing = [r.name for r in recording.registered if r.type in slow and r.name not in waited]
+    assert missing == []
+    assert recording.outputs["stage"] == stage
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_protection_follows_the_table(stage: str):
+    recording, row = owned(stage), REPLACE[stage]
+    expected = {
+        (ADDON, "vpc-cni"): Piece.VPC_CNI,
+        (ADDON, "kube-proxy"): Piece.KUBE_PROXY,
+        (NODE_GROUP, "general"): Piece.LEGACY_GROUPS,
+        (NODE_GROUP, "workers"): Piece.CILIUM_GROUPS,
+        (NODE_GROUP, "canary"): Piece.CANARY_GROUP,
+        (RELEASE, "tigera-operator"): Piece.CALICO,
+        (RELEASE, "cilium"): Piece.CILIUM,
+    }
+    for (kind, name), piece in expected.items():
+        found = recording.of(kind).get(name)
+        assert (found is not None) == (piece in row.pieces), f"{name} at {stage}"
+        if found is not None:
+            assert found.protect == (piece in row.protected), f"{name} at {stage}"
+
+
+def test_node_groups_leave_their_sizes_to_the_refresh_and_cilium_groups_start_empty():
+    groups = owned("canary").of(NODE_GROUP)
+    assert {name: group.inputs["scalingConfig"]["desiredSize"] for name, group in groups.items()} == {
+        "general": 3,
+        "canary": 3,
+        "workers": 0,
+    }
+    assert all(group.ignore_changes == ("scalingConfig",) for group in groups.values())
+
+
+def test_cilium_never_waits_for_itself_and_its_nodes_wait_for_it():
+    recording = owned("canary")
+    assert recording.one(RELEASE, "cilium").inputs["skipAwait"] is True
+    assert "cilium" in recording.one(NODE_GROUP, "canary").depends_on
+    assert "cilium" not in behind(recording, "general")
+
+
+def test_policies_wait_for_the_crds_that_cilium_registers_at_run_time():
+    recording = owned("install-cilium")
+    policy = "CiliumClusterwideNetworkPolicy/platform-deny-instance-metadata"
+    assert "cilium-crds" in behind(recording, policy)
+    assert "cilium" in behind(recording, "cilium-crds")
+
+
+def test_each_attempt_triggers_the_commands_that_must_run_again():
+    recording = record(raw(stage="canary"), state=state_at("install-cilium", attempt=7), preview=False)
+    for name in ("gate", "settle", "label", "refresh"):
+        assert recording.one(COMMAND, name).inputs["triggers"] == [8]
+
+
+def test_commands_hold_nothing_that_differs_from_machine_to_machine():
+    for stage in STAGES:
+        for command in owned(stage).of(COMMAND).values():
+            assert command.inputs["create"].startswith("sh operations/run ")
+            assert not {"environment", "dir", "interpreter"} & command.inputs.keys()
+
+
+def test_a_refused_step_registers_nothing():
+    recorder_state = state_at("baseline")
+    with pytest.raises(pulumi.RunError, match="each deploy moves one"):
+        record(raw(stage="canary"), state=recorder_state)
+
+
+def test_wrong_configuration_is_one_error_with_every_reason():
+    with pytest.raises(pulumi.RunError) as caught:
+        record(raw(cluster={"name": "staging", "versoin": "1.35"}, stages="canary"))
+    assert "2 problems" in str(caught.value)
+    assert "Did you mean version?" in str(caught.value)
+    assert "Did you mean stage?" in str(caught.value)
+
+
+def test_an_adopted_cluster_gives_its_addons_into_the_state_and_keeps_them(adopted: Any):
+    recording = adopted("pin-legacy")
+    for name in ("vpc-cni", "kube-proxy"):
+        addon = recording.one(ADDON, name)
+        assert addon.import_id == f"prod:{name}"
+        assert addon.retain
+        assert not addon.protect
+        assert "resolveConflictsOnUpdate" not in addon.inputs
+    assert recording.of(NODE_GROUP) == {}
+    assert recording.of("eks:index:Cluster") == {}
+
+
+@pytest.mark.parametrize("stage", STAGES[: STAGES.index("retire-legacy")])
+def test_an_addon_that_may_be_taken_over_is_kept_until_it_is_proved_unused(adopted: Any, stage: str):
+    recording = adopted(stage, takeOver=True)
+    kept = {name: recording.one(ADDON, name).retain for name in ("vpc-cni", "kube-proxy")}
+    assert kept == dict.fromkeys(kept, stage != "release"), "destroying the stack before would take the only CNI"
+
+
+def test_an_adopted_calico_is_bound_by_a_patch_that_leaving_does_not_revert(adopted: Any):
+    patch = adopted("pin-legacy").one("kubernetes:operator.tigera.io/v1:InstallationPatch", "installation")
+    assert patch.retain
+    expressions = patch.inputs["spec"]["calicoNodeDaemonSet"]["spec"]["template"]["spec"]["affinity"]
+    assert "cni-plugin" in str(expressions)
+    assert "fargate" in str(expressions)
+    unpinned = adopted("label-legacy").one("kubernetes:operator.tigera.io/v1:InstallationPatch", "installation")
+    assert "spec" not in unpinned.inputs
+
+
+def test_no_facts_no_adoption(tmp_path: Path):
+    values = raw(cluster={"name": "prod", "adopt": True})
+    del values["legacy"]
+    with pytest.raises(pulumi.RunError, match="python -m operations survey"):
+        record(values, cwd=tmp_path)
+
+
+def test_the_last_stage_and_greenfield_register_the_same_things():
+    last = owned("retire-calico")
+    state = state_at("retire-calico")
+    launched = record(raw(journey="greenfield", stage="launch"), state=state)
+    creation_only = {"scalingConfig"}
+
+    def comparable(recording: Recording) -> dict[str, Any]:
+        return {
+            f"{r.type} {r.name}": (
+                {k: v for k, v in r.inputs.items() if k not in creation_only}, r.protect, r.retain, set(r.depends_on)
+            )
+            for r in recording.registered
+        }  # fmt: skip
+
+    assert comparable(launched) == comparable(last)

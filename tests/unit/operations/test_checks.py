@@ -1,0 +1,827 @@
+"""Each check: it passes on a healthy cluster, names what breaks it, and is unknown when it cannot read."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migration import affinity
+from migration.facts import Decision
+from migration.facts import Verdict as Surveyed
+from migration.journeys import JOURNEYS, CheckId
+from operations.checks import registry
+from operations.evidence import Evidence, Verdict
+from tests.unit.operations import world as w
+from tests.unit.operations.world import World
+
+MakeWorld = Callable[[Path], World]
+LEGACY, MIXED, MOVED = w.legacy_world, w.mixed_world, w.moved_world
+
+
+def mixed_adopted(directory: Path) -> World:
+    return w.mixed_world(directory, adopted=True)
+
+
+def canary_empty(directory: Path) -> World:
+    world = w.mixed_world(directory)
+    world.drop("Pod", "web-3")
+    return world
+
+
+def about_to_move(directory: Path) -> World:
+    world = w.mixed_world(directory)
+    world.at("move-workloads")
+    return world
+
+
+def pinned_legacy(directory: Path) -> World:
+    return World(directory, w.legacy_objects(pinned=True), stage="pin-legacy")
+
+
+HOME: dict[CheckId, MakeWorld] = {
+    CheckId.IDENTITY_AGREES: mixed_adopted,
+    CheckId.NOTHING_REFUSED: LEGACY,
+    CheckId.FACTS_HOLD: LEGACY,
+    CheckId.NODES_READY: LEGACY,
+    CheckId.CNI_KNOWN: LEGACY,
+    CheckId.NODES_LABELLED: MIXED,
+    CheckId.GROUPS_LABELLED: lambda d: w.legacy_world(d, adopted=False),
+    CheckId.ADDON_TAKES_AFFINITY: LEGACY,
+    CheckId.PINS_HOLD: mixed_adopted,
+    CheckId.LEGACY_HEALTHY: LEGACY,
+    CheckId.CILIUM_OPERATOR_HEALTHY: MIXED,
+    CheckId.CRDS_ESTABLISHED: MIXED,
+    CheckId.POLICIES_ACCEPTED: MIXED,
+    CheckId.ADDRESSES_SUFFICE: about_to_move,
+    CheckId.WEBHOOKS_ANSWER: MIXED,
+    CheckId.CANARY_READY: MIXED,
+    CheckId.POLICIES_REALISED: MIXED,
+    CheckId.ENDPOINTS_COMPLETE: MIXED,
+    CheckId.PROBES_PASS: MIXED,
+    CheckId.NODES_ALIKE: MIXED,
+    CheckId.REFRESH_UNBLOCKED: MIXED,
+    CheckId.NO_LEGACY_PODS: MOVED,
+    CheckId.AWS_NODE_IDLE: MOVED,
+    CheckId.SOAKED: MOVED,
+    CheckId.LEGACY_GROUPS_EMPTY: MOVED,
+    CheckId.NO_CILIUM_NODES: pinned_legacy,
+    CheckId.CANARY_UNUSED: canary_empty,
+    CheckId.POLICIES_AGREE: MOVED,
+    CheckId.CALICO_UNCHANGED: MOVED,
+    CheckId.NO_FOREIGN_ENFORCER: MOVED,
+    CheckId.CILIUM_READY: MOVED,
+}
+"""For each check, a cluster on which it passes."""
+
+
+def ask(check: CheckId, world: World) -> Evidence:
+    return registry()[check](world.context)
+
+
+def told(evidence: Evidence) -> str:
+    return "\n".join([evidence.summary, *(f"{f.object}: {f.problem}. {f.fix}" for f in evidence.findings)])
+
+
+def test_every_check_that_a_journey_names_exists():
+    assert set(registry()) == set(CheckId)
+    used = {c for j in JOURNEYS.values() for s in j.stages for c in (*s.gate, *s.settle, *s.leave)}
+    assert used <= set(registry())
+
+
+@pytest.mark.parametrize("check", CheckId)
+def test_a_check_passes_where_all_is_well(check: CheckId, tmp_path: Path):
+    evidence = ask(check, HOME[check](tmp_path))
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+    assert evidence.findings == ()
+    assert evidence.summary
+
+
+@pytest.mark.parametrize("check", sorted(set(CheckId) - {CheckId.NOTHING_REFUSED}))
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_check_that_cannot_read_is_unknown(check: CheckId, status: int, tmp_path: Path):
+    world = HOME[check](tmp_path)
+    world.api.refuse, world.aws.refuse = status, True
+    evidence = ask(check, world)
+    assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+    assert "refused" in told(evidence) or "AccessDenied" in told(evidence)
+
+
+@pytest.mark.parametrize("check", sorted(set(CheckId) - {CheckId.NOTHING_REFUSED}))
+def test_a_check_whose_time_is_over_is_not_passed(check: CheckId, tmp_path: Path):
+    world = HOME[check](tmp_path)
+    world.aws.refuse = True  # AWS clients have time limits of their own
+    evidence = registry()[check](world.context.until(0.0))
+    assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+
+
+@pytest.mark.parametrize(
+    "check",
+    [CheckId.IDENTITY_AGREES, CheckId.POLICIES_AGREE, CheckId.CALICO_UNCHANGED, CheckId.NO_FOREIGN_ENFORCER],
+)
+def test_the_gate_of_a_launch_passes_on_an_empty_cluster(check: CheckId, tmp_path: Path):
+    w.write_policy(tmp_path)
+    assert ask(check, World(tmp_path, [], stage="launch")).verdict is Verdict.PASSED
+
+
+# -- what breaks them -------------------------------------------------------------------------------
+
+Break = Callable[[World], Any]
+CASES: list[tuple[CheckId, str, Break, str]] = []
+
+
+def case(check: CheckId, expected: str) -> Callable[[Break], Break]:
+    """A way to break the cluster, and words that the evidence must then hold."""
+
+    def register(change: Break) -> Break:
+        CASES.append((check, change.__name__, change, expected))
+        return change
+
+    return register
+
+
+def ready(world: World, kind: str, name: str, status: str = "False", condition: str = "Ready") -> None:
+    found = world.find(kind, name)["status"]["conditions"]
+    next(c for c in found if c["type"] == condition).update(status=status, message="broken")
+
+
+@case(CheckId.IDENTITY_AGREES, "account is 999900001111")
+def credentials_of_another_account(world):
+    world.aws.answers["get_caller_identity"] = {"Account": "999900001111"}
+
+
+@case(CheckId.IDENTITY_AGREES, "does not exist")
+def no_such_cluster(world):
+    world.aws.answers["describe_cluster"] = None
+
+
+@case(CheckId.IDENTITY_AGREES, "CREATING")
+def cluster_not_active(world):
+    world.aws.answers["describe_cluster"]["cluster"]["status"] = "CREATING"
+
+
+@case(CheckId.IDENTITY_AGREES, "its issuer is https://oidc.example/2")
+def another_cluster_of_the_same_name(world):
+    world.aws.answers["describe_cluster"]["cluster"]["identity"]["oidc"]["issuer"] = "https://oidc.example/2"
+
+
+@case(CheckId.IDENTITY_AGREES, "python -m operations survey")
+def adopted_without_facts(world):
+    world.facts = None
+
+
+@case(CheckId.NOTHING_REFUSED, "security groups for pods: found on node x: no counterpart. turn it off")
+def a_refused_item(world):
+    refused = Decision(
+        item="security groups for pods",
+        verdict=Surveyed.REFUSED,
+        found="found on node x",
+        reason="no counterpart",
+        way_out="turn it off",
+    )
+    world.facts = world.facts.model_copy(update={"decisions": (refused,)})
+
+
+@case(CheckId.FACTS_HOLD, "add-on vpc-cni: has version v2, the facts say v1")
+def addon_updated(world):
+    world.aws.answers["describe_addon"]["addon"]["addonVersion"] = "v2"
+
+
+@case(CheckId.FACTS_HOLD, "its configuration is not the surveyed one")
+def addon_configured(world):
+    world.aws.answers["describe_addon"]["addon"]["configurationValues"] = '{"env":{"ENABLE_POD_ENI":"true"}}'
+
+
+@case(CheckId.FACTS_HOLD, "add-on vpc-cni: is self-managed, the facts say addon")
+def addon_gone(world):
+    world.aws.answers["describe_addon"] = None
+
+
+@case(CheckId.FACTS_HOLD, "daemonset kube-system/kube-proxy: runs img:v9")
+def other_image(world):
+    world.find("DaemonSet", "kube-proxy")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v9"
+
+
+@case(CheckId.FACTS_HOLD, "daemonset calico-system/calico-node: runs v9, the facts say v1")
+def other_calico(world):
+    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v9"
+
+
+@case(CheckId.FACTS_HOLD, "neither the surveyed one nor that one pinned")
+def other_affinity(world):
+    world.find("DaemonSet", "aws-node")["spec"]["template"]["spec"]["affinity"] = None
+
+
+@case(CheckId.FACTS_HOLD, "AWS_VPC_K8S_CNI_EXTERNALSNAT is 'true', the facts say None")
+def other_environment(world):
+    container = world.find("DaemonSet", "aws-node")["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "AWS_VPC_K8S_CNI_EXTERNALSNAT", "value": "true"}]
+
+
+@case(CheckId.FACTS_HOLD, "runs Kubernetes 1.36")
+def upgraded(world):
+    world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.36"
+
+
+@case(CheckId.NODES_READY, "node old-b: is not Ready: broken")
+def node_not_ready(world):
+    ready(world, "Node", "old-b")
+
+
+@case(CheckId.NODES_READY, "node late: is not Ready: it never reported")
+def node_never_reported(world):
+    world.add({**w.node("late", "aws"), "status": {}})
+
+
+@case(CheckId.CNI_KNOWN, "daemonset kube-system/kube-flannel-ds: looks like flannel")
+def flannel(world):
+    world.add(w.daemonset("kube-flannel-ds", "kube-system", 2))
+
+
+@case(CheckId.CNI_KNOWN, "daemonset net/homemade: writes to /etc/cni/net.d")
+def an_unknown_writer(world):
+    made = w.daemonset("homemade", "net", 2)
+    spec = made["spec"]["template"]["spec"]
+    spec["volumes"] = [{"name": "v", "hostPath": {"path": "/etc/cni/net.d"}}]
+    spec["containers"][0]["volumeMounts"] = [{"name": "v"}]
+    world.add(made)
+
+
+@case(CheckId.CNI_KNOWN, "this Calico wires pods")
+def calico_as_cni(world):
+    spec = world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]
+    spec["initContainers"] = [{"name": "install-cni", "image": "calico/cni:v3"}]
+
+
+@case(CheckId.CNI_KNOWN, "node odd: is labelled cni-plugin=weave")
+def a_foreign_label(world):
+    world.add(w.node("odd", "weave"))
+
+
+@case(CheckId.NODES_LABELLED, "node joined: has no label cni-plugin")
+def a_node_joined(world):
+    world.add(w.node("joined", None, labels={"eks.amazonaws.com/nodegroup": "batch"}))
+
+
+@case(CheckId.GROUPS_LABELLED, "node group old: gives its nodes no label")
+def group_without_label(world):
+    world.labels = {}
+
+
+@case(CheckId.GROUPS_LABELLED, "nodepool spot: gives its nodes no label")
+def pool_without_label(world):
+    world.add(w.thing("NodePool", "spot", spec={"template": {"metadata": {"labels": {"team": "a"}}}}))
+
+
+@case(CheckId.ADDON_TAKES_AFFINITY, "Additional properties are not allowed ('affinity' was unexpected)")
+def schema_without_affinity(world):
+    world.aws.answers["describe_addon_configuration"]["configurationSchema"] = w.SCHEMA.replace("affinity", "other")
+
+
+@case(CheckId.ADDON_TAKES_AFFINITY, "takes no configuration at all")
+def no_schema(world):
+    world.aws.answers["describe_addon_configuration"] = {}
+
+
+@case(CheckId.PINS_HOLD, "daemonset kube-system/kube-proxy: its affinity does not ask for cni-plugin=aws")
+def a_pin_was_reverted(world):
+    world.find("DaemonSet", "kube-proxy")["spec"]["template"]["spec"]["affinity"] = affinity.on_linux_ec2()
+
+
+@case(CheckId.PINS_HOLD, "no longer asks for eks.amazonaws.com/compute-type NotIn fargate,hybrid,auto")
+def a_term_was_lost(world):
+    world.find("DaemonSet", "aws-node")["spec"]["template"]["spec"]["affinity"] = affinity.pin(
+        None, "cni-plugin", "aws"
+    )
+
+
+@case(CheckId.PINS_HOLD, "node new-a: runs kube-system/kube-proxy-new-a")
+def a_stray_pod(world):
+    world.add(w.pod("kube-proxy-new-a", "new-a", "DaemonSet/kube-proxy", "kube-system", host_network=True))
+
+
+@case(CheckId.PINS_HOLD, "daemonset kube-system/aws-node: does not exist")
+def aws_node_deleted(world):
+    world.drop("DaemonSet", "aws-node")
+
+
+@case(CheckId.LEGACY_HEALTHY, "1 ready of 2 desired on 2 nodes; not ready on old-b")
+def an_agent_is_down(world):
+    ready(world, "Pod", "calico-node-old-b")
+    world.find("DaemonSet", "calico-node")["status"]["numberReady"] = 1
+
+
+@case(CheckId.LEGACY_HEALTHY, "daemonset kube-system/aws-node: 0 ready of 2 desired")
+def a_roll_out_is_unseen(world):
+    world.find("DaemonSet", "aws-node")["metadata"]["generation"] = 2
+
+
+@case(CheckId.LEGACY_HEALTHY, "on 3 nodes; not ready on fresh")
+def a_node_without_agent(world):
+    world.add(w.node("fresh", None))
+
+
+@case(CheckId.LEGACY_HEALTHY, "tigerastatus calico: Available is False: broken")
+def calico_unavailable(world):
+    ready(world, "TigeraStatus", "calico", "False", "Available")
+
+
+@case(CheckId.LEGACY_HEALTHY, "tigerastatus calico: Degraded is True: broken")
+def calico_degraded(world):
+    ready(world, "TigeraStatus", "calico", "True", "Degraded")
+
+
+@case(CheckId.CILIUM_OPERATOR_HEALTHY, "1 of 2 replicas available")
+def one_operator(world):
+    world.find("Deployment", "cilium-operator")["status"]["availableReplicas"] = 1
+
+
+@case(CheckId.CILIUM_OPERATOR_HEALTHY, "is scaled to zero")
+def no_operator(world):
+    world.find("Deployment", "cilium-operator")["spec"]["replicas"] = 0
+
+
+@case(CheckId.CRDS_ESTABLISHED, "crd ciliumendpoints.cilium.io: does not exist")
+def crd_missing(world):
+    world.drop("CustomResourceDefinition", "ciliumendpoints.cilium.io")
+
+
+@case(CheckId.CRDS_ESTABLISHED, "crd ciliumnodes.cilium.io: is not established")
+def crd_not_established(world):
+    ready(world, "CustomResourceDefinition", "ciliumnodes.cilium.io", condition="Established")
+
+
+@case(CheckId.POLICIES_ACCEPTED, "deny.yaml:1, not in the cluster")
+def policy_missing(world):
+    world.drop("CiliumClusterwideNetworkPolicy")
+
+
+@case(CheckId.POLICIES_ACCEPTED, "at spec.egressDeny.0.toCIDR.0")
+def policy_changed(world):
+    world.find("CiliumClusterwideNetworkPolicy", "deny-metadata")["spec"]["egressDeny"] = [{"toCIDR": ["1.1.1.1/32"]}]
+
+
+@case(CheckId.POLICIES_ACCEPTED, "at spec.ingress")
+def policy_extended(world):
+    world.find("CiliumClusterwideNetworkPolicy", "deny-metadata")["spec"]["ingress"] = [{}]
+
+
+@case(CheckId.POLICIES_ACCEPTED, "Cilium refuses it: broken")
+def policy_invalid(world):
+    ready(world, "CiliumClusterwideNetworkPolicy", "deny-metadata", condition="Valid")
+
+
+@case(CheckId.ADDRESSES_SUFFICE, "zone eu-west-1b: its subnets have 2 free addresses")
+def subnet_full(world):
+    world.aws.answers["describe_subnets"]["Subnets"][1]["AvailableIpAddressCount"] = 2
+
+
+def webhook(**more: Any) -> Any:
+    rules = [{"apiGroups": ["*"], "resources": ["*/*"], "operations": ["*"]}]
+    client = {"service": {"namespace": "shop", "name": "guard"}}
+    hook = {"name": "guard.example", "failurePolicy": "Fail", "clientConfig": client, "rules": rules, **more}
+    return w.thing("ValidatingWebhookConfiguration", "guard", webhooks=[hook])
+
+
+def slice_of(*nodes: str) -> Any:
+    endpoints = [{"nodeName": n, "conditions": {"ready": True}} for n in nodes]
+    labels = {"kubernetes.io/service-name": "guard"}
+    return w.thing("EndpointSlice", "guard-1", "shop", meta={"labels": labels}, endpoints=endpoints)
+
+
+@case(CheckId.WEBHOOKS_ANSWER, "service shop/guard has no ready endpoint")
+def webhook_unserved(world):
+    world.add(webhook())
+
+
+@case(CheckId.WEBHOOKS_ANSWER, "fails closed on nodes, leases, pods/eviction, and is served from old-a alone")
+def webhook_on_one_leaving_node(world):
+    world.add(webhook(), slice_of("old-a"))
+
+
+@case(CheckId.CANARY_READY, "zone eu-west-1b: has no Ready canary node")
+def canary_missing(world):
+    world.drop("Node", "new-b")
+
+
+@case(CheckId.CANARY_READY, "node new-a: still has the taint")
+def canary_tainted(world):
+    world.find("Node", "new-a")["spec"]["taints"].append({"key": "node.cilium.io/agent-not-ready"})
+
+
+@case(CheckId.CANARY_READY, "node new-a: has no CiliumNode")
+def canary_unpublished(world):
+    world.drop("CiliumNode", "new-a")
+
+
+@case(CheckId.CANARY_READY, "node new-b: has no ready Cilium agent")
+def canary_agent_down(world):
+    ready(world, "Pod", "cilium-new-b")
+
+
+@case(CheckId.CANARY_READY, "node new-a: runs kube-proxy")
+def canary_with_kube_proxy(world):
+    world.add(w.pod("kube-proxy-x", "new-a", "DaemonSet/kube-proxy", "kube-system", host_network=True))
+
+
+@case(CheckId.POLICIES_REALISED, "pod shop/web-3: a policy isolates its egress, its endpoint does not enforce")
+def not_enforcing(world):
+    world.find("CiliumEndpoint", "web-3")["status"]["policy"]["egress"]["enforcing"] = False
+
+
+@case(CheckId.POLICIES_REALISED, "pod shop/web-3: a policy isolates its ingress")
+def network_policy_not_enforced(world):
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
+    world.add(w.thing("NetworkPolicy", "isolate", "shop", spec=spec))
+
+
+@case(CheckId.POLICIES_REALISED, "enable-policy is never")
+def enforcement_off(world):
+    world.add(w.thing("ConfigMap", "cilium-config", "kube-system", data={"enable-policy": "never"}))
+
+
+@case(CheckId.POLICIES_REALISED, "pod shop/web-3: has no CiliumEndpoint")
+def realised_without_endpoint(world):
+    world.drop("CiliumEndpoint", "web-3")
+
+
+@case(CheckId.ENDPOINTS_COMPLETE, "pod shop/web-3: has no CiliumEndpoint")
+def endpoint_missing(world):
+    world.drop("CiliumEndpoint", "web-3")
+
+
+@case(CheckId.ENDPOINTS_COMPLETE, "its CiliumEndpoint has no identity")
+def endpoint_without_identity(world):
+    del world.find("CiliumEndpoint", "web-3")["status"]["identity"]
+
+
+@case(CheckId.ENDPOINTS_COMPLETE, "has address 10.0.0.5, its CiliumEndpoint 10.9.9.9")
+def endpoint_with_other_address(world):
+    world.find("CiliumEndpoint", "web-3")["status"]["networking"]["addressing"] = [{"ipv4": "10.9.9.9"}]
+
+
+@case(CheckId.PROBES_PASS, "node new-b: its probe does not reach cni-plugin=aws")
+def probe_fails(world):
+    ready(world, "Pod", "eks-cilium-probe-cilium-new-b")
+    world.find("DaemonSet", "eks-cilium-probe-cilium")["status"]["numberReady"] = 1
+
+
+@case(CheckId.PROBES_PASS, "daemonset kube-system/eks-cilium-probe-aws: does not exist")
+def no_probe(world):
+    world.drop("DaemonSet", "eks-cilium-probe-aws")
+
+
+@case(CheckId.PROBES_PASS, "eks-cilium-probe-cilium: runs on no node")
+def probe_nowhere(world):
+    world.find("DaemonSet", "eks-cilium-probe-cilium")["status"]["desiredNumberScheduled"] = 0
+
+
+def some_instances(world: World, name: str, **more: Any) -> None:
+    def describe(InstanceIds: list[str]) -> Any:  # noqa: N803 - boto3's names
+        found = [w.instance(i, **(more if i.endswith(name) else {})) for i in InstanceIds]
+        return {"Reservations": [{"Instances": found}]}
+
+    world.aws.answers["describe_instances"] = describe
+
+
+@case(CheckId.NODES_ALIKE, "node new-a: lacks sg-1")
+def other_security_group(world):
+    some_instances(world, "new-a", SecurityGroups=[{"GroupId": "sg-2"}])
+
+
+@case(CheckId.NODES_ALIKE, "node new-a: has sg-2, which no legacy node has")
+def one_security_group_more(world):
+    some_instances(world, "new-a", SecurityGroups=[{"GroupId": "sg-1"}, {"GroupId": "sg-2"}])
+
+
+@case(CheckId.NODES_ALIKE, "its metadata hop limit is 1, legacy nodes have 2 or more")
+def smaller_hop_limit(world):
+    some_instances(world, "new-a", MetadataOptions={"HttpPutResponseHopLimit": 1})
+
+
+@case(CheckId.NODES_ALIKE, "node new-a: leaves by internet-gateway, legacy nodes by nat")
+def other_way_out(world):
+    some_instances(world, "new-a", SubnetId="subnet-public")
+    world.aws.answers["describe_route_tables"]["RouteTables"].append(
+        {
+            "VpcId": "vpc-01",
+            "Associations": [{"SubnetId": "subnet-public"}],
+            "Routes": [{"DestinationCidrBlock": "0.0.0.0/0", "GatewayId": "igw-1"}],
+        }
+    )
+
+
+@case(CheckId.NODES_ALIKE, "its role lacks AmazonEKSWorkerNodePolicy")
+def role_without_policies(world):
+    world.aws.answers["list_attached_role_policies"] = {"AttachedPolicies": []}
+
+
+@case(CheckId.NODES_ALIKE, "zone eu-west-1b: has legacy nodes and no Cilium node")
+def zone_uncovered(world):
+    world.drop("Node", "new-b")
+
+
+def budget(name: str, allowed: int) -> Any:
+    return w.thing(
+        "PodDisruptionBudget",
+        name,
+        "shop",
+        spec={"selector": {"matchLabels": {"app": "web"}}},
+        status={"currentHealthy": 3, "expectedPods": 3, "disruptionsAllowed": allowed},
+    )
+
+
+@case(CheckId.REFRESH_UNBLOCKED, "poddisruptionbudget shop/strict: never allows a disruption, and 2 pods under it")
+def budget_allows_nothing(world):
+    world.add(budget("strict", 0))
+
+
+@case(CheckId.REFRESH_UNBLOCKED, "pod shop/web-1: is under 2 budgets (one, two)")
+def two_budgets(world):
+    world.add(budget("one", 1), budget("two", 1))
+
+
+@case(CheckId.REFRESH_UNBLOCKED, "pod shop/alone: has no controller")
+def bare_pod(world):
+    world.add(w.pod("alone", "old-a", ""))
+
+
+@case(CheckId.REFRESH_UNBLOCKED, "pod shop/db-0: its volume pv-1 is a disk of old-a")
+def local_disk(world):
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "db"}}]
+    world.add(
+        w.pod("db-0", "old-a", "StatefulSet/db", volumes=volumes),
+        w.thing("PersistentVolumeClaim", "db", "shop", spec={"volumeName": "pv-1"}),
+        w.thing("PersistentVolume", "pv-1", spec={"local": {"path": "/mnt"}}),
+    )
+
+
+@case(CheckId.REFRESH_UNBLOCKED, "service shop/guard has no ready endpoint")
+def closed_webhook(world):
+    world.add(webhook())
+
+
+@case(CheckId.NO_LEGACY_PODS, "pod shop/left: still runs on legacy node old-z")
+def pod_left_behind(world):
+    world.add(w.node("old-z", "aws"), w.pod("left", "old-z"))
+
+
+@case(CheckId.AWS_NODE_IDLE, "is wanted on 1 node: old-z")
+def aws_node_runs(world):
+    world.find("DaemonSet", "aws-node")["status"]["desiredNumberScheduled"] = 1
+    world.add(w.pod("aws-node-z", "old-z", "DaemonSet/aws-node", "kube-system", host_network=True))
+
+
+@case(CheckId.SOAKED, "lease kube-system/eks-cilium-refresh: workloads have run on Cilium for 0 min only")
+def refresh_just_ended(world):
+    world.add(w.thing("Lease", "eks-cilium-refresh", "kube-system", spec={"renewTime": now()}))
+
+
+@case(CheckId.SOAKED, "pod shop/web-1: workloads have run on Cilium for 0 min only")
+def pod_just_ready(world):
+    world.find("Pod", "web-1")["status"]["conditions"][0]["lastTransitionTime"] = now()
+
+
+def now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@case(CheckId.LEGACY_GROUPS_EMPTY, "node group old: wants 1 node")
+def group_not_empty(world):
+    world.sizes = {"old": 1}
+
+
+@case(CheckId.LEGACY_GROUPS_EMPTY, "scaling group asg-old: wants 0 and has 1 instance: i-1")
+def instance_lives_on(world):
+    group = {"AutoScalingGroupName": "asg-old", "DesiredCapacity": 0, "Instances": [{"InstanceId": "i-1"}]}
+    world.aws.answers["describe_auto_scaling_groups"] = {"AutoScalingGroups": [group]}
+
+
+@case(CheckId.LEGACY_GROUPS_EMPTY, "node old-z: is still a legacy node")
+def node_lives_on(world):
+    world.add(w.node("old-z", None))
+
+
+@case(CheckId.NO_CILIUM_NODES, "node new-a: is wired by Cilium")
+def cilium_node(world):
+    world.add(w.node("new-a", "cilium"))
+
+
+@case(CheckId.CANARY_UNUSED, "pod shop/web-3: runs on new-a")
+def canary_used(world):
+    world.add(w.pod("web-3", "new-a"))
+
+
+@case(CheckId.POLICIES_AGREE, "CiliumNetworkPolicy/shop/extra: is in the cluster, in no file")
+def policy_without_file(world):
+    world.add(w.thing("CiliumNetworkPolicy", "extra", "shop", spec={"endpointSelector": {}}))
+
+
+@case(CheckId.POLICIES_AGREE, "GlobalNetworkPolicy/stray: is in the cluster, in no file")
+def calico_policy_without_file(world):
+    world.add(w.thing("GlobalNetworkPolicy", "stray", spec={"selector": "all()"}))
+
+
+@case(CheckId.POLICIES_AGREE, "not in the cluster")
+def file_not_deployed(world):
+    world.drop("CiliumClusterwideNetworkPolicy")
+
+
+@case(CheckId.CALICO_UNCHANGED, "GlobalNetworkPolicy/open: was changed by kubectl-edit")
+def somebody_edited(world):
+    entry = {"manager": "kubectl-edit", "operation": "Update", "time": now()}
+    world.add(w.thing("GlobalNetworkPolicy", "open", meta={"managedFields": [entry]}, spec={}))
+
+
+@case(CheckId.CALICO_UNCHANGED, "does not exist, so policies may have changed unseen")
+def freeze_missing(world):
+    world.drop("ValidatingAdmissionPolicy")
+
+
+@case(CheckId.CALICO_UNCHANGED, "is not bound to deny")
+def freeze_unbound(world):
+    world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-policy-freeze")["spec"]["validationActions"] = ["Warn"]
+
+
+@case(CheckId.NO_FOREIGN_ENFORCER, "enforces policy on new-a as well: Calico")
+def calico_on_a_node_that_stays(world):
+    world.add(w.pod("calico-node-x", "new-a", "DaemonSet/calico-node", "calico-system", host_network=True))
+
+
+@case(CheckId.NO_FOREIGN_ENFORCER, "the VPC CNI's policy agent")
+def vpc_cni_agent(world):
+    container = {
+        "name": "aws-eks-nodeagent",
+        "image": "x/amazon/aws-network-policy-agent:v1",
+        "args": ["--enable-network-policy=true"],
+    }
+    world.add(w.pod("aws-node-x", "new-a", "DaemonSet/aws-node", "kube-system", containers=[container]))
+
+
+@case(CheckId.CILIUM_READY, "daemonset kube-system/cilium: 1 ready of 2 desired on 2 nodes; not ready on new-b")
+def agent_down(world):
+    ready(world, "Pod", "cilium-new-b")
+    world.find("DaemonSet", "cilium")["status"]["numberReady"] = 1
+
+
+@case(CheckId.CILIUM_READY, "node lost: is not Ready: it never reported. It has no label cni-plugin")
+def unlabelled_node(world):
+    world.add({**w.node("lost", None), "status": {}})
+
+
+@case(CheckId.CILIUM_READY, "daemonset kube-system/cilium-envoy: does not exist")
+def envoy_missing(world):
+    world.drop("DaemonSet", "cilium-envoy")
+
+
+@case(CheckId.CILIUM_READY, "deployment kube-system/coredns: 0 of 2")
+def dns_down(world):
+    world.find("Deployment", "coredns")["status"]["availableReplicas"] = 0
+
+
+@case(CheckId.CILIUM_READY, "deployment kube-system/cilium-operator: does not exist")
+def operator_missing(world):
+    world.drop("Deployment", "cilium-operator")
+
+
+@pytest.mark.parametrize(("check", "name", "change", "expected"), CASES, ids=[f"{c[0]}:{c[1]}" for c in CASES])
+def test_a_check_names_what_breaks_it(check: CheckId, name: str, change: Break, expected: str, tmp_path: Path):
+    world = HOME[check](tmp_path)
+    change(world)
+    evidence = ask(check, world)
+    assert evidence.verdict is Verdict.FAILED, told(evidence)
+    assert expected in told(evidence)
+
+
+def test_every_check_is_shown_to_fail():
+    assert {c[0] for c in CASES} == set(CheckId)
+
+
+# -- what must not break them -----------------------------------------------------------------------
+
+
+def test_a_fargate_node_needs_no_label(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.add(w.node("fargate", None, labels={"eks.amazonaws.com/compute-type": "fargate"}))
+    assert ask(CheckId.NODES_LABELLED, world).verdict is Verdict.PASSED
+
+
+def test_our_own_pin_and_annotation_are_no_difference_to_the_facts(tmp_path: Path):
+    world = mixed_adopted(tmp_path)
+    record = world.aws.answers["describe_addon"]["addon"]
+    record["configurationValues"] = '{"affinity": {"nodeAffinity": {}}, "env": {"ANNOTATE_POD_IP": "true"}}'
+    container = world.find("DaemonSet", "aws-node")["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": "ANNOTATE_POD_IP", "value": "true"}]
+    evidence = ask(CheckId.FACTS_HOLD, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+@pytest.mark.parametrize("check", JOURNEYS["replace"]["retire-legacy"].gate)
+def test_retiring_the_legacy_network_can_be_tried_again_when_half_of_it_is_gone(check: CheckId, tmp_path: Path):
+    world = MOVED(tmp_path)
+    world.at("retire-legacy")
+    for name in ("aws-node", "kube-proxy"):
+        world.drop("DaemonSet", name)
+    world.sizes = {}
+    evidence = ask(check, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+@pytest.mark.parametrize("check", JOURNEYS["replace"]["retire-calico"].gate)
+def test_retiring_calico_can_be_tried_again_when_half_of_it_is_gone(check: CheckId, tmp_path: Path):
+    world = MOVED(tmp_path)
+    world.at("retire-calico")
+    world.drop("DaemonSet", "calico-node")
+    world.drop("ValidatingAdmissionPolicy")
+    world.add(w.thing("GlobalNetworkPolicy", "not-yet-gone", spec={}))
+    evidence = ask(check, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+def test_a_policy_that_is_not_yet_judged_is_unknown(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.find("CiliumClusterwideNetworkPolicy", "deny-metadata")["status"] = {}
+    evidence = ask(CheckId.POLICIES_ACCEPTED, world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "has not judged it yet" in told(evidence)
+
+
+def test_the_agent_is_asked_where_endpoints_do_not_say_what_is_enforced(tmp_path: Path):
+    world = MIXED(tmp_path)
+    for endpoint in (o for o in world.api.objects if o["kind"] == "CiliumEndpoint"):
+        endpoint["status"].pop("policy")
+    assert ask(CheckId.POLICIES_REALISED, world).verdict is Verdict.UNKNOWN
+    for where in ("new-a", "new-b"):
+        pods = [o for o in world.api.objects if o["kind"] == "Pod" and o["spec"]["nodeName"] == where]
+        world.api.outputs[f"cilium-{where}"] = agent_says(pods, "egress")
+    evidence = ask(CheckId.POLICIES_REALISED, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+    world.api.outputs["cilium-new-a"] = agent_says([world.find("Pod", "web-3")], "audit-egress")
+    assert "pod shop/web-3: a policy isolates its egress" in told(ask(CheckId.POLICIES_REALISED, world))
+
+
+def agent_says(pods: Any, enabled: str) -> str:
+    return json.dumps(
+        [
+            {
+                "status": {
+                    "external-identifiers": {
+                        "k8s-namespace": p["metadata"]["namespace"],
+                        "k8s-pod-name": p["metadata"]["name"],
+                    },
+                    "policy": {"realized": {"policy-enabled": enabled, "policy-revision": 3}, "spec": {}},
+                }
+            }
+            for p in pods
+        ]
+    )
+
+
+def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
+    world = MOVED(tmp_path)
+    world.at("install-cilium")
+    assert "pod shop/web-1: runs on new-a" in told(ask(CheckId.CANARY_UNUSED, world))
+
+
+def test_a_webhook_on_two_nodes_may_lose_one(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.add(webhook(), slice_of("old-a", "old-b"))
+    assert ask(CheckId.WEBHOOKS_ANSWER, world).verdict is Verdict.PASSED
+
+
+def test_a_webhook_that_fails_open_is_nobody_s_business(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.add(webhook(failurePolicy="Ignore"))
+    assert ask(CheckId.WEBHOOKS_ANSWER, world).verdict is Verdict.PASSED
+
+
+def test_a_server_side_default_is_no_change_of_a_policy(tmp_path: Path):
+    world = MIXED(tmp_path)
+    schema = {"properties": {"spec": {"properties": {"log": {"default": {"level": "info"}}}}}}
+    world.drop("CustomResourceDefinition", "ciliumclusterwidenetworkpolicies.cilium.io")
+    world.add(w.crd("ciliumclusterwidenetworkpolicies", schema=schema))
+    world.find("CiliumClusterwideNetworkPolicy", "deny-metadata")["spec"]["log"] = {"level": "info"}
+    assert ask(CheckId.POLICIES_ACCEPTED, world).verdict is Verdict.PASSED
+
+
+def test_a_self_managed_group_is_labelled_by_its_user_data(tmp_path: Path):
+    world = LEGACY(tmp_path)
+    group = {"AutoScalingGroupName": "asg-own", "LaunchTemplate": {"LaunchTemplateId": "lt-1", "Version": "3"}}
+    world.aws.answers["describe_auto_scaling_groups"] = {"AutoScalingGroups": [group]}
+    assert "scaling group asg-own" in told(ask(CheckId.GROUPS_LABELLED, world))
+    data = base64.b64encode(b"kubelet:\n  flags: [--node-labels=team=a,cni-plugin=aws]\n").decode()
+    world.aws.answers["describe_launch_template_versions"] = {
+        "LaunchTemplateVersions": [{"LaunchTemplateData": {"UserData": data}}]
+    }
+    assert ask(CheckId.GROUPS_LABELLED, world).verdict is Verdict.PASSED
+
+
+def test_a_fault_of_a_check_is_unknown_and_says_so(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.add({"kind": "Node", "metadata": None})
+    evidence = ask(CheckId.NODES_READY, world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "This is a fault of the program" in told(evidence)

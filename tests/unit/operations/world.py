@@ -1,0 +1,515 @@
+"""A cluster and an AWS account as plain objects, for checks to look at."""
+
+import copy
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from botocore.exceptions import ClientError
+
+from migration import affinity
+from migration.facts import Facts
+from migration.journeys import JOURNEYS
+from migration.names import CNI_LABEL, LEGACY_CNI
+from migration.settings import Settings
+from operations.cluster import Cluster, KubeError, Obj
+from operations.connection import Aws
+from operations.context import Context
+
+ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
+ARN = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}"
+ZONES = ("eu-west-1a", "eu-west-1b")
+SUBNETS = ("subnet-0a", "subnet-0b")
+AGO = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
+PLURALS = {
+    "Node": "/api/v1/nodes",
+    "Pod": "/api/v1/pods",
+    "ConfigMap": "/api/v1/configmaps",
+    "PersistentVolume": "/api/v1/persistentvolumes",
+    "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
+    "DaemonSet": "/apis/apps/v1/daemonsets",
+    "Deployment": "/apis/apps/v1/deployments",
+    "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "CiliumNode": "/apis/cilium.io/v2/ciliumnodes",
+    "CiliumEndpoint": "/apis/cilium.io/v2/ciliumendpoints",
+    "CiliumNetworkPolicy": "/apis/cilium.io/v2/ciliumnetworkpolicies",
+    "CiliumClusterwideNetworkPolicy": "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies",
+    "GlobalNetworkPolicy": "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
+    "Tier": "/apis/crd.projectcalico.org/v1/tiers",
+    "TigeraStatus": "/apis/operator.tigera.io/v1/tigerastatuses",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
+    "NodePool": "/apis/karpenter.sh/v1/nodepools",
+    "Lease": "/apis/coordination.k8s.io/v1/leases",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
+    "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
+    "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    "ValidatingAdmissionPolicy": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
+    "ValidatingAdmissionPolicyBinding": "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+}
+
+
+# -- the API server ---------------------------------------------------------------------------------
+
+
+class FakeApi:
+    """A `Transport` over objects in memory. `refuse` makes every request fail with a status."""
+
+    def __init__(self, objects: Iterable[Obj]) -> None:
+        self.objects = list(objects)
+        self.refuse = 0
+        self.requests: list[tuple[str, str]] = []
+        self.outputs: dict[str, str] = {}
+        """What commands print, by pod."""
+
+    def __call__(
+        self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
+    ) -> Obj:
+        self.requests.append((method, path))
+        if self.refuse:
+            raise KubeError(self.refuse, f"{self.refuse} refused")
+        parts = urlsplit(path)
+        if parts.path == "/version":
+            return {"major": "1", "minor": "35"}
+        collection, namespace, name = _split(parts.path)
+        found = [o for o in self.objects if PLURALS[o["kind"]] == collection]
+        found = [o for o in found if not namespace or o["metadata"].get("namespace") == namespace]
+        if not name:
+            wanted = dict(p.split("=") for p in parse_qs(parts.query).get("labelSelector", [""])[0].split(",") if p)
+            return {"items": [o for o in found if wanted.items() <= o["metadata"].get("labels", {}).items()]}
+        one = next((o for o in found if o["metadata"]["name"] == name), None)
+        if one is None:
+            raise KubeError(404, "404 Not Found")
+        if method == "PATCH":
+            self._merge(one, body)
+        return copy.deepcopy(one)
+
+    def _merge(self, one: Obj, body: Any) -> None:
+        change = dict(body["metadata"])
+        if change.pop("resourceVersion", one["metadata"].get("resourceVersion")) != one["metadata"]["resourceVersion"]:
+            raise KubeError(409, "409 Conflict")
+        for field, values in change.items():
+            for key, value in values.items():
+                kept = one["metadata"].setdefault(field, {})
+                kept.pop(key, None) if value is None else kept.update({key: value})
+        one["metadata"]["resourceVersion"] += "1"
+
+    def execute(self, namespace: str, pod: str, container: str, command: Any, *, seconds: float) -> str:
+        if pod not in self.outputs:
+            raise KubeError(403, "403 exec is forbidden")
+        return self.outputs[pod]
+
+
+def _split(path: str) -> tuple[str, str, str]:
+    """(path of the whole kind, namespace, name)"""
+    namespace = ""
+    if "/namespaces/" in path:
+        before, rest = path.split("/namespaces/", 1)
+        namespace, rest = rest.split("/", 1)
+        path = f"{before}/{rest}"
+    known = [p for p in PLURALS.values() if path == p or path.startswith(p + "/")]
+    if not known:
+        raise KubeError(404, "404 no such kind")
+    return known[0], namespace, path[len(known[0]) + 1 :]
+
+
+class FakeAws:
+    """boto3 clients that answer from `answers`: operation -> value, or a function of the arguments."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+        self.refuse = False
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def call(self, operation: str, arguments: dict[str, Any]) -> Any:
+        self.calls.append((operation, arguments))
+        if self.refuse:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, operation)
+        answer = self.answers[operation]
+        found = answer(**arguments) if callable(answer) else answer
+        if found is None:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, operation)
+        return copy.deepcopy(found)
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        return lambda **arguments: self.call(operation, arguments)
+
+    def get_paginator(self, operation: str) -> Any:
+        api = self
+
+        class Pager:
+            def paginate(self, **arguments: Any) -> list[Any]:
+                return [api.call(operation, arguments)]
+
+        return Pager()
+
+
+# -- objects ----------------------------------------------------------------------------------------
+
+
+def thing(kind: str, name: str, namespace: str = "", **more: Any) -> Obj:
+    meta: Obj = {"name": name, "resourceVersion": "1", "creationTimestamp": AGO, **more.pop("meta", {})}
+    if namespace:
+        meta["namespace"] = namespace
+    return {"kind": kind, "metadata": meta, **more}
+
+
+def condition(kind: str, status: str = "True", **more: Any) -> Obj:
+    return {"type": kind, "status": status, "lastTransitionTime": AGO, **more}
+
+
+def node(
+    name: str, cni: str | None, zone: str = ZONES[0], labels: Mapping[str, str] = {}, *, canary: bool = False
+) -> Obj:
+    marks = {"topology.kubernetes.io/zone": zone, "kubernetes.io/os": "linux", "eks.amazonaws.com/nodegroup": "old"}
+    marks.update(labels)
+    if cni:
+        marks[CNI_LABEL] = cni
+    taints = [{"key": "eks-cilium.io/canary", "value": "true", "effect": "NoSchedule"}] if canary else []
+    return thing(
+        "Node",
+        name,
+        meta={"labels": marks},
+        spec={"taints": taints, "providerID": f"aws:///{zone}/i-{name}"},
+        status={"conditions": [condition("Ready")]},
+    )
+
+
+def pod(name: str, where: str, owner: str = "ReplicaSet/web", namespace: str = "shop", **more: Any) -> Obj:
+    kind, _, owned_by = owner.partition("/")
+    owners = [{"kind": kind, "name": owned_by, "controller": True}] if owner else []
+    host = more.pop("host_network", False)
+    return thing(
+        "Pod",
+        name,
+        namespace,
+        meta={"ownerReferences": owners, "labels": more.pop("labels", {"app": "web"})},
+        spec={"nodeName": where, "hostNetwork": host, "containers": more.pop("containers", [{"name": "c"}]), **more},
+        status={"phase": "Running", "podIP": f"10.0.0.{len(name)}", "conditions": [condition("Ready")]},
+    )
+
+
+def daemonset(name: str, namespace: str, size: int, *, pinned: Any = None, image: str = "img:v1") -> Obj:
+    return thing(
+        "DaemonSet",
+        name,
+        namespace,
+        meta={"generation": 1},
+        spec={"template": {"spec": {"hostNetwork": True, "affinity": pinned, "containers": [{"name": "c", "image": image}]}}},
+        status={
+            "observedGeneration": 1,
+            "desiredNumberScheduled": size,
+            "numberReady": size,
+            "updatedNumberScheduled": size,
+        },
+    )  # fmt: skip
+
+
+def deployment(name: str, namespace: str, replicas: int = 2) -> Obj:
+    return thing("Deployment", name, namespace, spec={"replicas": replicas}, status={"availableReplicas": replicas})
+
+
+def endpoint(of: Obj, *, enforcing: str = "", told: bool = True) -> Obj:
+    directions = {d: {"enforcing": d in enforcing} for d in ("ingress", "egress")}
+    return thing(
+        "CiliumEndpoint",
+        of["metadata"]["name"],
+        of["metadata"]["namespace"],
+        status={
+            "identity": {"id": 4711, "labels": [f"k8s:{k}={v}" for k, v in of["metadata"]["labels"].items()]},
+            "networking": {"addressing": [{"ipv4": of["status"]["podIP"]}]},
+            **({"policy": directions} if told else {}),
+        },
+    )
+
+
+def crd(plural: str, group: str = "cilium.io", schema: Any = None) -> Obj:
+    versions = [{"name": v, "schema": {"openAPIV3Schema": schema or {}}} for v in ("v1", "v2")]
+    return thing(
+        "CustomResourceDefinition",
+        f"{plural}.{group}",
+        spec={"versions": versions},
+        status={"conditions": [condition("Established")]},
+    )
+
+
+PIN = affinity.pin(affinity.on_linux_ec2(), CNI_LABEL, LEGACY_CNI)
+AGENTS = (("aws-node", "kube-system"), ("kube-proxy", "kube-system"), ("calico-node", "calico-system"))
+SCHEMA = json.dumps(
+    {
+        "$schema": "http://json-schema.org/draft-06/schema#",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"affinity": {"type": "object"}, "env": {"type": "object"}},
+    }
+)
+
+
+def legacy_objects(*, pinned: bool) -> list[Obj]:
+    """Two legacy nodes with their agents and one workload pod each."""
+    found = [node("old-a", "aws", ZONES[0]), node("old-b", "aws", ZONES[1])]
+    for name, namespace in AGENTS:
+        original = affinity.on_linux_ec2() if name != "calico-node" else None
+        found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original))
+        found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", namespace, host_network=True) for n in ("old-a", "old-b")]
+    found.append(
+        thing("TigeraStatus", "calico", status={"conditions": [condition("Available"), condition("Degraded", "False")]})
+    )
+    return [*found, pod("web-1", "old-a"), pod("web-2", "old-b")]
+
+
+def cilium_objects(names: Iterable[str], *, canary: bool) -> list[Obj]:
+    """Cilium nodes in both zones with agents, and what the operator registers."""
+    nodes = list(names)
+    found: list[Obj] = [node(n, "cilium", ZONES[i % 2], canary=canary) for i, n in enumerate(nodes)]
+    found += [thing("CiliumNode", n) for n in nodes]
+    for name in ("cilium", "cilium-envoy"):
+        found.append(daemonset(name, "kube-system", len(nodes)))
+        labels = {"k8s-app": name}
+        found += [
+            pod(f"{name}-{n}", n, f"DaemonSet/{name}", "kube-system", host_network=True, labels=labels) for n in nodes
+        ]
+    found += [deployment("cilium-operator", "kube-system"), deployment("coredns", "kube-system")]
+    kinds = ("ciliumclusterwidenetworkpolicies", "ciliumendpoints", "ciliumidentities", "ciliumnetworkpolicies")
+    return found + [crd(plural) for plural in (*kinds, "ciliumnodes")]
+
+
+def deny_policy(name: str = "deny-metadata") -> Obj:
+    spec = {"endpointSelector": {}, "egressDeny": [{"toCIDR": ["169.254.169.254/32"]}]}
+    return thing("CiliumClusterwideNetworkPolicy", name, spec=spec, status={"conditions": [condition("Valid")]})
+
+
+def probes(legacy: Iterable[str], cilium: Iterable[str]) -> list[Obj]:
+    found = []
+    for kind, nodes in (("aws", list(legacy)), ("cilium", list(cilium))):
+        name = f"eks-cilium-probe-{kind}"
+        labels = {"app.kubernetes.io/name": "eks-cilium-probe", CNI_LABEL: kind}
+        found.append(daemonset(name, "kube-system", len(nodes)))
+        found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", "kube-system", labels=labels) for n in nodes]
+    return found
+
+
+# -- contexts ---------------------------------------------------------------------------------------
+
+
+class World:
+    """What a context looks at; `edit` anything, then ask."""
+
+    def __init__(
+        self, directory: Path, objects: Iterable[Obj], *, adopted: bool = False, stage: str = "canary"
+    ) -> None:
+        self.directory = directory
+        self.api = FakeApi(objects)
+        self.aws = FakeAws(account(self))
+        self.settings = settings(adopted=adopted, stage=stage)
+        self.facts = facts() if adopted else None
+        self.sizes = {"old": 2}
+        self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
+        self.tags: dict[str, str] = {}
+
+    @property
+    def context(self) -> Context:
+        return Context(
+            stack="test",
+            settings=self.settings,
+            facts=self.facts,
+            kube=Cluster(lambda: self.api),
+            aws=Aws(REGION, lambda _: self.aws),
+            directory=self.directory,
+            stage=JOURNEYS[self.settings.journey][self.settings.stage],
+        )
+
+    def find(self, kind: str, name: str) -> Obj:
+        return next(o for o in self.api.objects if o["kind"] == kind and o["metadata"]["name"] == name)
+
+    def drop(self, kind: str, name: str = "") -> None:
+        self.api.objects = [
+            o for o in self.api.objects if o["kind"] != kind or (name and o["metadata"]["name"] != name)
+        ]
+
+    def add(self, *objects: Obj) -> None:
+        self.api.objects += objects
+
+    def at(self, stage: str) -> None:
+        self.settings = settings(adopted=self.facts is not None, stage=stage)
+
+
+def settings(*, adopted: bool, stage: str) -> Settings:
+    values: dict[str, object] = {
+        "journey": "greenfield" if stage == "launch" else "replace",
+        "stage": stage,
+        "cluster": {"name": NAME, "adopt": adopted},
+        "network": {"vpcId": "vpc-01", "subnetIds": list(SUBNETS), "vpcCidrs": ["10.0.0.0/16"]},
+        "cilium": {"groups": [{"name": "new", "size": 2}]},
+    }
+    if not adopted:
+        values["legacy"] = {"groups": [{"name": "old", "size": 2}]}
+    return Settings.load(values)
+
+
+def facts() -> Facts:
+    agent = {"kind": "addon", "addonVersion": "v1", "image": "img:v1", "affinity": affinity.on_linux_ec2()}
+    return Facts.model_validate(
+        {
+            "format": 1,
+            "surveyedAt": "2026-11-01T00:00:00Z",
+            "cluster": {
+                "name": NAME,
+                "arn": ARN,
+                "account": ACCOUNT,
+                "region": REGION,
+                "version": "1.35",
+                "vpcId": "vpc-01",
+                "vpcCidrs": ["10.0.0.0/16"],
+                "serviceCidr": "172.20.0.0/16",
+                "oidcIssuer": "https://oidc.example/1",
+                "securityGroupId": "sg-1",
+            },
+            "vpcCni": agent,
+            "kubeProxy": agent,
+            "calico": {"kind": "operator", "version": "v1", "namespace": "calico-system"},
+            "groups": [
+                {"name": "old", "kind": "managed", "scalingGroup": "asg-old", "desired": 2},
+                {"name": "own", "kind": "self-managed", "scalingGroup": "asg-own"},
+            ],
+            "subnets": [],
+            "egressSource": "node",
+            "decisions": [{"item": "windows nodes", "verdict": "absent"}],
+        }
+    )
+
+
+def account(world: "World") -> dict[str, Any]:
+    """A healthy AWS account; sizes and labels of the legacy group are the world's."""
+
+    def nodegroup(clusterName: str, nodegroupName: str) -> Any:  # noqa: N803 - boto3's names
+        if nodegroupName not in world.sizes:
+            return None
+        return {
+            "nodegroup": {
+                "nodegroupName": nodegroupName,
+                "nodegroupArn": f"arn:{nodegroupName}",
+                "nodeRole": "arn:aws:iam::111122223333:role/workers",
+                "labels": world.labels,
+                "tags": world.tags,
+                "scalingConfig": {"desiredSize": world.sizes[nodegroupName]},
+                "resources": {"autoScalingGroups": [{"name": f"asg-{nodegroupName}"}]},
+                "launchTemplate": {"id": "lt-1", "version": "1"},
+            }
+        }
+
+    def relabel(clusterName: str, nodegroupName: str, labels: Obj) -> Any:  # noqa: N803 - boto3's names
+        world.labels = {**world.labels, **labels.get("addOrUpdateLabels", {})}
+        world.labels = {k: v for k, v in world.labels.items() if k not in labels.get("removeLabels", [])}
+        return {"update": {"id": "u-1", "status": "InProgress"}}
+
+    def tag(resourceArn: str, tags: dict[str, str]) -> Any:  # noqa: N803 - boto3's names
+        world.tags.update(tags)
+        return {}
+
+    def untag(resourceArn: str, tagKeys: list[str]) -> Any:  # noqa: N803 - boto3's names
+        for key in tagKeys:
+            world.tags.pop(key, None)
+        return {}
+
+    def instances(InstanceIds: list[str]) -> Any:  # noqa: N803 - boto3's names
+        return {"Reservations": [{"Instances": [instance(i) for i in InstanceIds]}]}
+
+    described = {
+        "arn": ARN,
+        "status": "ACTIVE",
+        "version": "1.35",
+        "endpoint": "https://shop.example",
+        "resourcesVpcConfig": {"vpcId": "vpc-01"},
+        "identity": {"oidc": {"issuer": "https://oidc.example/1"}},
+    }
+    policies = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly")
+    return {
+        "get_caller_identity": {"Account": ACCOUNT},
+        "describe_cluster": {"cluster": described},
+        "describe_addon": {"addon": {"addonVersion": "v1"}},
+        "describe_addon_configuration": {"configurationSchema": SCHEMA},
+        "list_nodegroups": lambda **_: {"nodegroups": list(world.sizes)},
+        "describe_nodegroup": nodegroup,
+        "update_nodegroup_config": relabel,
+        "describe_update": {"update": {"id": "u-1", "status": "Successful"}},
+        "tag_resource": tag,
+        "untag_resource": untag,
+        "describe_launch_template_versions": {"LaunchTemplateVersions": []},
+        "describe_auto_scaling_groups": {"AutoScalingGroups": []},
+        "describe_subnets": {
+            "Subnets": [
+                {"SubnetId": s, "AvailabilityZone": z, "AvailableIpAddressCount": 200}
+                for s, z in zip(SUBNETS, ZONES, strict=True)
+            ]
+        },
+        "describe_instances": instances,
+        "describe_route_tables": {
+            "RouteTables": [
+                {
+                    "VpcId": "vpc-01",
+                    "Associations": [{"Main": True}],
+                    "Routes": [{"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1"}],
+                }
+            ]
+        },
+        "list_attached_role_policies": {"AttachedPolicies": [{"PolicyName": p} for p in policies]},
+        "list_role_policies": {"PolicyNames": []},
+    }
+
+
+def instance(identifier: str, **more: Any) -> Obj:
+    return {
+        "InstanceId": identifier,
+        "SubnetId": SUBNETS[0],
+        "VpcId": "vpc-01",
+        "SecurityGroups": [{"GroupId": "sg-1"}],
+        "MetadataOptions": {"HttpPutResponseHopLimit": 2},
+        **more,
+    }
+
+
+def legacy_world(directory: Path, *, adopted: bool = True) -> World:
+    """Before Cilium: labelled, not pinned."""
+    return World(directory, legacy_objects(pinned=False), adopted=adopted, stage="label-legacy")
+
+
+def mixed_world(directory: Path, *, adopted: bool = False) -> World:
+    """Canaries beside legacy nodes, everything pinned, one policy from a file, the freeze."""
+    write_policy(directory)
+    canaries = ("new-a", "new-b")
+    web = pod("web-3", "new-a")
+    extra = [*probes(("old-a", "old-b"), canaries), deny_policy(), web, *freeze()]
+    objects = [*legacy_objects(pinned=True), *cilium_objects(canaries, canary=True), *extra]
+    objects += [endpoint(p, enforcing="egress") for p in extra if p["kind"] == "Pod"]
+    return World(directory, objects, adopted=adopted)
+
+
+def moved_world(directory: Path) -> World:
+    """Legacy groups are empty, everything runs on Cilium nodes."""
+    write_policy(directory)
+    web = pod("web-1", "new-a")
+    objects = [*cilium_objects(("new-a", "new-b"), canary=False), deny_policy(), *freeze()]
+    objects += [web, endpoint(web, enforcing="egress")]
+    objects += [daemonset(name, namespace, 0, pinned=PIN) for name, namespace in AGENTS]
+    world = World(directory, objects, stage="release")
+    world.sizes = {"old": 0}
+    return world
+
+
+def freeze() -> list[Obj]:
+    return [
+        thing("ValidatingAdmissionPolicy", "eks-cilium-policy-freeze"),
+        thing("ValidatingAdmissionPolicyBinding", "eks-cilium-policy-freeze", spec={"validationActions": ["Deny"]}),
+    ]
+
+
+def write_policy(directory: Path) -> None:
+    folder = directory / "policies/network/cilium"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "deny.yaml").write_text(
+        "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: deny-metadata}\n"
+        "spec:\n  endpointSelector: {}\n  egressDeny: [{toCIDR: [169.254.169.254/32]}]\n"
+    )

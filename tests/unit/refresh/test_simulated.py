@@ -1,0 +1,46 @@
+"""Schedules in simulated time: whatever happens, no budget breaks, no node ends in use, and it ends."""
+
+import pytest
+
+from migration.journeys import NodeKind
+from operations.refresh.request import RefreshRequest
+from operations.refresh.values import Sizes
+from tests.faults.schedules import play
+from tests.unit.refresh.simulation import Scenario, Sim, Workload
+
+SEEDS = 60
+
+
+def towards(strategy: str = "surge", budget: str = "10%") -> RefreshRequest:
+    return RefreshRequest.towards(NodeKind.CILIUM, strategy=strategy, budget=budget)
+
+
+def test_a_quiet_cluster_is_moved_without_a_wasted_eviction():
+    sim = Sim(Scenario(workloads=[Workload("web", 12)], budgets={"web": 2}), towards(budget="50%"), seed=1)
+    sim.run()
+    assert sim.answers["evicted"] == 12
+    assert sum(sim.answers.values()) <= 14
+
+
+@pytest.mark.parametrize("strategy", ["surge", "replace", "shrink"])
+def test_every_strategy_ends_with_no_old_node(strategy):
+    sim = Sim(Scenario(workloads=[Workload("web", 8)], budgets={"web": 1}), towards(strategy=strategy), seed=2)
+    if strategy == "shrink":
+        for n in range(3):
+            sim._join(f"new-{n}", "new", "cilium")
+        sim.groups["new"].sizes = Sizes(0, 3, 6)
+        sim.engine = sim._engine()
+    sim.run()
+
+
+def test_somebody_who_wants_everything_back_half_way_gets_it():
+    sim = Sim(Scenario(workloads=[Workload("web", 8)], budgets={"web": 1}, turn_at=20), towards(), seed=3)
+    sim.run()
+    assert {node.cni for node in sim.nodes.values()} == {"aws"}
+    assert sim.groups["old"].sizes.desired == 6
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_random_schedules_break_no_invariant(seed):
+    sim = play(seed)
+    assert sim.now > 0
