@@ -20,7 +20,7 @@ import boto3
 import yaml
 from kubernetes import config as kubeconfig
 from kubernetes import dynamic
-from kubernetes.dynamic.exceptions import NotFoundError
+from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from sandbox import charts, lifecycle, toolcache
 
@@ -183,6 +183,9 @@ def install_calico(directory: Path, chart_paths: dict[str, Path]) -> None:
     helm = [str(directory / "bin" / "helm"), "--kubeconfig", str(directory / "kubeconfig")]
     common = ["--namespace", "tigera-operator", "--create-namespace"]
     _run([*helm, "install", "calico-crds", str(chart_paths["crd.projectcalico.org.v1"]), *common])
+    # Helm maps every object of a chart before it makes the first: a definition that the API server does not serve
+    # yet, a moment after it was made, fails the whole installation.
+    _await(lambda: _served(directory, "operator.tigera.io/v1", "Installation"), "served", "the kind Installation")
     values = {
         "installation": {
             "enabled": True,
@@ -233,6 +236,14 @@ def unready(directory: Path) -> str:
             if ready != wanted:
                 found.append(f"{kind} {item.metadata.name} {ready}/{wanted}")
     return ", ".join(found)
+
+
+def _served(directory: Path, api_version: str, kind: str) -> str:
+    try:
+        _client(directory).resources.get(api_version=api_version, kind=kind)
+    except (NotFoundError, ResourceNotFoundError):
+        return "unknown"
+    return "served"
 
 
 def _client(directory: Path) -> dynamic.DynamicClient:

@@ -5,7 +5,7 @@ Pure: events go in, findings come out. `Watcher.feed` takes Kubernetes events in
 
 | rule | violated when |
 |---|---|
-| unenforced | a Ready workload pod runs where its CNI agent or policy enforcer has not been Ready for GRACE_SECONDS |
+| unenforced | a Ready workload pod runs where its CNI agent or enforcer is not Ready, beyond its grace |
 | two-cnis | both CNI agents are on one node |
 | pdb | pods went down until fewer are healthy than a PodDisruptionBudget demands |
 | terminated-with-pods | an instance ends while a workload pod that no DaemonSet owns is bound to its node |
@@ -13,7 +13,10 @@ Pure: events go in, findings come out. `Watcher.feed` takes Kubernetes events in
 | policy-deleted | (for information) a network policy of any kind was deleted |
 
 A workload pod is one without hostNetwork that no DaemonSet of kube-system or calico-system owns. `unenforced` counts
-from the first instant at which every workload pod was enforced: before, there is nothing to lose.
+from the first instant at which every workload pod was enforced: before, there is nothing to lose. The grace is
+START_GRACE for a pod that has never been enforced, because nothing was ever programmed for it, and RESTART_GRACE for
+one that has been: its rules stay in the kernel while its agents are rolled out anew, and only an agent that does not
+come back leaves it behind.
 """
 
 from __future__ import annotations
@@ -27,10 +30,12 @@ from sandbox.operators.agents import AWS, CILIUM, cni_of
 from sandbox.operators.cni import WIRED_BY
 from sandbox.operators.kube import Kind, Object
 
-__all__ = ["GRACE_SECONDS", "INFORMATION", "RULES", "WATCHED", "Finding", "Watcher"]
+__all__ = ["INFORMATION", "RESTART_GRACE", "RULES", "START_GRACE", "WATCHED", "Finding", "Watcher"]
 
-GRACE_SECONDS = 2.0
-"""How long agents may be away before their node counts as unenforced: restarts leave the rules in the kernel."""
+START_GRACE = 2.0
+"""Seconds that a pod may be Ready before its agents are."""
+RESTART_GRACE = 15.0
+"""Seconds that the agents of a pod which they have enforced before may be away."""
 
 RULES = ("unenforced", "two-cnis", "pdb", "terminated-with-pods", "terminated-in-service", "policy-deleted")
 INFORMATION = frozenset({"policy-deleted"})
@@ -93,12 +98,14 @@ class Watcher:
     _changed_pods: set[_Key] = field(default_factory=set)
     _changed_nodes: set[str] = field(default_factory=set)
     _changed_namespaces: set[str] = field(default_factory=set)
-    _lacking: dict[str, str] = field(default_factory=dict)
-    """Nodes with workload pods and without what they need, and why."""
+    _lacking: dict[tuple[str, float], str] = field(default_factory=dict)
+    """Nodes with workload pods and without what these need, the pods' grace, and why."""
     _enforced: set[str] = field(default_factory=set)
+    _covered: set[str] = field(default_factory=set)
+    """UIDs of pods that have been enforced at some instant."""
     _both: dict[str, str] = field(default_factory=dict)
     _budgets: dict[str, dict[str, _Budget]] = field(default_factory=dict)
-    _suspect: dict[str, float] = field(default_factory=dict)
+    _suspect: dict[tuple[str, float], float] = field(default_factory=dict)
     _nodes: dict[str, str] = field(default_factory=dict)
     _open: dict[tuple[str, str], float] = field(default_factory=dict)
     _instances: dict[str, str] = field(default_factory=dict)
@@ -171,7 +178,7 @@ class Watcher:
         self._changed_pods, self._changed_nodes, self._changed_namespaces = set(), set(), set()
         now: dict[tuple[str, str], str] = {}
         for rule, states in (
-            ("unenforced", self._unenforced(at)),
+            ("unenforced", self._unenforced(at).items()),
             ("two-cnis", self._both.items()),
             ("pdb", [(n, b.violated) for found in self._budgets.values() for n, b in found.items() if b.violated]),
         ):
@@ -194,8 +201,9 @@ class Watcher:
         pods = [*self._on_node.get(node, {}).values()]
         cnis = {cni for p in pods if (cni := cni_of(p))}
         ready = {cni_of(p) or _enforcer(p) for p in pods if kube.ready(p)}
-        for found in (self._both, self._lacking):
-            found.pop(node, None)
+        self._both.pop(node, None)
+        for grace in (START_GRACE, RESTART_GRACE):
+            self._lacking.pop((node, grace), None)
         self._enforced.discard(node)
         if len(cnis) > 1:
             self._both[node] = "aws-node and cilium are both here"
@@ -205,19 +213,22 @@ class Watcher:
                 continue
             missing = ({CILIUM} if wired == CILIUM else {AWS, "calico"}) - ready
             if missing:
+                grace = RESTART_GRACE if kube.uid(pod) in self._covered else START_GRACE
                 example = f"{kube.namespace(pod)}/{kube.name(pod)}"
-                self._lacking[node] = f"no Ready {' and '.join(sorted(missing))} for {example}"
-                return
-            self._enforced.add(node)
+                self._lacking[node, grace] = f"no Ready {' and '.join(sorted(missing))} for {example}"
+            else:
+                self._enforced.add(node)
+                self._covered.add(kube.uid(pod))
 
-    def _unenforced(self, at: float) -> Iterable[tuple[str, str]]:
+    def _unenforced(self, at: float) -> dict[str, str]:
+        """Nodes on which the grace of some pod is over, and why."""
         self.armed = self.armed or (bool(self._enforced) and not self._lacking)
         if not self.armed:
-            return
-        self._suspect = {node: self._suspect.get(node, at) for node in self._lacking}
-        for node, since in self._suspect.items():
-            if at - since > GRACE_SECONDS:
-                yield node, self._lacking[node]
+            return {}
+        self._suspect = {lacking: self._suspect.get(lacking, at) for lacking in self._lacking}
+        return {
+            node: self._lacking[node, grace] for (node, grace), since in self._suspect.items() if at - since > grace
+        }
 
     def _judge_budgets(self, namespace: str) -> None:
         seen, kept = self._budgets.get(namespace, {}), dict[str, _Budget]()

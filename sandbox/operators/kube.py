@@ -106,6 +106,10 @@ def namespace(item: Object) -> str:
     return str(item["metadata"].get("namespace", ""))
 
 
+def uid(item: Object) -> str:
+    return str(item["metadata"]["uid"])
+
+
 def labels(item: Object) -> dict[str, str]:
     return item["metadata"].get("labels") or {}
 

@@ -160,7 +160,7 @@ def pod(name: str, on: str = "", *, namespace: str = "apps", labels: Mapping[str
     refs = [{"kind": owner[0], "name": owner[1], "uid": f"uid-{owner[1]}", "controller": True}] if owner else []
     return {
         "metadata": {
-            "name": name, "namespace": namespace, "labels": dict(labels or {}),
+            "name": name, "namespace": namespace, "uid": f"uid-{namespace}-{name}", "labels": dict(labels or {}),
             "annotations": dict(annotations or {}), "ownerReferences": refs,
         },
         "spec": {

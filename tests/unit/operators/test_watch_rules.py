@@ -5,7 +5,7 @@ import pytest
 from sandbox.operators import kube
 from sandbox.operators.cni import WIRED_BY
 from sandbox.operators.kube import Kind, Object
-from sandbox.watch_rules import GRACE_SECONDS, Watcher
+from sandbox.watch_rules import RESTART_GRACE, START_GRACE, Watcher
 from tests.unit.operators.fakes import agent, node, pod
 
 SELECTOR = {"matchLabels": {"app": "web"}}
@@ -60,23 +60,34 @@ class Story:
 
 
 @pytest.mark.parametrize("lost", [calico("one", ready=False), agent("aws", "one", ready=False)])
-def test_a_workload_without_its_enforcer_or_agent_is_unenforced_after_the_grace(lost):
+def test_a_workload_whose_enforcer_or_agent_does_not_come_back_is_unenforced(lost):
     story = Story()
     story.enforced_node()
     story.see(kube.PODS, lost)
-    story.wait(GRACE_SECONDS)
+    story.wait(RESTART_GRACE)
     assert story.found == []
     story.wait(0.1)
     assert story.found == [("unenforced", "one")]
 
 
-def test_an_enforcer_that_restarts_within_the_grace_is_no_violation():
+def test_an_enforcer_that_restarts_is_no_violation_for_the_pods_that_it_has_programmed():
     story = Story()
     story.enforced_node()
     story.see(kube.PODS, calico("one"), "DELETED")
-    story.see(kube.PODS, calico("one"), seconds=1)
-    story.wait(10)
+    story.see(kube.PODS, calico("one"), seconds=RESTART_GRACE - 1)
+    story.wait(RESTART_GRACE + 1)
     assert story.found == []
+
+
+def test_a_pod_that_starts_while_its_enforcer_is_away_is_unenforced_at_once():
+    story = Story()
+    story.enforced_node()
+    story.see(kube.PODS, calico("one"), "DELETED")
+    story.see(kube.PODS, web(7), seconds=1)
+    story.wait(START_GRACE)
+    assert story.found == []
+    story.wait(0.1)
+    assert story.found == [("unenforced", "one")]
 
 
 def test_a_cilium_pod_needs_its_cilium_agent_only():
@@ -87,7 +98,7 @@ def test_a_cilium_pod_needs_its_cilium_agent_only():
     story.wait(10)
     assert story.found == []
     story.see(kube.PODS, agent("cilium", "two"), "DELETED")
-    story.wait(GRACE_SECONDS + 0.1)
+    story.wait(RESTART_GRACE + 0.1)
     assert story.found == [("unenforced", "two")]
 
 
