@@ -61,11 +61,12 @@ class Plan:
 
     def text(self) -> list[str]:
         lines = [
-            f"lock   {lock.holder}{': it still runs' if lock.runs else ': cancelled'}" for lock in self.locks or []
+            f"lock   {lock.holder}{': it still runs' if lock.runs else ': to be cancelled'}"
+            for lock in self.locks or []
         ]
         if self.locks is None:
-            lines.append("lock   this backend does not show it; one that is there is cancelled")
-        lines += [f"helm   {r.namespace}/{r.name} is {r.status}: {_way_out(r)}" for r in self.stuck]
+            lines.append("lock   this backend does not show it; one that is there is to be cancelled")
+        lines += [f"helm   {r.namespace}/{r.name} is {r.status}: to be {_way_out(r)}" for r in self.stuck]
         return lines + [decision.text() for decision in self.decisions]
 
 
