@@ -131,7 +131,10 @@ def status(directory: Path) -> dict[str, Any]:
 
 
 def save(directory: Path, name: str, report: Report) -> Path:
-    """Stop the sandbox, copy its whole state to DIR/saves/NAME (replacing one of that name), start it again.
+    """Copy the whole state of the sandbox to DIR/saves/NAME, replacing one of that name.
+
+    What runs stands still meanwhile, for less than a second, and goes on. The copy is what a power cut would leave
+    (etcd and the stacks' state are made for that), and what the account had not written yet is written first.
 
     `Pulumi.STACK.yaml` and `facts.STACK.yaml` of its stacks, all of which are called `sandbox…`, are copied too:
     without them the saved stacks would not know their stage.
@@ -141,21 +144,17 @@ def save(directory: Path, name: str, report: Report) -> Path:
         run = _recorded(directory)
         target = _save_path(directory, name)
         begun = time.monotonic()
-        running = run.running()
-        daemon = DAEMON in run.processes
-        run = _pause(run)
         fresh = target.with_name(f".{target.name}.new")
         _remove(fresh)
         fresh.mkdir(parents=True)
-        for path in [directory / entry for entry in (*_STATE, "run.json")]:
-            _copy(path, fresh / path.name)
+        with _standing_still(run):
+            for path in [directory / entry for entry in (*_STATE, "run.json")]:
+                _copy(path, fresh / path.name)
         (fresh / "config").mkdir()
         for path in _stack_files(directory):
             _copy(path, fresh / "config" / path.name)
         _remove(target)
         fresh.rename(target)
-        if running:
-            _start(run, report, daemon=daemon)
         report(f"saved as {target} in {time.monotonic() - begun:.1f} s")
         return target
 
@@ -170,7 +169,7 @@ def restore(directory: Path, name: str, report: Report) -> Run:
     with _exclusive(directory):
         begun = time.monotonic()
         current = read(directory)
-        paused = _pause(current) if current else None
+        paused = _abandon(current) if current else None
         for path in _stack_files(directory):
             path.unlink()
         for entry in _STATE:
@@ -312,13 +311,37 @@ def _await_daemon(run: Run) -> None:
         time.sleep(0.1)
 
 
-def _pause(run: Run) -> Run:
-    """Stop what holds state. The plugin server holds none, and takes seconds to start."""
+@contextlib.contextmanager
+def _standing_still(run: Run) -> Iterator[None]:
+    """Freeze everything that writes, the API server's clients first and etcd last."""
+    frozen: list[Process] = []
+    try:
+        for names in _STOP_ORDER[1:3]:
+            frozen += _living(run, names)
+            processes.freeze(frozen)
+        if daemon := _living(run, (DAEMON,)):
+            with urllib.request.urlopen(f"{run.aws_endpoint}/sandbox/flush", data=b"", timeout=10) as answer:  # noqa: S310
+                answer.read()
+            frozen += daemon
+            processes.freeze(frozen)
+        frozen += _living(run, ("etcd",))
+        processes.freeze(frozen)
+        yield
+    finally:
+        processes.thaw(frozen)
+
+
+def _living(run: Run, names: Iterable[str]) -> list[Process]:
+    return [run.processes[name] for name in names if name in run.processes and run.processes[name].alive()]
+
+
+def _abandon(run: Run) -> Run:
+    """End at once what holds state, all of which is replaced. The plugin server holds none, and takes long to start."""
     kept = [process for name, process in run.processes.items() if name == PLUGINS and process.alive()]
-    _stop(replace(run, processes={name: p for name, p in run.processes.items() if p not in kept}))
-    paused = run.with_processes(kept)
-    paused.write()
-    return paused
+    processes.kill([process for process in run.processes.values() if process not in kept])
+    left = run.with_processes(kept)
+    left.write()
+    return left
 
 
 def _stop(run: Run) -> None:

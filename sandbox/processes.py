@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -17,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _POLL_SECONDS = 0.05
+_SERVER_PORTS = (20000, 32000)
+"""Linux connects from 32768 on, others from 49152 on, and few services have a port of their own in here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +103,26 @@ def stop(processes: Sequence[Process], *, grace_seconds: float = 10.0) -> list[s
     if wait_gone(processes, grace_seconds):
         return []
     stubborn = [process for process in processes if process.alive()]
-    _signal(stubborn, signal.SIGKILL)
-    if not wait_gone(stubborn, grace_seconds):
-        left = ", ".join(f"{process.name} (pid {process.pid})" for process in stubborn if process.alive())
-        raise ProcessFailed(f"{left} did not end on SIGKILL within {grace_seconds:g} s; look at it with ps")
+    kill(stubborn, seconds=grace_seconds)
     return [process.name for process in stubborn]
+
+
+def kill(processes: Sequence[Process], *, seconds: float = 10.0) -> None:
+    """End these processes at once, for when nothing that they hold is wanted any more. Raises ProcessFailed."""
+    _signal(processes, signal.SIGKILL)
+    if not wait_gone(processes, seconds):
+        left = ", ".join(f"{process.name} (pid {process.pid})" for process in processes if process.alive())
+        raise ProcessFailed(f"{left} did not end on SIGKILL within {seconds:g} s; look at it with ps")
+
+
+def freeze(processes: Sequence[Process]) -> None:
+    """Let them stand still until `thaw`: what they have written stays as it is meanwhile."""
+    _signal(processes, signal.SIGSTOP)
+
+
+def thaw(processes: Sequence[Process]) -> None:
+    """Let frozen processes go on."""
+    _signal(processes, signal.SIGCONT)
 
 
 def wait_gone(processes: Sequence[Process], seconds: float) -> bool:
@@ -118,14 +136,25 @@ def wait_gone(processes: Sequence[Process], seconds: float) -> bool:
 
 
 def free_ports(names: Sequence[str]) -> dict[str, int]:
-    """One free loopback port per name, all different (each is held until all are known)."""
+    """One free loopback port per name, all different (each is held until all are known).
+
+    They lie below the range from which the kernel serves outgoing connections: a server that is stopped and started
+    again, as at every restore, would now and then find its port in use by somebody's connection.
+    """
     with contextlib.ExitStack() as stack:
         ports = {}
         for name in names:
             holder = stack.enter_context(socket.socket())
-            holder.bind(("127.0.0.1", 0))
+            _bind(holder)
             ports[name] = int(holder.getsockname()[1])
         return ports
+
+
+def _bind(holder: socket.socket) -> None:
+    for port in random.sample(range(*_SERVER_PORTS), 50):
+        with contextlib.suppress(OSError):
+            return holder.bind(("127.0.0.1", port))
+    holder.bind(("127.0.0.1", 0))
 
 
 def port_is_free(port: int) -> bool:

@@ -26,10 +26,16 @@ _MATRICES = {
 """Files that try one thing in many places, the best part of an hour together: `make matrix`."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the matrices; keeps together, for `-n`, what shares a walk or else a file."""
     for item in items:
+        if item.path.parent != Path(__file__).parent:
+            continue
         if item.path.stem.removeprefix("test_") in _MATRICES:
             item.add_marker(pytest.mark.matrix)
+        walks = [name for name in ("replace_walk", "adopted_walk") if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(walks[0] if walks else item.path.stem))
 
 
 @pytest.fixture(scope="session")
