@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import time
+from typing import Any
 
 import pytest
 
@@ -78,8 +80,18 @@ def test_destroying_an_adopted_stack_touches_nothing_of_its_owners(adopted_walk:
             assert destroyed.code == 0, destroyed
             assert journey.resources() == []
             left = witness.LEFT_BY_CILIUM if stage == "install-cilium" else None
-            assert differences(objects, witness.cluster(journey), without=left) == []
+            assert _settled(objects, journey, left) == []
             assert differences(things, witness.account(journey)) == []
+
+
+def _settled(objects: dict[str, Any], journey: Journey, left: re.Pattern[str] | None) -> list[str]:
+    """Differences of the cluster, once the API server has emptied the namespaces that are being deleted."""
+    deadline = time.monotonic() + 60
+    while found := differences(objects, witness.cluster(journey), without=left):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1)
+    return found
 
 
 def test_destroying_an_adopted_stack_is_refused_once_nodes_are_on_cilium(adopted_walk: Journey):

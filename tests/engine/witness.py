@@ -41,6 +41,8 @@ _VOLATILE = (
     "ownerReferences",
 )
 _COUNTERS = ("deployment.kubernetes.io/", "deprecated.daemonset.template.generation", "kubectl.kubernetes.io/")
+_SIGNATURE = ("pulumi.com/patchForce", "pulumi.com/patchFieldManager")
+"""How a patch of the stack is signed. The signature stays with the object, as the patch does, and does nothing."""
 
 
 def cluster(journey: Journey) -> dict[str, Any]:
@@ -81,7 +83,9 @@ def _read(api: client.ApiClient, path: str) -> Obj:
 
 def _declared(item: Obj) -> Obj:
     meta = {key: value for key, value in item["metadata"].items() if key not in _VOLATILE}
-    annotations = {k: v for k, v in (meta.pop("annotations", None) or {}).items() if not k.startswith(_COUNTERS)}
+    annotations = {
+        k: v for k, v in (meta.pop("annotations", None) or {}).items() if not k.startswith((*_COUNTERS, *_SIGNATURE))
+    }
     rest = {key: value for key, value in item.items() if key not in ("metadata", "status", "kind", "apiVersion")}
     return {"metadata": meta | ({"annotations": annotations} if annotations else {}), **rest}
 
