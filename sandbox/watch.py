@@ -57,6 +57,7 @@ class Stream(threading.Thread):
         self.kind = kind
         self.breaks = 0
         self.listed = threading.Event()
+        self._served = False
         self._client = client
         self._out = out
         self._known: dict[tuple[str, str], Object] = {}
@@ -83,7 +84,9 @@ class Stream(threading.Thread):
             timeout=urllib3.Timeout(connect=5, read=_WATCH_SECONDS + 10 if query else 30),
             retries=False,
         )
-        if response.status not in (200, 404, 410):
+        # 429: a custom resource whose definition was made a moment ago is not stored anywhere yet.
+        absent = (404, 410) if self._served else (404, 410, 429)
+        if response.status not in (200, *absent):
             raise OSError(f"HTTP {response.status} for {self.kind.path()}")
         return response
 
@@ -91,6 +94,7 @@ class Stream(threading.Thread):
         """The revision to watch from; empty when the kind is not there (then all of it is gone)."""
         response = self._open()
         served = response.status == 200
+        self._served = self._served or served
         answer = json.loads(response.data) if served else {"items": []}
         items, revision = answer["items"], str(answer["metadata"]["resourceVersion"]) if served else ""
         present = {_key(item): item for item in items}

@@ -81,8 +81,9 @@ def test_a_legacy_group_does_not_go_early_whatever_the_flags(pinned: Journey):
 def test_the_engine_itself_keeps_a_protected_group(pinned: Journey):
     group = next(urn for urn in state(pinned) if urn.endswith("NodeGroup::general"))
     with untouched(pinned):
-        destroyed = pinned.pulumi("destroy", "--yes", "--skip-preview", "--target", group)
-        assert_refused(destroyed, "protect")
+        command = ("destroy", "--yes", "--skip-preview", "--target", group)
+        assert_refused(pinned.pulumi(*command))  # too much depends on it
+        assert_refused(pinned.pulumi(*command, "--target-dependents"), "NodeGroup::general", "protected")
 
 
 def test_changed_values_that_are_fixed_are_refused_together(pinned: Journey):
