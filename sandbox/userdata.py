@@ -21,6 +21,10 @@ import yaml
 __all__ = ["Registration", "parse"]
 
 
+_NODE_CONFIG = re.compile(r"""["']?kind["']?:\s*["']?NodeConfig\b""")
+"""JSON is YAML too."""
+
+
 @dataclass
 class Registration:
     """What kubelet registers its node with. `cluster` is None when the user data names none."""
@@ -35,7 +39,7 @@ def parse(user_data: str) -> Registration:
     """Read user data as a launch template holds it: base64 of MIME, YAML, TOML or a script."""
     found = Registration()
     for kind, text in _parts(_decoded(user_data)):
-        if kind == "application/node.eks.aws" or "kind: NodeConfig" in text:
+        if kind == "application/node.eks.aws" or _NODE_CONFIG.search(text):
             for document in yaml.safe_load_all(text):
                 if isinstance(document, dict) and document.get("kind") == "NodeConfig":
                     _node_config(document.get("spec") or {}, found)

@@ -1,10 +1,38 @@
 """The main job: a whole migration by the real engine, seen from outside, and the launch it ends in."""
 
+import re
+
 import pytest
 
+from migration.names import CILIUM_CNI, CNI_LABEL
+from tests.engine import witness
+from tests.engine.hands import Hands
 from tests.engine.journey import Journey
 
 pytestmark = pytest.mark.engine
+
+LEGACY = re.compile(r"aws-node|kube-proxy|calico|tigera|vpc-cni", re.IGNORECASE)
+MADE_BY_KUBERNETES = re.compile(
+    r"^(ClusterRole|ClusterRoleBinding|Role|RoleBinding|ServiceAccount/kube-system)/.*(system:node-proxier|kube-proxy)"
+)
+"""The API server's own bootstrap roles; nothing runs under them."""
+
+
+def test_at_the_end_nothing_of_the_legacy_network_is_left(replace_walk: Journey):
+    walked = replace_walk.at("retire-calico")
+    found = witness.cluster(walked)
+    assert "DaemonSet/kube-system/cilium" in found
+    assert [key for key in found if LEGACY.search(key) and not MADE_BY_KUBERNETES.search(key)] == []
+    assert not witness.addons(walked).keys() & {"vpc-cni", "kube-proxy"}
+    assert "general" not in witness.groups(walked)
+
+
+def test_at_the_end_every_workload_pod_is_on_a_cilium_node(replace_walk: Journey):
+    hands = Hands(replace_walk.at("retire-calico"))
+    nodes = {n["metadata"]["name"]: n["metadata"]["labels"].get(CNI_LABEL) for n in hands.nodes()}
+    pods = hands.items("/api/v1/namespaces/shop/pods")
+    assert {nodes[pod["spec"]["nodeName"]] for pod in pods} == {CILIUM_CNI}
+    assert set(nodes.values()) == {CILIUM_CNI}
 
 
 def test_the_walk_ends_where_greenfield_begins(replace_walk: Journey):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 
 import pytest
+import yaml
 
 from sandbox.userdata import parse
 
@@ -33,7 +35,7 @@ echo hello
 """
 
 
-@pytest.mark.parametrize("text", [CONFIG, MIME])
+@pytest.mark.parametrize("text", [CONFIG, MIME, json.dumps(yaml.safe_load(CONFIG))])
 @pytest.mark.parametrize("encoded", [False, True])
 def test_a_node_config_gives_labels_taints_pods_and_cluster(text: str, encoded: bool):
     found = parse(base64.b64encode(text.encode()).decode() if encoded else text)
