@@ -3,8 +3,8 @@
 Fixed, seeded inputs: namespaces with applications, at most 600 combinations of labels, tiers, network sets, port
 ranges, global policies. Each size is proved twice: Calico's policies against a reordered and rewritten copy
 of themselves (equal), and against a copy with one policy more (different). At 100 policies and 1,000 pods the other
-public analyzer, network-config-analyzer, gets the same questions in the same run, and one more: a copy in more rules.
-`ratio` in the last line, which is one JSON object, is the worst of the three.
+public analyzer, network-config-analyzer, gets the first question in the same run, and one more: a copy in more rules.
+`ratio` in the last line, which is one JSON object, is the worse of the two.
 """
 
 # ruff: noqa: S311, PLR0917, PLC0415
@@ -35,8 +35,6 @@ SEED = 4
 SIZES = ((100, 1_000), (100, 10_000), (1_000, 1_000), (1_000, 10_000))
 NAMESPACES = 20
 _LABEL_CLASSES = 600
-_REPEATS = 3
-"""Both analyzers answer this often; the best time of each counts, since other work on the machine only adds."""
 _V3 = "projectcalico.org/v3"
 Object = dict[str, Any]
 
@@ -286,14 +284,16 @@ def _divided_rule(rule: Object, other: str) -> list[Object]:
     return [{**rule, other: {"selector": f"{label} == {v.strip()}"}} for v in values.strip("{}").split(",")]
 
 
-QUESTIONS = {"rewritten": rewritten, "divided": divided, "broken": broken}
-"""Second sides of the comparison. All but the last mean the same as the first side."""
+QUESTIONS = {"rewritten": (rewritten, 5), "divided": (divided, 1)}
+"""Second sides of the comparison, which mean the same as the first, and how often both analyzers are asked; the best
+time of each counts, since other work on the machine only adds. The other one needs a minute for the second question.
+"""
 
 
 def ours(policies: int, pod_count: int, question: str) -> Object:
     """Our answer, in a process that has not answered before."""
     objects, cluster = policy_objects(policies, tiers=False), pods(pod_count)
-    changed = QUESTIONS[question](objects)
+    changed = QUESTIONS[question][0](objects)
     started = time.process_time()
     proof = prove(make_world(objects, cluster), make_world(changed, cluster))
     return {"equal": proof.equal, "seconds": time.process_time() - started}
@@ -329,12 +329,12 @@ def other_analyzer(policies: int, pod_count: int) -> list[Object]:
         # Network sets belong to its topology, which both sides share.
         write_cluster(first, world.pods, world.namespaces, sets)
         write_objects(first / "policies.yaml", [o for o in objects if o not in sets])
-        for question, change in QUESTIONS.items():
+        for question, (change, repeats) in QUESTIONS.items():
             second = Path(scratch) / question
             second.mkdir()
             write_objects(second / "policies.yaml", [o for o in change(objects) if o["kind"] != "GlobalNetworkSet"])
             theirs, mine, files = [], [], []
-            for _ in range(_REPEATS):
+            for _ in range(repeats):
                 mine.append(apart(ours, policies, pod_count, question))
                 files.append(apart(ours_from_files, str(first), str(second)))
                 theirs.append(oracle.ask({"directory": str(first), "equiv": str(second)}))
@@ -347,7 +347,7 @@ def _compared(
 ) -> Object:
     """Best times of both, if all answers are right."""
     for answer in (*theirs, *mine, *files):
-        if answer.get("equal") is not (question != "broken"):
+        if not answer.get("equal"):
             raise RuntimeError(f"a wrong answer to {question}: {answer}")
     best = {key: min(float(answer[key]) for answer in theirs) for key in ("seconds", "query_seconds", "files_seconds")}
     own, whole = (min(float(answer["seconds"]) for answer in answers) for answers in (mine, files))
@@ -355,7 +355,7 @@ def _compared(
         "policies": policies,
         "pods": pod_count,
         "question": question,
-        "repeats": _REPEATS,
+        "repeats": len(theirs),
         "ours_seconds": round(own, 3),
         "other_seconds": round(best["seconds"], 3),
         "ratio": round(best["seconds"] / own, 1),

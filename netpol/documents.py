@@ -121,9 +121,6 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else repr(value)
 
 
-_NO_LINES: Mapping[str, int] = {}
-
-
 class Reader:
     """One mapping, read field by field. Absent and `null` are the same, as in the Kubernetes API."""
 
@@ -134,7 +131,7 @@ class Reader:
     ) -> None:
         self.value = value
         self.file = file
-        self.line = getattr(value, "line", 0) or line
+        self.line = (value.line or line) if isinstance(value, _Map) else line
         self._parent = parent
         self._key = key
         self._asked: set[str] = set()
@@ -149,8 +146,7 @@ class Reader:
         return Place(self.file, self.line if key is None else self._line(key))
 
     def _line(self, key: str) -> int:
-        lines: Mapping[str, int] = getattr(self.value, "lines", _NO_LINES)
-        return lines.get(key, self.line)
+        return self.value.lines.get(key, self.line) if isinstance(self.value, _Map) else self.line
 
     def path(self, key: str | int | None = None) -> str:
         if key is None:
@@ -276,7 +272,7 @@ class Reader:
         if not items:
             return []
         out: list[Self] = []
-        lines = getattr(items, "lines", ())
+        lines = items.lines if isinstance(items, _List) else ()
         for i, item in enumerate(items):
             value = {} if item is None else item
             if not isinstance(value, dict | Mapping):

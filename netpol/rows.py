@@ -227,14 +227,24 @@ class CalicoRows:
         """Which policies apply to which class, by number, in the order of evaluation."""
         for number, stage in enumerate(self.stages[direction]):
             for _, selected, steps in stage.policies:
-                bound = any(selected & ~members for s in steps for _, members in s.subjects)
-                named = any(s.names for s in steps)
                 at = len(self._policies[direction])
-                first = (selected & -selected).bit_length() - 1
-                fixed = self._intern(steps, first, ()) if not bound and not named else -1
-                self._policies[direction].append(_Applied(number, steps, bound, named, fixed))
-                for subject in bits(selected):
+                self._policies[direction].append(self._applied(number, steps, selected))
+                for subject in self.universe.members(selected):
                     self._of_class[direction][subject].append(at)
+
+    def _applied(self, stage: int, steps: tuple[CalicoStep, ...], selected: int) -> _Applied:
+        key = ("applied", stage, id(steps), selected)
+        found: _Applied | None = self.universe.shared.get(key) if self._as_first else None
+        if found is None:
+            bound = any(selected & ~members for s in steps for _, members in s.subjects)
+            named = any(s.names for s in steps)
+            first = (selected & -selected).bit_length() - 1
+            fixed = self._intern(steps, first, ()) if not bound and not named else -1
+            found = _Applied(stage, steps, bound, named, fixed)
+            if self._as_first:
+                # The value holds the steps, so their id stays theirs.
+                self.universe.shared[key] = found
+        return found
 
     def steps(self, policy: CalicoPolicy, direction: str) -> tuple[CalicoStep, ...]:
         twin = self.universe.twins.get(id(policy)) if self._as_first else None

@@ -241,17 +241,24 @@ class Universe:
         self.peers = list(self._peers())
         self.all_peers = (1 << len(self.peers)) - 1
         self.pod_peers = (1 << len(self.classes)) - 1
-        self.kinds = {
-            kind: sum(1 << i for i, p in enumerate(self.peers) if p.kind == kind)
-            for kind in ("pod", "remote", "own", "local", "address")
-        }
+        self.kinds = dict.fromkeys(("pod", "remote", "own", "local", "address"), 0)
+        for i, peer in enumerate(self.peers):
+            self.kinds[peer.kind] |= 1 << i
         self._net_masks = {f: self._masks(f) for f in self.families}
         self.signature_peers = self._by_ports()
         self._reachable: dict[tuple[int, int], int] = {}
         self.walks: dict[Hashable, tuple[tuple[int, int], ...]] = {}
         self.interned: dict[Hashable, int] = {}
+        self._members: dict[int, list[int]] = {}
         self.rules: list[Any] = []
         self.shared: dict[Hashable, Any] = {}
+
+    def members(self, mask: int) -> list[int]:
+        """`bits` of a set of classes, kept: most policies select the same pods in both directions and worlds."""
+        found = self._members.get(mask)
+        if found is None:
+            found = self._members[mask] = list(bits(mask))
+        return found
 
     # --- cells
     def cells_where(self, key: Hashable, holds: Callable[[Packet], bool]) -> int:
