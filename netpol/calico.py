@@ -10,18 +10,20 @@ Sources: felix/calc/policy_sorter.go, felix/rules/{policy,endpoints}.go, felix/c
 libcalico-go/lib/backend/syncersv1/updateprocessors, libcalico-go/lib/backend/k8s/conversion.
 """
 
+# ruff: noqa: PLR0917 - rules are made by the thousand, and keywords cost
+
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from dataclasses import replace as changed
 from functools import cached_property
 
 from netpol.packets import Packet, Party
 from netpol.ranges import IPNetwork
-from netpol.selector import ALL, And, Global, Has, In, Not, Selector, both, rename, replace
+from netpol.selector import ALL, And, Global, Has, In, Not, Selector, both, equals, rename, replace
 from netpol.values import (
+    ANYBODY,
     DIRECTIONS,
     EGRESS,
     INGRESS,
@@ -62,7 +64,7 @@ _CLUSTER_POLICIES = (3, 32)
 _ACCOUNT_LABEL_LIMIT = 63
 
 _IN_NAMESPACE = Has(NAMESPACE)
-_IS_POD = In(ORCHESTRATOR, frozenset(("k8s",)), single=True)
+_IS_POD = equals(ORCHESTRATOR, "k8s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,14 @@ class CalicoModel:
     def __init__(self, world: World, *, kubernetes_only: bool = False) -> None:
         self.world = world
         self.kubernetes_only = kubernetes_only
+        self._namespace_labels: dict[str, Mapping[str, str]] = {}
         self.sets = [] if kubernetes_only else [(s, self._set_labels(s)) for s in world.of(NetworkSet)]
         self.host_endpoints: dict[str, HostEndpoint] = (
             {} if kubernetes_only else {h.node: h for h in world.of(HostEndpoint)}
         )
         self._pod_labels: dict[tuple[str, str], dict[str, str]] = {}
         self._subjects: dict[int, Selector] = {}
+        self._entities: dict[tuple[int, str], tuple[Selector | None, Selector | None]] = {}
 
     # --- order
     @cached_property
@@ -166,9 +170,13 @@ class CalicoModel:
             self._pod_labels[key] = labels
         return self._pod_labels[key]
 
-    def namespace_labels(self, namespace: str) -> dict[str, str]:
-        labels = self.world.namespace_labels.get(namespace, {})
-        return {NAMESPACE_PREFIX + NAME: namespace} | {NAMESPACE_PREFIX + k: v for k, v in labels.items()}
+    def namespace_labels(self, namespace: str) -> Mapping[str, str]:
+        found = self._namespace_labels.get(namespace)
+        if found is None:
+            labels = self.world.namespace_labels.get(namespace, {})
+            found = {NAMESPACE_PREFIX + NAME: namespace} | {NAMESPACE_PREFIX + k: v for k, v in labels.items()}
+            self._namespace_labels[namespace] = found
+        return found
 
     def _set_labels(self, network_set: NetworkSet) -> Mapping[str, str]:
         labels = dict(network_set.meta.labels)
@@ -184,6 +192,14 @@ class CalicoModel:
         if key not in self._subjects:
             self._subjects[key] = subject_selector(policy)
         return self._subjects[key]
+
+    def selectors(self, entity: Entity, namespace: str) -> tuple[Selector | None, Selector | None]:
+        """`entity_selectors`, made once for each entity of this model's policies (which keep it alive)."""
+        key = (id(entity), namespace)
+        found = self._entities.get(key)
+        if found is None:
+            found = self._entities[key] = entity_selectors(entity, namespace)
+        return found
 
     def matches(self, selector: Selector, who: Party, family: int) -> bool:
         """Whether a selector finds this end: the pod itself, a host endpoint, or a network set with its
@@ -334,7 +350,7 @@ def subject_selector(policy: CalicoPolicy) -> Selector:
     """What a policy applies to, over a pod's full labels (updateprocessors/*policyprocessor.go)."""
     selector = policy.selector
     if policy.meta.namespace:
-        own = In(NAMESPACE, frozenset((policy.meta.namespace,)), single=True)
+        own = equals(NAMESPACE, policy.meta.namespace)
         selector = own if selector == ALL else And((selector, own))
     for part, prefix, every in (
         (policy.namespace_selector, NAMESPACE_PREFIX, None if policy.meta.namespace else NAMESPACE),
@@ -360,7 +376,7 @@ def entity_selectors(entity: Entity, namespace: str) -> tuple[Selector | None, S
         scope = rename(entity.namespace_selector, lambda key: NAMESPACE_PREFIX + key)
         scope = replace(replace(scope, ALL, _IN_NAMESPACE), Global(), Not(_IN_NAMESPACE))
     elif namespace:
-        scope = In(NAMESPACE, frozenset((namespace,)), single=True)
+        scope = equals(NAMESPACE, namespace)
     parts: list[Selector] = []
     if entity.service_account_selector is not None:
         parts.append(rename(entity.service_account_selector, lambda key: ACCOUNT_PREFIX + key))
@@ -399,15 +415,26 @@ def from_kubernetes(policy: KubernetesPolicy) -> CalicoPolicy:
 def _kubernetes_rules(rule: KubernetesRule, direction: str) -> list[CalicoRule]:
     peers: tuple[KubernetesPeer | None, ...] = rule.peers or (None,)
     return [
-        _with_sides(
-            direction,
-            _kubernetes_entity(peer),
-            CalicoRule(action="Allow", where=rule.where, protocol=protocol, place=rule.place),
-            ports,
-        )
+        _one_way(direction, "Allow", rule, protocol, _kubernetes_entity(peer, ports, direction), ports)
         for protocol, ports in _grouped(rule.ports)
         for peer in peers
     ]
+
+
+def _one_way(
+    direction: str,
+    action: str,
+    rule: KubernetesRule | ClusterRule,
+    protocol: int | None,
+    peer: Entity,
+    ports: tuple[Port, ...],
+) -> CalicoRule:
+    """A rule about a peer; ports are the destination's, so on egress the peer already has them."""
+    mine = Entity(ports=ports) if ports and direction == INGRESS else ANYBODY
+    source, destination = (peer, mine) if direction == INGRESS else (mine, peer)
+    return CalicoRule(
+        action=action, where=rule.where, source=source, destination=destination, protocol=protocol, place=rule.place
+    )
 
 
 def _grouped(ports: tuple[KubernetesPort, ...]) -> list[tuple[int | None, tuple[Port, ...]]]:
@@ -421,21 +448,13 @@ def _grouped(ports: tuple[KubernetesPort, ...]) -> list[tuple[int | None, tuple[
     return [(protocol, tuple(by_protocol[protocol] or ())) for protocol in sorted(by_protocol)]
 
 
-def _with_sides(direction: str, peer: Entity, rule: CalicoRule, ports: tuple[Port, ...]) -> CalicoRule:
-    if direction == INGRESS:
-        return changed(rule, source=peer, destination=Entity(ports=ports))
-    return changed(rule, destination=changed(peer, ports=ports))
-
-
-def _kubernetes_entity(peer: KubernetesPeer | None) -> Entity:
+def _kubernetes_entity(peer: KubernetesPeer | None, ports: tuple[Port, ...], direction: str) -> Entity:
+    ports = ports if direction == EGRESS else ()
     if peer is None:
-        return Entity()
+        return Entity(ports=ports) if ports else ANYBODY
     if peer.block is not None:
-        return Entity(nets=(peer.block,), not_nets=peer.excepted)
-    return Entity(
-        selector=both(_IS_POD, peer.pods),
-        namespace_selector=peer.namespaces,
-    )
+        return Entity(nets=(peer.block,), not_nets=peer.excepted, ports=ports)
+    return Entity(selector=both(_IS_POD, peer.pods), namespace_selector=peer.namespaces, ports=ports)
 
 
 def from_cluster(policy: ClusterPolicy) -> CalicoPolicy:
@@ -463,10 +482,12 @@ def _cluster_rules(rule: ClusterRule, direction: str) -> list[CalicoRule]:
         # What Calico cannot convert fails closed: an Accept vanishes, a Deny or Pass denies everything.
         return [] if rule.action == "Accept" else [CalicoRule(action="Deny", where=rule.where, place=rule.place)]
     return [
-        _with_sides(
+        _one_way(
             direction,
-            _cluster_entity(peer),
-            CalicoRule(action=_CLUSTER_ACTIONS[rule.action], where=rule.where, protocol=protocol, place=rule.place),
+            _CLUSTER_ACTIONS[rule.action],
+            rule,
+            protocol,
+            _cluster_entity(peer, ports if direction == EGRESS else ()),
             ports,
         )
         for protocol, ports in _cluster_grouped(rule.ports)
@@ -474,11 +495,11 @@ def _cluster_rules(rule: ClusterRule, direction: str) -> list[CalicoRule]:
     ]
 
 
-def _cluster_entity(peer: ClusterPeer) -> Entity:
+def _cluster_entity(peer: ClusterPeer, ports: tuple[Port, ...]) -> Entity:
     if peer.networks:
-        return Entity(nets=peer.networks)
+        return Entity(nets=peer.networks, ports=ports)
     selector = None if peer.pods is None else both(_IS_POD, peer.pods)
-    return Entity(selector=selector, namespace_selector=peer.namespaces)
+    return Entity(selector=selector, namespace_selector=peer.namespaces, ports=ports)
 
 
 def _cluster_grouped(ports: tuple[ClusterPort, ...]) -> list[tuple[int | None, tuple[Port, ...]]]:

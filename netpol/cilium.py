@@ -28,7 +28,7 @@ from netpol.errors import Place, UndecidableError
 from netpol.packets import Packet, Party
 from netpol.parse_cilium import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.ranges import IPNetwork
-from netpol.selector import ALL, Has, In, Selector, both, keys, rename
+from netpol.selector import ALL, Has, Selector, both, equals, keys, rename
 from netpol.values import (
     DIRECTIONS,
     EGRESS,
@@ -329,7 +329,7 @@ class CiliumModel:
         subject = spec.endpoints if spec.endpoints is not None else spec.nodes
         assert subject is not None  # noqa: S101
         if namespace:
-            subject = both(In(NAMESPACE, frozenset((namespace,)), single=True), subject)
+            subject = both(equals(NAMESPACE, namespace), subject)
         init = spec.endpoints is not None and _INIT in keys(spec.endpoints)
         out: list[Entry] = []
         for rule in spec.rules:
@@ -391,13 +391,13 @@ class CiliumModel:
                 continue
             if service.selector:
                 labels = {NAMESPACE: service.namespace, **service.selector}
-                selectors.append(both(*(In(k, frozenset((v,)), single=True) for k, v in sorted(labels.items()))))
+                selectors.append(both(*(equals(k, v) for k, v in sorted(labels.items()))))
             else:
                 addresses += [str(b.address) for b in self.world.backends(service)]
         return Peers(selectors=tuple(selectors), addresses=frozenset(addresses))
 
 
-_IN_CLUSTER = In(CLUSTER, frozenset((CLUSTER_NAME,)), single=True)
+_IN_CLUSTER = equals(CLUSTER, CLUSTER_NAME)
 
 
 def _any(selectors: tuple[Selector, ...], labels: Mapping[str, str]) -> bool:
@@ -434,7 +434,7 @@ def _namespace_selector(selector: Selector) -> Selector:
 
 
 def _own(namespace: str) -> Selector:
-    return In(NAMESPACE, frozenset((namespace,)), single=True)
+    return equals(NAMESPACE, namespace)
 
 
 def kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:

@@ -8,7 +8,8 @@ whatever nobody asked for, so that a misspelt field is an error and never silent
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -123,17 +124,29 @@ def _kind(value: Any) -> str:
 class Reader:
     """One mapping, read field by field. Absent and `null` are the same, as in the Kubernetes API."""
 
-    def __init__(self, value: Mapping[str, Any], file: str, field: str = "", line: int = 0) -> None:
+    __slots__ = ("_asked", "_key", "_parent", "file", "line", "value")
+
+    def __init__(
+        self, value: Mapping[str, Any], file: str, parent: Reader | None = None, key: str = "", line: int = 0
+    ) -> None:
         self.value = value
         self.file = file
-        self.field = field
-        self.line = getattr(value, "line", 0) or line
+        self.line = (value.line or line) if isinstance(value, _Map) else line
+        self._parent = parent
+        self._key = key
         self._asked: set[str] = set()
+
+    @property
+    def field(self) -> str:
+        """Where the mapping stands in its object; put together only when somebody complains."""
+        return self._parent.path(self._key) if self._parent is not None else ""
 
     # --- places and complaints
     def place(self, key: str | None = None) -> Place:
-        lines: dict[str, int] = getattr(self.value, "lines", {})
-        return Place(self.file, lines.get(key, self.line) if key is not None else self.line)
+        return Place(self.file, self.line if key is None else self._line(key))
+
+    def _line(self, key: str) -> int:
+        return self.value.lines.get(key, self.line) if isinstance(self.value, _Map) else self.line
 
     def path(self, key: str | int | None = None) -> str:
         if key is None:
@@ -147,6 +160,8 @@ class Reader:
 
     def done(self, *ignored: str) -> None:
         """Refuse every field that was neither read nor named here."""
+        if self.value.keys() <= self._asked:
+            return
         unknown = [k for k in self.value if k not in self._asked and k not in ignored]
         if unknown:
             known = ", ".join(sorted(self._asked | set(ignored)))
@@ -162,17 +177,17 @@ class Reader:
         self._asked.add(key)
         return self.value.get(key) is not None
 
-    def text(self, key: str, default: str | None = None, *, choices: Iterable[str] = ()) -> str:
-        value = self.raw(key)
+    def text(self, key: str, default: str | None = None, *, choices: Collection[str] = ()) -> str:
+        self._asked.add(key)
+        value = self.value.get(key)
         if value is None:
             if default is None:
                 raise self.error("is required", key)
             return default
         if not isinstance(value, str):
             raise self.error(f"must be a string, is {_kind(value)}", key)
-        allowed = tuple(choices)
-        if allowed and value not in allowed:
-            raise self.error(f"{value!r} is not one of {', '.join(allowed)}", key)
+        if choices and value not in choices:
+            raise self.error(f"{value!r} is not one of {', '.join(choices)}", key)
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -202,39 +217,41 @@ class Reader:
         return int(value)
 
     def list_of(self, key: str) -> list[Any]:
-        value = self.raw(key)
+        self._asked.add(key)
+        value = self.value.get(key)
         if value is None:
             return []
         if not isinstance(value, list):
             raise self.error(f"must be a list, is {_kind(value)}", key)
         return value
 
-    def strings(self, key: str, *, choices: Iterable[str] = ()) -> tuple[str, ...]:
-        allowed = tuple(choices)
+    def strings(self, key: str, *, choices: Collection[str] = ()) -> tuple[str, ...]:
+        if self.raw(key) is None:
+            return ()
         out: list[str] = []
         for i, item in enumerate(self.list_of(key)):
             if not isinstance(item, str):
                 raise self.item_error(key, i, f"must be a string, is {_kind(item)}")
-            if allowed and item not in allowed:
-                raise self.item_error(key, i, f"{item!r} is not one of {', '.join(allowed)}")
+            if choices and item not in choices:
+                raise self.item_error(key, i, f"{item!r} is not one of {', '.join(choices)}")
             out.append(item)
         return tuple(out)
 
     def item_error(self, key: str, index: int, reason: str) -> PolicyError:
         lines = getattr(self.value.get(key), "lines", ())
-        line = lines[index] if index < len(lines) else self.place(key).line
+        line = lines[index] if index < len(lines) else self._line(key)
         return PolicyError(Place(self.file, line), f"{self.path(key)}[{index}]", reason)
 
     def labels(self, key: str) -> dict[str, str]:
         value = self.raw(key)
         if value is None:
             return {}
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict | Mapping):
             raise self.error(f"must be a mapping, is {_kind(value)}", key)
         for name, item in value.items():
             if not isinstance(name, str) or not isinstance(item, str):
                 raise PolicyError(
-                    Place(self.file, getattr(value, "lines", {}).get(name, self.place(key).line)),
+                    Place(self.file, getattr(value, "lines", {}).get(name, self._line(key))),
                     f"{self.path(key)}.{name}",
                     f"must be a string, is {_kind(item)}: put it in quotes",
                 )
@@ -242,33 +259,38 @@ class Reader:
 
     def child(self, key: str) -> Self | None:
         """The mapping under `key`, or None when it is not there (an empty mapping is there)."""
-        value = self.raw(key)
+        self._asked.add(key)
+        value = self.value.get(key)
         if value is None:
             return None
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict | Mapping):
             raise self.error(f"must be a mapping, is {_kind(value)}", key)
-        return type(self)(value, self.file, self.path(key), self.place(key).line)
+        return type(self)(value, self.file, self, key, self._line(key))
 
     def children(self, key: str) -> list[Self]:
-        out: list[Self] = []
         items = self.list_of(key)
-        lines = getattr(items, "lines", ())
+        if not items:
+            return []
+        out: list[Self] = []
+        lines = items.lines if isinstance(items, _List) else ()
         for i, item in enumerate(items):
             value = {} if item is None else item
-            if not isinstance(value, Mapping):
+            if not isinstance(value, dict | Mapping):
                 raise self.item_error(key, i, f"must be a mapping, is {_kind(item)}")
-            line = lines[i] if i < len(lines) else self.place(key).line
-            out.append(type(self)(value, self.file, f"{self.path(key)}[{i}]", line))
+            line = lines[i] if i < len(lines) else self._line(key)
+            out.append(type(self)(value, self.file, self, f"{key}[{i}]", line))
         return out
 
     def networks(self, key: str, *, address_ok: bool = True) -> tuple[IPNetwork, ...]:
         """CIDRs; host bits are masked away, as every engine here does."""
+        if self.raw(key) is None:
+            return ()
         out: list[IPNetwork] = []
         for i, item in enumerate(self.strings(key)):
             if "/" not in item and not address_ok:
                 raise self.item_error(key, i, f"{item!r} is not a CIDR: it has no prefix length")
             try:
-                out.append(ipaddress.ip_network(item, strict=False))
+                out.append(_network(item))
             except ValueError as error:
                 raise self.item_error(key, i, f"not a CIDR: {error}") from error
         return tuple(out)
@@ -276,9 +298,15 @@ class Reader:
     def network(self, key: str) -> IPNetwork:
         item = self.text(key)
         try:
-            return ipaddress.ip_network(item, strict=False)
+            return _network(item)
         except ValueError as error:
             raise self.error(f"not a CIDR: {error}", key) from error
+
+
+@lru_cache(maxsize=16384)
+def _network(text: str) -> IPNetwork:
+    """The same few networks stand in many rules, and taking one apart is slow."""
+    return ipaddress.ip_network(text, strict=False)
 
 
 def address(text: str, reader: Reader, key: str) -> IPAddress:

@@ -14,7 +14,7 @@ from netpol.boxes import FULL, Box, Boxes, UnsayableError
 from netpol.cilium import in_identity
 from netpol.parse_cilium import MAX_ITEMS, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.ranges import PORT_MAX, IPNetwork, Ranges, to_networks
-from netpol.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, to_dnf
+from netpol.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
 from netpol.universe import bits
 from netpol.values import EXTENDED_PROTOCOLS, ICMP, ICMP6, INGRESS, SCTP, TCP, UDP, WITH_PORTS
 
@@ -108,7 +108,7 @@ class Writer:
 
     def _values(self, key: str) -> Iterable[str]:
         """The values that a label has in this world, on pods or their namespaces."""
-        return sorted(self.boxes.rows.index.by_key.get(key, {}))
+        return sorted(self.boxes.rows.index.values(key))
 
     def _accounts(self, selector: Selector) -> Selector:
         """Labels of service accounts are no identity labels: name the accounts that have them instead."""
@@ -120,8 +120,8 @@ class Writer:
             if selector.matches(labels):
                 found.append(
                     both(
-                        In(NAMESPACE, frozenset((account.namespace,)), single=True),
-                        In(SERVICE_ACCOUNT, frozenset((account.name,)), single=True),
+                        equals(NAMESPACE, account.namespace),
+                        equals(SERVICE_ACCOUNT, account.name),
                     )
                 )
         return either(*found)

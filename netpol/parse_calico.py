@@ -14,6 +14,7 @@ from netpol.parse_kubernetes import kubernetes_policy
 from netpol.ranges import PORT_MAX
 from netpol.selector import ALL
 from netpol.values import (
+    ANYBODY,
     DIRECTIONS,
     EGRESS,
     ICMP,
@@ -161,7 +162,7 @@ def _icmp(reader: Reader, key: str) -> Icmp | None:
 def _entity(reader: Reader, key: str) -> Entity:
     child = reader.child(key)
     if child is None:
-        return Entity()
+        return ANYBODY
     accounts = child.child("serviceAccounts")
     names: tuple[str, ...] = ()
     account_selector = None
@@ -190,7 +191,7 @@ def _entity(reader: Reader, key: str) -> Entity:
 
 
 def _ports(reader: Reader, key: str) -> tuple[Port, ...]:
-    return tuple(_port(reader, key, i, item) for i, item in enumerate(reader.list_of(key)))
+    return tuple([_port(reader, key, i, item) for i, item in enumerate(reader.list_of(key))])
 
 
 def _port(reader: Reader, key: str, index: int, item: object) -> Port:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from netpol.documents import Reader
-from netpol.selector import Selector, SelectorError, parse_calico, parse_kubernetes
+from netpol.selector import ALL, Selector, SelectorError, parse_calico, parse_kubernetes
 from netpol.values import Meta
 
 _SERVER_FIELDS = (
@@ -65,6 +66,8 @@ def label_selector(parent: Reader, key: str) -> Selector | None:
 
 
 def selector_of(reader: Reader) -> Selector:
+    if not reader.value:
+        return ALL
     reader.labels("matchLabels")
     for expression in reader.children("matchExpressions"):
         expression.text("key")
@@ -77,13 +80,18 @@ def selector_of(reader: Reader) -> Selector:
     return parse_kubernetes(reader.value)
 
 
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> Selector:
+    return parse_calico(text)
+
+
 def calico_selector(reader: Reader, key: str) -> Selector | None:
     """A Calico selector; None when absent or blank."""
     text = reader.text(key, "")
-    if not text.strip(" \t"):
+    if not text or not text.strip(" \t"):
         return None
     try:
-        return parse_calico(text)
+        return _parsed(text)
     except SelectorError as error:
         raise reader.error(str(error), key) from error
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 from netpol.decide import Path, calico_model, cilium_model, judge
 from netpol.packets import Packet
-from netpol.rows import Rows
+from netpol.rows import Rows, overlay
 from netpol.universe import Universe, bits
 from netpol.values import DIRECTIONS, EGRESS, INGRESS, OTHER, TCP, UDP
 from netpol.world import Engine, World
@@ -122,7 +122,7 @@ def differences(universe: Universe, rows: tuple[Rows, Rows], most: int = 1) -> l
     out: list[Difference] = []
     seen: set[tuple[int, int]] = set()
     for direction in DIRECTIONS:
-        for subject in range(len(universe.classes)):
+        for subject in unlike(universe, rows, direction):
             for difference in subject_differences(universe, rows, subject, direction):
                 pair = (
                     (difference.subject, difference.peer)
@@ -136,6 +136,19 @@ def differences(universe: Universe, rows: tuple[Rows, Rows], most: int = 1) -> l
                 if len(out) >= max(_ENOUGH, most * 50):
                     return out
     return out
+
+
+def unlike(universe: Universe, rows: tuple[Rows, Rows], direction: str) -> list[int]:
+    """The classes whose rows differ between the worlds, ascending."""
+    out: list[int] = []
+    for part in overlay(rows[0].alike(direction), rows[1].alike(direction)):
+        one = (part & -part).bit_length() - 1
+        plan = rows[0].plan(one, direction)
+        if plan is not None and plan == rows[1].plan(one, direction):
+            continue
+        if rows[0].row(one, direction) != rows[1].row(one, direction):
+            out += bits(part)
+    return sorted(out)
 
 
 def subject_differences(

@@ -22,6 +22,7 @@ from netpol.packets import Packet, Party
 from netpol.selector import All, And, Global, Has, In, Not, NotIn, Or, Selector, Text
 from netpol.universe import PortSignature, Universe, bits
 from netpol.values import (
+    ANYBODY,
     DIRECTIONS,
     EGRESS,
     ICMP,
@@ -34,6 +35,7 @@ from netpol.values import (
     CiliumPort,
     Entity,
     IcmpType,
+    NetworkSet,
     Port,
 )
 from netpol.world import Engine
@@ -45,20 +47,31 @@ Product = tuple[int, int]
 """(cells, peers): every packet of these cells with every one of these peers."""
 
 
+_Rules = tuple[tuple[str, tuple[Product, ...]], ...]
+"""Rules in order: action, and what they match."""
+_Plan = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
+"""The direction, and per tier its default action and its policies' rules by number."""
+
+
 class LabelIndex:
     """Selectors answered with sets: which members carry which label."""
 
     def __init__(self, labels: Iterable[tuple[int, Mapping[str, str]]]) -> None:
-        self.full = 0
-        self.by_key: dict[str, dict[str, int]] = {}
-        for member, mapping in labels:
-            bit = 1 << member
-            self.full |= bit
-            for key, value in mapping.items():
-                values = self.by_key.setdefault(key, {})
-                values[value] = values.get(value, 0) | bit
-        self.has = {key: _union(values.values()) for key, values in self.by_key.items()}
+        self._members = [(1 << member, mapping) for member, mapping in labels]
+        self.full = _union(bit for bit, _ in self._members)
+        self._values: dict[str, dict[str, int]] = {}
         self._cache: dict[Selector, int] = {}
+
+    def values(self, key: str) -> dict[str, int]:
+        """Who carries each value of the label. Few of all labels are ever asked for."""
+        found = self._values.get(key)
+        if found is None:
+            found = self._values[key] = {}
+            for bit, mapping in self._members:
+                value = mapping.get(key)
+                if value is not None:
+                    found[value] = found.get(value, 0) | bit
+        return found
 
     def find(self, selector: Selector) -> int:
         """The members that the selector matches."""
@@ -72,13 +85,13 @@ class LabelIndex:
             case All() | Global():
                 return self.full
             case Has(key):
-                return self.has.get(key, 0)
+                return _union(self.values(key).values())
             case In(key, values):
-                return self._values(key, values)
+                return self._one_of(key, values)
             case NotIn(key, values):
-                return self.full & ~self._values(key, values)
+                return self.full & ~self._one_of(key, values)
             case Text(key):
-                return _union(m for v, m in self.by_key.get(key, {}).items() if selector.accepts(v))
+                return _union(m for v, m in self.values(key).items() if selector.accepts(v))
             case Not(inner):
                 return self.full & ~self.find(inner)
             case And(terms):
@@ -90,8 +103,8 @@ class LabelIndex:
                 return _union(self.find(term) for term in terms)
         raise TypeError(f"not a selector: {selector!r}")
 
-    def _values(self, key: str, values: Iterable[str]) -> int:
-        known = self.by_key.get(key, {})
+    def _one_of(self, key: str, values: Iterable[str]) -> int:
+        known = self.values(key)
         return _union(known.get(v, 0) for v in values)
 
 
@@ -115,6 +128,27 @@ def refine(parts: Iterable[int], masks: Iterable[int]) -> list[int]:
             else:
                 divided.append(part)
         out = divided
+    return out
+
+
+def overlay(parts: Sequence[int], others: Sequence[int]) -> list[int]:
+    """The common refinement of two partitions (what lies in no part of one is left out)."""
+    if len(parts) == 1:
+        return [o & parts[0] for o in others if o & parts[0]]
+    if set(parts) == set(others):
+        return list(parts)
+    names: dict[int, int] = {}
+    for number, other in enumerate(others):
+        for member in bits(other):
+            names[member] = number
+    out: list[int] = []
+    for part in parts:
+        divided: dict[int, int] = {}
+        for member in bits(part):
+            number = names.get(member, -1)
+            if number >= 0:
+                divided[number] = divided.get(number, 0) | 1 << member
+        out += divided.values()
     return out
 
 
@@ -158,7 +192,7 @@ class _Applied:
     steps: tuple[CalicoStep, ...]
     bound: bool
     named: bool
-    fixed: tuple[tuple[str, tuple[Product, ...]], ...]
+    fixed: int
     """What the rules match for every pod that the policy selects, when that is the same for all of them."""
 
 
@@ -168,14 +202,18 @@ class CalicoRows:
     def __init__(self, universe: Universe, world: int, *, kubernetes_only: bool = False) -> None:
         self.universe = universe
         self.model = calico_model(universe.worlds[world], kubernetes_only=kubernetes_only)
-        self.index = LabelIndex((i, self.model.pod_labels(c.pods[world])) for i, c in enumerate(universe.classes))
+        self.index = _calico_labels(universe, world)
+        self._as_first = self._sees_as_first()
+        self._sets = LabelIndex((i, labels) for i, (_, labels) in enumerate(self.model.sets))
         self._selected: dict[tuple[Selector, int], int] = {}
-        self._cache: dict[Hashable, Row] = {}
+        self._plans: dict[Hashable, _Plan] = {}
         self.stages = {d: [self._stage(stage, d) for stage in self.model.stages] for d in DIRECTIONS}
         self._policies: dict[str, list[_Applied]] = {d: [] for d in DIRECTIONS}
         self._of_class: dict[str, list[list[int]]] = {d: [[] for _ in universe.classes] for d in DIRECTIONS}
         for direction in DIRECTIONS:
             self._assign(direction)
+        # Policies that do not match alike for all pods that they select.
+        self._special = {d: {n for n, p in enumerate(self._policies[d]) if p.bound or p.named} for d in DIRECTIONS}
 
     def _stage(self, stage: calico.Stage, direction: str) -> CalicoStage:
         out = CalicoStage(stage.default_action)
@@ -189,19 +227,44 @@ class CalicoRows:
         """Which policies apply to which class, by number, in the order of evaluation."""
         for number, stage in enumerate(self.stages[direction]):
             for _, selected, steps in stage.policies:
-                bound = any(selected & ~members for s in steps for _, members in s.subjects)
-                named = any(s.names for s in steps)
                 at = len(self._policies[direction])
-                fixed: tuple[tuple[str, tuple[Product, ...]], ...] = ()
-                if not bound and not named and selected:
-                    first = (selected & -selected).bit_length() - 1
-                    fixed = tuple((s.action, p) for s in steps if (p := s.at(first, ())))
-                self._policies[direction].append(_Applied(number, steps, bound, named, fixed))
-                for subject in bits(selected):
+                self._policies[direction].append(self._applied(number, steps, selected))
+                for subject in self.universe.members(selected):
                     self._of_class[direction][subject].append(at)
 
+    def _applied(self, stage: int, steps: tuple[CalicoStep, ...], selected: int) -> _Applied:
+        key = ("applied", stage, id(steps), selected)
+        found: _Applied | None = self.universe.shared.get(key) if self._as_first else None
+        if found is None:
+            bound = any(selected & ~members for s in steps for _, members in s.subjects)
+            named = any(s.names for s in steps)
+            first = (selected & -selected).bit_length() - 1
+            fixed = self._intern(steps, first, ()) if not bound and not named else -1
+            found = _Applied(stage, steps, bound, named, fixed)
+            if self._as_first:
+                # The value holds the steps, so their id stays theirs.
+                self.universe.shared[key] = found
+        return found
+
     def steps(self, policy: CalicoPolicy, direction: str) -> tuple[CalicoStep, ...]:
-        return tuple(self._step(r, policy, direction) for r in policy.rules(direction) if r.action != "Log")
+        twin = self.universe.twins.get(id(policy)) if self._as_first else None
+        key = ("steps", id(twin or policy), direction)
+        found: tuple[CalicoStep, ...] | None = self.universe.shared.get(key) if self._as_first else None
+        if found is None:
+            found = tuple([self._step(r, policy, direction) for r in policy.rules(direction) if r.action != "Log"])
+            if self._as_first:
+                self.universe.shared[key] = found
+        return found
+
+    def _sees_as_first(self) -> bool:
+        """Whether equal policies match the same here as in the universe's first world."""
+        first = calico_model(self.universe.worlds[0])
+        return (
+            not self.model.kubernetes_only
+            and self.index is self.universe.shared.get((0, "calico labels"))
+            and _by_name(self.model.sets) == _by_name(first.sets)
+            and self.model.host_endpoints == first.host_endpoints
+        )
 
     # --- what a selector, an entity and a rule match
     def selected(self, selector: Selector, family: int) -> int:
@@ -210,9 +273,8 @@ class CalicoRows:
         found = self._selected.get(key)
         if found is None:
             found = self.index.find(selector)
-            for network_set, labels in self.model.sets:
-                if selector.matches(labels):
-                    found |= self.universe.in_networks(network_set.nets, family)
+            for number in bits(self._sets.find(selector)):
+                found |= self.universe.in_networks(self.model.sets[number][0].nets, family)
             for node, endpoint in self.model.host_endpoints.items():
                 if selector.matches(endpoint.meta.labels):
                     found |= self._host(node) & self.universe.in_networks(endpoint.expected_ips, family)
@@ -231,7 +293,9 @@ class CalicoRows:
     def entity(self, entity: Entity, namespace: str, family: int) -> int:
         """The peers that satisfy one side of a rule, ports apart, in flows of the family."""
         universe = self.universe
-        wanted, unwanted = calico.entity_selectors(entity, namespace)
+        if entity is ANYBODY:
+            return universe.all_peers
+        wanted, unwanted = self.model.selectors(entity, namespace)
         out = universe.all_peers if wanted is None else self.selected(wanted, family)
         if unwanted is not None:
             out &= ~self.selected(unwanted, family)
@@ -247,15 +311,19 @@ class CalicoRows:
         """The cells whose port on this side the entity accepts, for an end that declares `signature`."""
         if not entity.ports and not entity.not_ports:
             return self.universe.all_cells
-        key = ("ports", entity.ports, entity.not_ports, signature, source)
+        out = self._port_cells(entity.ports, signature, source=source) if entity.ports else self.universe.all_cells
+        return out & ~self._port_cells(entity.not_ports, signature, source=source)
 
-        def holds(packet: Packet) -> bool:
-            port = packet.source_port if source else packet.port
-            if entity.ports and not _accepts(entity.ports, signature, packet, port):
-                return False
-            return not _accepts(entity.not_ports, signature, packet, port)
-
-        return self.universe.cells_where(key, holds)
+    def _port_cells(self, ports: Iterable[Port], signature: PortSignature, *, source: bool) -> int:
+        out = 0
+        for wanted in ports:
+            if not wanted.name:
+                out |= self.universe.ports(wanted.first, wanted.last, source=source)
+                continue
+            for name, protocol, number in signature:
+                if name == wanted.name.lower():
+                    out |= self.universe.ports(number, number, source=source) & self.universe.of_protocol(protocol)
+        return out
 
     def _step(self, rule: CalicoRule, policy: CalicoPolicy, direction: str) -> CalicoStep:
         universe, namespace = self.universe, policy.meta.namespace
@@ -315,12 +383,20 @@ class CalicoRows:
         return out
 
     # --- rows
-    def row(self, subject: int, direction: str) -> Row:
-        """What pods of the class allow in the direction."""
-        numbers = self._of_class[direction][subject]
+    def groups(self, direction: str) -> dict[Hashable, int]:
+        """The pod classes by what decides about them; those of one group have one row."""
+        out: dict[Hashable, int] = {}
+        for subject in range(len(self.universe.classes)):
+            key = self._key(subject, direction)
+            out[key] = out.get(key, 0) | 1 << subject
+        return out
+
+    def _key(self, subject: int, direction: str) -> Hashable:
         policies = self._policies[direction]
-        signature = self.universe.classes[subject].ports
-        named = signature if any(policies[n].named for n in numbers) else ()
+        numbers = tuple(self._of_class[direction][subject])
+        if self._special[direction].isdisjoint(numbers):
+            return numbers
+        named = any(policies[n].named for n in numbers)
         sides = tuple(
             members >> subject & 1
             for n in numbers
@@ -328,68 +404,118 @@ class CalicoRows:
             for step in policies[n].steps
             for _, members in step.subjects
         )
-        key = (direction, tuple(numbers), named, sides)
-        found = self._cache.get(key)
-        if found is None:
-            found = self._cache[key] = self._row(numbers, direction, subject, signature)
-        return found
+        return numbers, self.universe.classes[subject].ports if named else (), sides
 
-    def _row(self, numbers: list[int], direction: str, subject: int, signature: PortSignature) -> Row:
-        plan: dict[int, list[tuple[str, tuple[Product, ...]]]] = {}
-        for number in numbers:
-            applied = self._policies[direction][number]
-            rules = plan.setdefault(applied.stage, [])
-            if not applied.bound and not applied.named:
-                rules += applied.fixed
-                continue
-            for step in applied.steps:
-                products = step.at(subject, signature)
-                if products:
-                    rules.append((step.action, products))
-        stages = self.stages[direction]
-        ordered = tuple((stages[n].default_action, tuple(rules)) for n, rules in plan.items())
-        # Two worlds that say the same thing about a pod share the work.
-        row = self.universe.walks.get(ordered)
+    def row(self, subject: int, direction: str) -> Row:
+        """What pods of the class allow in the direction."""
+        key = self.plan(subject, direction)
+        row = self.universe.walks.get(key)
         if row is None:
-            row = self.universe.walks[ordered] = self._walk(ordered)
-        if direction == INGRESS:
-            own = self.universe.kinds["own"] | self.universe.kinds["local"]
-            return tuple((cells, allowed | own) for cells, allowed in row)
+            rules: list[_Rules] = self.universe.rules
+            plan = tuple((action, tuple(r for n in numbers for r in rules[n])) for action, numbers in key[1])
+            row = self.universe.walks[key] = self._walk(plan, direction)
         return row
 
-    def _walk(self, plan: tuple[tuple[str, tuple[tuple[str, tuple[Product, ...]], ...]], ...]) -> Row:
+    def plan(self, subject: int, direction: str) -> _Plan:
+        """What decides about the class, in order and by number: worlds with equal plans have equal rows."""
+        key = (direction, self._key(subject, direction))
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = self._plan(subject, direction)
+        return found
+
+    def _plan(self, subject: int, direction: str) -> _Plan:
+        signature = self.universe.classes[subject].ports
+        by_stage: dict[int, list[int]] = {}
+        for number in self._of_class[direction][subject]:
+            applied = self._policies[direction][number]
+            rules = applied.fixed if applied.fixed >= 0 else self._intern(applied.steps, subject, signature)
+            by_stage.setdefault(applied.stage, []).append(rules)
+        stages = self.stages[direction]
+        return direction, tuple((stages[n].default_action, tuple(rules)) for n, rules in by_stage.items())
+
+    def _intern(self, steps: tuple[CalicoStep, ...], subject: int, signature: PortSignature) -> int:
+        """A number for what the rules match; the same in every world for the same sets in the same order."""
+        rules: _Rules = tuple((s.action, p) for s in steps if (p := s.at(subject, signature)))
+        known: list[_Rules] = self.universe.rules
+        number = self.universe.interned.setdefault(rules, len(known))
+        if number == len(known):
+            known.append(rules)
+        return number
+
+    def _walk(self, plan: tuple[tuple[str, _Rules], ...], direction: str) -> Row:
+        """First match, with sets: what is still undecided, in parts of the cells that split where rules
+        divide them.
+        """
         universe = self.universe
-        cuts = dict.fromkeys(c for _, rules in plan for _, products in rules for c, _ in products)
+        kinds = universe.kinds
+        always = kinds["own"] | kinds["local"] if direction == INGRESS else 0
         out: list[tuple[int, int]] = []
-        for part in refine([universe.all_cells], cuts):
-            undecided, allowed = universe.all_peers, 0
-            for default_action, rules in plan:
-                here, passed = undecided, 0
-                for action, products in rules:
-                    matched = 0
-                    for cells, peers in products:
-                        if cells & part:
-                            matched |= peers
-                    matched &= here
-                    if not matched:
-                        continue
-                    here ^= matched
-                    if action == "Allow":
-                        allowed |= matched
-                    elif action == "Pass":
-                        passed |= matched
+        reached = [(universe.all_cells, universe.all_peers, 0)]
+        for default_action, rules in plan:
+            parts = [(cells, undecided, 0, allowed) for cells, undecided, allowed in reached]
+            for action, products in rules:
+                # Products of one rule share its action, so one after the other they are their union.
+                for scope, peers in products:
+                    for at in range(len(parts)):
+                        cells, here, passed, allowed = parts[at]
+                        inside = cells & scope
+                        if not inside:
+                            continue
+                        matched = here & peers
+                        if not matched:
+                            continue
+                        if inside != cells:
+                            parts.append((cells ^ inside, here, passed, allowed))
+                        if action == "Allow":
+                            allowed |= matched
+                        elif action == "Pass":
+                            passed |= matched
+                        parts[at] = (inside, here ^ matched, passed, allowed)
+            reached = []
+            for cells, here, passed, allowed in parts:
                 undecided = passed | here if default_action == "Pass" else passed
-                if not undecided:
-                    break
-            out.append((part, allowed | undecided))
+                if undecided:
+                    reached.append((cells, undecided, allowed))
+                else:
+                    out.append((cells, allowed | always))
+        out += [(cells, allowed | undecided | always) for cells, undecided, allowed in reached]
         return _merged(out)
 
 
+def _calico_labels(universe: Universe, world: int) -> LabelIndex:
+    """The index of Calico's labels; one for all worlds that give their pods the same ones."""
+    for other in range(world):
+        if (other, "calico labels") in universe.shared and _same_labels(universe, world, other):
+            world = other
+            break
+    key = (world, "calico labels")
+    if key not in universe.shared:
+        model = calico_model(universe.worlds[world])
+        universe.shared[key] = LabelIndex((i, model.pod_labels(c.pods[world])) for i, c in enumerate(universe.classes))
+    index: LabelIndex = universe.shared[key]
+    return index
+
+
+def _by_name(sets: Iterable[tuple[NetworkSet, Mapping[str, str]]]) -> dict[tuple[str, str], object]:
+    return {(s.meta.namespace, s.meta.name): (s.nets, labels) for s, labels in sets}
+
+
+def _same_labels(universe: Universe, one: int, other: int) -> bool:
+    first, second = universe.worlds[one], universe.worlds[other]
+    return (
+        first.namespaces == second.namespaces
+        and first.service_accounts == second.service_accounts
+        and all(c.pods[one] is c.pods[other] for c in universe.classes)
+    )
+
+
 def _merged(row: list[tuple[int, int]]) -> Row:
+    """The row in its one form: equal rows are equal values."""
     by_peers: dict[int, int] = {}
     for cells, peers in row:
         by_peers[peers] = by_peers.get(peers, 0) | cells
-    return tuple((cells, peers) for peers, cells in by_peers.items())
+    return tuple((cells, peers) for peers, cells in sorted(by_peers.items()))
 
 
 def _narrow(product: Product, service: list[Product] | None) -> list[Product]:
@@ -570,6 +696,20 @@ class CiliumRows:
         return out
 
     # --- rows
+    def groups(self, direction: str) -> dict[Hashable, int]:
+        """The pod classes by what decides about them; those of one group have one row."""
+        numbers: list[list[int]] = [[] for _ in self.universe.classes]
+        for number, (selected, _) in enumerate(self.steps[direction]):
+            for subject in bits(selected):
+                numbers[subject].append(number)
+        names = frozenset[str]().union(*(step.names for _, step in self.steps[direction]))
+        out: dict[Hashable, int] = {}
+        for subject, chosen in enumerate(numbers):
+            signature = tuple(s for s in self.universe.classes[subject].ports if s[0] in names)
+            key = (tuple(chosen), signature)
+            out[key] = out.get(key, 0) | 1 << subject
+        return out
+
     def row(self, subject: int, direction: str) -> Row:
         signature = self.universe.classes[subject].ports
         plan = [(step.entry, step.at(signature)) for selected, step in self.steps[direction] if selected >> subject & 1]
@@ -642,6 +782,8 @@ class Rows:
         self.kubernetes = CalicoRows(universe, world, kubernetes_only=True) if Engine.KUBERNETES in engines else None
         self.cilium = CiliumRows(universe, world) if Engine.CILIUM in engines else None
         self._rows: dict[tuple[int, str], Row] = {}
+        speakers = {Engine.CALICO: self.calico, Engine.CILIUM: self.cilium, Engine.KUBERNETES: self.kubernetes}
+        self._speakers = {engine: rows for engine, rows in speakers.items() if rows is not None}
 
     def row(self, subject: int, direction: str) -> Row:
         """What the class allows in the direction, all engines of its node together."""
@@ -651,15 +793,37 @@ class Rows:
             found = self._rows[key] = self._row(subject, direction)
         return found
 
+    def alike(self, direction: str) -> list[int]:
+        """The pod classes in sets of which each has one row."""
+        by_engines: dict[frozenset[Engine], int] = {}
+        for i, pods in enumerate(self.universe.classes):
+            engines = pods.nodes[self.world].engines
+            by_engines[engines] = by_engines.get(engines, 0) | 1 << i
+        parts: list[int] = []
+        for engines, members in by_engines.items():
+            divided = [members]
+            speakers = (
+                (Engine.CALICO, self.calico),
+                (Engine.CILIUM, self.cilium),
+                (Engine.KUBERNETES, self.kubernetes),
+            )
+            for engine, rows in speakers:
+                if engine in engines and rows is not None:
+                    divided = overlay(divided, list(rows.groups(direction).values()))
+            parts += divided
+        return parts
+
+    def plan(self, subject: int, direction: str) -> Hashable:
+        """What decides about the class, where that can be had without deciding; None elsewhere."""
+        engines = self.universe.classes[subject].nodes[self.world].engines
+        for alone, rows in ((Engine.CALICO, self.calico), (Engine.KUBERNETES, self.kubernetes)):
+            if engines == {alone} and rows is not None:
+                return rows.plan(subject, direction)
+        return None
+
     def _row(self, subject: int, direction: str) -> Row:
         engines = self.universe.classes[subject].nodes[self.world].engines
-        rows: list[Row] = []
-        if Engine.CALICO in engines and self.calico is not None:
-            rows.append(self.calico.row(subject, direction))
-        if Engine.CILIUM in engines and self.cilium is not None:
-            rows.append(self.cilium.row(subject, direction))
-        if Engine.KUBERNETES in engines and self.kubernetes is not None:
-            rows.append(self.kubernetes.row(subject, direction))
+        rows = [spoken.row(subject, direction) for engine, spoken in self._speakers.items() if engine in engines]
         if not rows:
             return ((self.universe.all_cells, self.universe.all_peers),)
         out = rows[0]

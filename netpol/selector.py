@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 Labels = Mapping[str, str]
 
@@ -174,6 +175,12 @@ ALL = All()
 NOTHING = Not(ALL)
 
 
+@lru_cache(maxsize=16384)
+def equals(key: str, value: str) -> Selector:
+    """The label has this value."""
+    return In(key, frozenset((value,)), single=True)
+
+
 def _quote(value: str) -> str:
     return f"'{value}'" if '"' in value else f'"{value}"'
 
@@ -255,7 +262,16 @@ def atoms(selector: Selector) -> frozenset[Selector]:
 
 def keys(selector: Selector) -> frozenset[str]:
     """The label keys that the selector looks at."""
-    return frozenset(a.key for a in atoms(selector) if isinstance(a, Has | In | NotIn | Text))
+    found: set[str] = set()
+    todo = [selector]
+    while todo:
+        one = todo.pop()
+        key: str | None = getattr(one, "key", None)
+        if key is not None:
+            found.add(key)
+        else:
+            todo += one.parts()
+    return frozenset(found)
 
 
 def to_dnf(selector: Selector, limit: int = 256) -> list[list[Selector]]:
@@ -520,7 +536,7 @@ def parse_kubernetes(spec: Mapping[str, object]) -> Selector:
     terms: list[Selector] = []
     labels = spec.get("matchLabels") or {}
     assert isinstance(labels, Mapping)  # noqa: S101
-    terms += [In(key, frozenset((labels[key],)), single=True) for key in sorted(labels)]
+    terms += [equals(key, labels[key]) for key in sorted(labels)]
     expressions = spec.get("matchExpressions") or ()
     assert isinstance(expressions, Iterable)  # noqa: S101
     for expression in expressions:

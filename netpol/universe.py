@@ -10,16 +10,20 @@ Python integers, one bit per cell or peer.
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import or_
+from typing import Any, TypeGuard
 
 from netpol import calico
 from netpol.decide import calico_model, cilium_model
 from netpol.packets import Packet, Party
 from netpol.ranges import ADDRESS_BITS, PORT_MAX, IPAddress, IPNetwork, span
-from netpol.selector import Selector, keys
+from netpol.selector import keys
 from netpol.values import (
+    ANYBODY,
     DIRECTIONS,
     EGRESS,
     ICMP,
@@ -29,6 +33,8 @@ from netpol.values import (
     TCP,
     UDP,
     WITH_PORTS,
+    CalicoPolicy,
+    CalicoRule,
     CidrGroup,
     Entity,
     IcmpType,
@@ -43,10 +49,12 @@ PortSignature = tuple[tuple[str, int, int], ...]
 
 def bits(mask: int) -> Iterator[int]:
     """The positions of the ones, ascending."""
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    # Searching the digits is several times faster than arithmetic on a number of a thousand bits.
+    digits = bin(mask)[:1:-1]
+    at = digits.find("1")
+    while at >= 0:
+        yield at
+        at = digits.find("1", at + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,6 @@ class PodClass:
     addresses: tuple[IPAddress | None, IPAddress | None]
     ports: PortSignature
     count: int = 1
-    node_names: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -97,10 +104,13 @@ class Cuts:
         self.icmp: dict[int, dict[int, set[int]]] = {ICMP: {}, ICMP6: {}}
         self.protocols: set[int] = set()
         self.names: set[str] = set()
+        self.source_names: set[str] = set()
 
     def port(self, port: Port, *, source: bool = False) -> None:
         if port.name:
             self.names.add(port.name.lower())
+            if source:
+                self.source_names.add(port.name.lower())
         else:
             (self.source_ports if source else self.ports).add((port.first, port.last))
 
@@ -204,13 +214,16 @@ class Universe:
         self.left_out: list[str] = []
         if any(w.families != worlds[0].families for w in worlds):
             self.left_out.append("flows of an address family that only one of the worlds has")
-        cuts, networks, label_keys, accounts = _read(worlds)
+        self.twins = _twins(worlds)
+        cuts, networks, label_keys, accounts = _read(worlds, self.twins)
         self.names = cuts.names
         for world in worlds:
             for pod in world.pods:
                 for port in pod.ports:
                     if port.name.lower() in cuts.names:
                         cuts.ports.add((port.number, port.number))
+                    if port.name.lower() in cuts.source_names:
+                        cuts.source_ports.add((port.number, port.number))
         self.cells = cuts.cells(self.families)
         self.all_cells = (1 << len(self.cells)) - 1
         self.family_cells = {
@@ -218,6 +231,8 @@ class Universe:
         }
         self.atoms = {f: Atoms(networks, f) for f in (4, 6)}
         self._cell_cache: dict[Hashable, int] = {}
+        self._port_cache: dict[tuple[int, int, bool], int] = {}
+        self._port_edges = {source: self._port_index(source=source) for source in (False, True)}
         self.classes: list[PodClass] = []
         self.node_classes: list[NodeClass] = []
         self._node_index: dict[str, int] = {}
@@ -226,14 +241,24 @@ class Universe:
         self.peers = list(self._peers())
         self.all_peers = (1 << len(self.peers)) - 1
         self.pod_peers = (1 << len(self.classes)) - 1
-        self.kinds = {
-            kind: sum(1 << i for i, p in enumerate(self.peers) if p.kind == kind)
-            for kind in ("pod", "remote", "own", "local", "address")
-        }
+        self.kinds = dict.fromkeys(("pod", "remote", "own", "local", "address"), 0)
+        for i, peer in enumerate(self.peers):
+            self.kinds[peer.kind] |= 1 << i
         self._net_masks = {f: self._masks(f) for f in self.families}
         self.signature_peers = self._by_ports()
         self._reachable: dict[tuple[int, int], int] = {}
         self.walks: dict[Hashable, tuple[tuple[int, int], ...]] = {}
+        self.interned: dict[Hashable, int] = {}
+        self._members: dict[int, list[int]] = {}
+        self.rules: list[Any] = []
+        self.shared: dict[Hashable, Any] = {}
+
+    def members(self, mask: int) -> list[int]:
+        """`bits` of a set of classes, kept: most policies select the same pods in both directions and worlds."""
+        found = self._members.get(mask)
+        if found is None:
+            found = self._members[mask] = list(bits(mask))
+        return found
 
     # --- cells
     def cells_where(self, key: Hashable, holds: Callable[[Packet], bool]) -> int:
@@ -243,6 +268,31 @@ class Universe:
             found = sum(1 << i for i, cell in enumerate(self.cells) if holds(cell.packet))
             self._cell_cache[key] = found
         return found
+
+    def of_protocol(self, protocol: int) -> int:
+        return self.cells_where(("protocol", protocol), lambda packet: packet.protocol == protocol)
+
+    def ports(self, first: int, last: int, *, source: bool = False) -> int:
+        """The cells of protocols with ports whose port lies in the range, which some policy of a world must
+        mention.
+        """
+        key = (first, last, source)
+        found = self._port_cache.get(key)
+        if found is None:
+            edges, upto = self._port_edges[source]
+            found = upto[bisect_left(edges, last + 1)] & ~upto[bisect_left(edges, first)]
+            self._port_cache[key] = found
+        return found
+
+    def _port_index(self, *, source: bool) -> tuple[list[int], list[int]]:
+        """Where port ranges of the cells begin, and for each beginning the cells that lie before it."""
+        by_first: dict[int, int] = {}
+        for i, cell in enumerate(self.cells):
+            if cell.packet.protocol in WITH_PORTS:
+                first = (cell.source_ports if source else cell.ports)[0]
+                by_first[first] = by_first.get(first, 0) | 1 << i
+        edges = sorted(by_first)
+        return edges, list(accumulate((by_first[e] for e in edges), or_, initial=0))
 
     # --- nodes and pods
     def _classify_nodes(self) -> None:
@@ -271,53 +321,36 @@ class Universe:
 
     def _classify_pods(self, label_keys: frozenset[str], accounts: bool) -> None:
         by_name = [w.pod_by_name for w in self.worlds]
+        asked = sorted(label_keys)
         index: dict[Hashable, PodClass] = {}
         missing = 0
         for name, pod in by_name[0].items():
-            pods = tuple(m[name] for m in by_name if name in m)
-            if len(pods) < len(by_name):
+            pods = tuple([m.get(name) for m in by_name])
+            if not _complete(pods):
                 missing += 1
                 continue
             if any(p.host_network for p in pods):
                 continue
-            nodes = tuple(w.node_of(p) for w, p in zip(self.worlds, pods, strict=True))
-            node_class = self._node_index.get(nodes[0].name, -1)
-            seen: list[Hashable] = []
-            for i, p in enumerate(pods):
-                # Worlds usually share their pods; what one shows, the other does.
-                if i and p is pods[0] and nodes[i] is nodes[0]:
-                    continue
-                visible = tuple(sorted([(k, v) for k, v in p.labels.items() if k in label_keys]))
-                node = nodes[i]
-                seen.append(
-                    (
-                        i,
-                        p.namespace,
-                        p.service_account if accounts else "",
-                        visible,
-                        node.engines,
-                        node.recognised,
-                    )
-                )
+            node_class = self._node_index.get(pod.node, -1)
+            seen: list[Hashable] = [_look(pod, asked, accounts)]
+            # Worlds usually share their pods; then one look is enough, and the node's class says the rest.
+            if any(p is not pod for p in pods):
+                for world, p in zip(self.worlds, pods, strict=True):
+                    node = world.node_of(p)
+                    seen += [_look(p, asked, accounts), node.engines, node.recognised]
             ports: PortSignature = ()
             if pod.ports and self.names:
                 found = [(q.name.lower(), q.protocol, q.number) for q in pod.ports]
                 ports = tuple(sorted(f for f in found if f[0] in self.names))
             for addresses in self._addresses(pod):
-                key = (
-                    *seen,
-                    node_class,
-                    ports,
-                    self._atom(addresses[0], 4),
-                    self._atom(addresses[1], 6),
-                )
+                key = (*seen, node_class, ports, self._atom(addresses[0], 4), self._atom(addresses[1], 6))
                 known = index.get(key)
                 if known is None:
+                    nodes = tuple(w.node_of(p) for w, p in zip(self.worlds, pods, strict=True))
                     index[key] = known = PodClass(pods, nodes, node_class, addresses, ports, count=0)
                     self.classes.append(known)
                 known.count += 1
-                known.node_names.add(nodes[0].name)
-        missing += sum(1 for m in by_name[1:] for name in m if name not in by_name[0])
+        missing += sum(1 for m in by_name[1:] for name in m.keys() - by_name[0].keys())
         if missing:
             self.left_out.append(f"{missing} pods that only one of the worlds has")
 
@@ -368,9 +401,12 @@ class Universe:
                     yield Peer("address", atom, _pair((found,)))
 
     def _taken(self, family: int) -> Iterator[IPAddress]:
+        # Worlds usually share their pods and nodes; then each is looked at once.
+        ends: dict[int, tuple[IPAddress, ...]] = {}
         for world in self.worlds:
-            for addresses in (*(p.addresses for p in world.pods), *(n.addresses for n in world.nodes)):
-                yield from (a for a in addresses if a.version == family)
+            ends |= {id(pod): pod.addresses for pod in world.pods} | {id(n): n.addresses for n in world.nodes}
+        for addresses in ends.values():
+            yield from [a for a in addresses if a.version == family]
 
     def _masks(self, family: int) -> dict[IPNetwork, int]:
         """For each network, the peers whose address of the family is in it."""
@@ -467,6 +503,15 @@ class Universe:
         return Party(node=chosen[world], address=number, local=what.kind == "own")
 
 
+def _complete(pods: tuple[Pod | None, ...]) -> TypeGuard[tuple[Pod, ...]]:
+    return all(pods)
+
+
+def _look(pod: Pod, keys: list[str], accounts: bool) -> Hashable:
+    """What policies can see of a pod, its node and its addresses apart."""
+    return pod.namespace, pod.service_account if accounts else "", *map(pod.labels.get, keys)
+
+
 def _pair(addresses: Iterable[IPAddress]) -> tuple[IPAddress | None, IPAddress | None]:
     listed = list(addresses)
     return (
@@ -483,7 +528,31 @@ def _host_endpoint(world: World, node: Node) -> object:
 # --- What the policies mention --------------------------------------------------------------------
 
 
-def _read(worlds: Sequence[World]) -> tuple[Cuts, set[IPNetwork], frozenset[str], bool]:
+def _twins(worlds: Sequence[World]) -> dict[int, CalicoPolicy]:
+    """For policies of later worlds, by id, the first world's policy of the same name and value.
+
+    Most of two sides of a proof is alike; what was found out about one twin need not be found out about the other.
+    """
+    if not all(_calico_enforces(w) and w.services == worlds[0].services for w in worlds):
+        return {}
+    first, *rest = [calico_model(w) for w in worlds]
+    known = {(p.meta.kind, p.meta.namespace, p.meta.name): p for p in first.policies}
+    out: dict[int, CalicoPolicy] = {}
+    for model in rest:
+        for policy in model.policies:
+            twin = known.get((policy.meta.kind, policy.meta.namespace, policy.meta.name))
+            if twin is not None and policy == twin:
+                out[id(policy)] = twin
+    return out
+
+
+def _calico_enforces(world: World) -> bool:
+    return any(Engine.CALICO in node.engines for node in world.nodes)
+
+
+def _read(
+    worlds: Sequence[World], twins: Mapping[int, CalicoPolicy]
+) -> tuple[Cuts, set[IPNetwork], frozenset[str], bool]:
     cuts, networks = Cuts(), set[IPNetwork]()
     mentioned: set[str] = set()
     for world in worlds:
@@ -493,34 +562,29 @@ def _read(worlds: Sequence[World]) -> tuple[Cuts, set[IPNetwork], frozenset[str]
         networks |= {n for g in world.of(CidrGroup) for n in g.nets}
         engines = {e for node in world.nodes for e in node.engines}
         if engines & {Engine.CALICO, Engine.KUBERNETES}:
-            _read_calico(world, cuts, networks, mentioned)
+            _read_calico(world, twins, cuts, networks, mentioned)
         if Engine.CILIUM in engines:
             _read_cilium(world, cuts, networks, mentioned)
     accounts = any("serviceaccount" in k or k.startswith(calico.ACCOUNT_PREFIX) for k in mentioned)
     return cuts, networks, frozenset(mentioned), accounts
 
 
-def _read_calico(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]) -> None:
+def _read_calico(
+    world: World, twins: Mapping[int, CalicoPolicy], cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]
+) -> None:
     model = calico_model(world)
-
-    def selector(which: Selector | None) -> None:
-        if which is not None:
-            mentioned.update(keys(which))
-
     for policy in model.policies:
-        selector(model.subject(policy))
+        if id(policy) in twins:
+            continue
+        mentioned.update(keys(model.subject(policy)))
         for rule in (*policy.ingress, *policy.egress):
-            for protocol in (rule.protocol, rule.not_protocol):
-                if protocol is not None:
-                    cuts.protocols.add(protocol)
-            for icmp in (rule.icmp, rule.not_icmp):
-                if icmp is not None and icmp.type is not None and rule.protocol is not None:
-                    codes = cuts.icmp[rule.protocol].setdefault(icmp.type, set())
-                    if icmp.code is not None:
-                        codes.add(icmp.code)
+            _read_packets(rule, cuts)
             for entity, source in ((rule.source, True), (rule.destination, False)):
-                for which in calico.entity_selectors(entity, policy.meta.namespace):
-                    selector(which)
+                if entity is ANYBODY:
+                    continue
+                for which in model.selectors(entity, policy.meta.namespace):
+                    if which is not None:
+                        mentioned.update(keys(which))
                 networks.update(entity.nets, entity.not_nets)
                 for port in (*entity.ports, *entity.not_ports):
                     cuts.port(port, source=source)
@@ -528,6 +592,17 @@ def _read_calico(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: 
     if model.host_endpoints:
         for endpoint in model.host_endpoints.values():
             networks.update(endpoint.expected_ips)
+
+
+def _read_packets(rule: CalicoRule, cuts: Cuts) -> None:
+    for protocol in (rule.protocol, rule.not_protocol):
+        if protocol is not None:
+            cuts.protocols.add(protocol)
+    for icmp in (rule.icmp, rule.not_icmp):
+        if icmp is not None and icmp.type is not None and rule.protocol is not None:
+            codes = cuts.icmp[rule.protocol].setdefault(icmp.type, set())
+            if icmp.code is not None:
+                codes.add(icmp.code)
 
 
 def _read_service(

@@ -89,12 +89,16 @@ class Entity:
     service: ServiceRef | None = None
 
 
+ANYBODY = Entity()
+"""A side of which nothing is asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalicoRule:
     action: str
     where: str
-    source: Entity = Entity()
-    destination: Entity = Entity()
+    source: Entity = ANYBODY
+    destination: Entity = ANYBODY
     protocol: int | None = None
     not_protocol: int | None = None
     icmp: Icmp | None = None

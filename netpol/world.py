@@ -183,9 +183,9 @@ class World:
     cilium: CiliumOptions = CiliumOptions()
 
     def __post_init__(self) -> None:
-        for pod in self.pods:
-            if pod.node and pod.node not in self.node_by_name:
-                raise ValueError(f"pod {pod} is on node {pod.node!r}, which the world does not have")
+        if {pod.node for pod in self.pods} - {"", *self.node_by_name}:
+            stray = next(pod for pod in self.pods if pod.node and pod.node not in self.node_by_name)
+            raise ValueError(f"pod {stray} is on node {stray.node!r}, which the world does not have")
         if not self.families or self.families - {4, 6}:
             raise ValueError(f"families are 4 and 6, not {sorted(self.families)}")
 
@@ -240,8 +240,9 @@ class World:
         chosen = frozenset(Engine(e) for e in engines)
         seen = Recognition(recognised or ("cilium" if Engine.CILIUM in chosen else "world"))
         nodes = tuple(replace(n, engines=chosen, recognised=seen) for n in self.nodes)
-        if any(not pod.node for pod in self.pods) or not nodes:
-            nodes = (*nodes, Node(name="anywhere", engines=chosen, recognised=seen))
+        if all(pod.node for pod in self.pods) and nodes:
+            return replace(self, nodes=nodes)
+        nodes = (*nodes, Node(name="anywhere", engines=chosen, recognised=seen))
         pods = tuple(pod if pod.node else replace(pod, node="anywhere") for pod in self.pods)
         return replace(self, nodes=nodes, pods=pods)
 

@@ -52,7 +52,8 @@ def run(seed: int, sets: int, *, flows: int = 60) -> Result:
     with NcaOracle() as oracle:
         for i in range(sets):
             rng = random.Random(f"{seed}/{i}")
-            maker = random_calico.PolicyMaker(rng, random_calico.PLAIN)
+            shape = random_calico.PLAIN_SETS if i % 4 == 3 else random_calico.PLAIN
+            maker = random_calico.PolicyMaker(rng, shape)
             objects = maker.objects(rng.randint(1, 4))
             world = _world(rng, objects)
             assumed = blind(world)

@@ -1,7 +1,8 @@
 """Many random cases against Cilium's real engine: `python -m tests.oracles.campaign --cases 100000 --seed 1`.
 
-Prints the seed, the number of cases, the share allowed, how often each feature took part, and every disagreement
-(at most ten), and exits 1 when there is one.
+Prints the seed, the number of cases, the share allowed, in which share each kind of rule, entity, peer and reason took
+part, and every disagreement (at most ten). Exits 1 when there is one, when anything took part in less than 1 % of the
+cases, or when not 20 to 80 % of them are allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from dataclasses import dataclass, field
 from netpol.decide import cilium_model
 from netpol.errors import UndecidableError
 from tests.oracles.cilium_oracle import CiliumOracle
+from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, peer_kind
 from tests.oracles.random_cilium import Case, cases
+
+WANTED = (*KINDS, *PEERS, *REASONS)
+_LEAST = 0.01
 
 
 @dataclass
@@ -28,7 +33,7 @@ class Result:
     allowed: int = 0
     sets: int = 0
     seconds: float = 0.0
-    features: Counter[str] = field(default_factory=Counter)
+    parts: Counter[str] = field(default_factory=Counter)
     disagreements: list[str] = field(default_factory=list)
 
     def summary(self) -> dict[str, object]:
@@ -39,8 +44,19 @@ class Result:
             "allowed_share": round(self.allowed / max(self.cases, 1), 4),
             "disagreements": len(self.disagreements),
             "seconds": round(self.seconds, 1),
-            "feature_share": {k: round(v / max(self.cases, 1), 4) for k, v in sorted(self.features.items())},
+            "shares": {k: round(self.share(k), 4) for k in WANTED},
+            "rare": self.rare(),
         }
+
+    def share(self, kind: str) -> float:
+        return self.parts[kind] / max(self.cases, 1)
+
+    def rare(self) -> list[str]:
+        """What took part in less than 1 % of the cases."""
+        return [kind for kind in WANTED if self.share(kind) < _LEAST]
+
+    def balanced(self) -> bool:
+        return 0.2 <= self.allowed / max(self.cases, 1) <= 0.8
 
 
 def run(seed: int, wanted: int, *, stop_after: int = 10) -> Result:
@@ -62,6 +78,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
     if answer["errors"]:
         raise RuntimeError(f"the engine refused a generated policy: {answer['errors']}\n{json.dumps(case.objects)}")
     model = cilium_model(case.world)
+    parts = Parts(case, model)
     result.sets += 1
     for (first, second, packet), truth in zip(case.flows, answer["verdicts"], strict=True):
         source, destination = case.ends[first][0], case.ends[second][0]
@@ -74,7 +91,8 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
                 continue
             result.cases += 1
             result.allowed += truth[direction]
-            result.features.update(case.features)
+            result.parts.update(parts.at(direction, subject))
+            result.parts.update((peer_kind(model, peer, packet), verdict.reason))
             if verdict.allowed != truth[direction]:
                 result.disagreements.append(
                     json.dumps(
@@ -104,7 +122,7 @@ def main() -> int:
     for text in result.disagreements[:10]:
         print(text, file=sys.stderr)
     print(json.dumps(result.summary()))
-    return 1 if result.disagreements else 0
+    return 1 if result.disagreements or result.rare() or not result.balanced() else 0
 
 
 if __name__ == "__main__":

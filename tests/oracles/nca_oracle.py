@@ -1,10 +1,11 @@
 """network-config-analyzer 2.1.0 as an oracle for Calico, in an environment of its own.
 
-Where it differs from Calico (all but the fourth and the last are shown by a test):
-- it knows no tiers but `default`, and leaves the order of equal orders open;
+Where it differs from Calico, each shown by a test in `tests/engine/test_netpol_oracles.py`:
+- it knows no tiers but `default` (a policy of another one is an error), and leaves the order of equal orders open;
 - its networks never hold pods: nets, notNets and ipBlock are about external addresses only;
 - a namespaced rule with nothing but a notSelector is not bound to its namespace;
-- network sets are found by selectors that name their labels, not by `all()` or a negation;
+- a negated namespaceSelector of a rule finds no global network sets, which carry no namespace's labels;
+- an empty namespaceSelector of a Kubernetes peer finds global network sets;
 - ICMP type 0 reads as "any type";
 - a podSelector with Exists beside a namespaceSelector misses pods of other namespaces;
 - nodes and host-network pods are not peers: a node is an address like any other, not its pods' own node.
@@ -136,6 +137,7 @@ class NcaOracle:
         flows: list[tuple[str, str, int, int, int, int]],
     ) -> dict[str, Any]:
         """Whether each flow (source, destination, protocol, port, ICMP type, ICMP code) is allowed."""
-        write_objects(self.directory / "policies.yaml", objects)
-        write_cluster(self.directory, pods, namespaces)
+        sets = [o for o in objects if o["kind"].endswith("NetworkSet")]
+        write_objects(self.directory / "policies.yaml", [o for o in objects if o not in sets])
+        write_cluster(self.directory, pods, namespaces, sets)
         return self.ask({"directory": str(self.directory), "flows": flows})

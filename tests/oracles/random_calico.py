@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from netpol import from_objects
@@ -41,6 +41,7 @@ class Shape:
     lone_nots: bool = True
     icmp_zero: bool = True
     exists_elsewhere: bool = True
+    negated_namespaces: bool = True
 
 
 PLAIN = Shape(
@@ -55,7 +56,9 @@ PLAIN = Shape(
     lone_nots=False,
     icmp_zero=False,
     exists_elsewhere=False,
+    negated_namespaces=False,
 )
+PLAIN_SETS = replace(PLAIN, sets=True, kubernetes=False)
 SAYABLE = Shape(pod_nets=False, icmp=False, odd_protocols=False, source_ports=False, six=False)
 """What Cilium can mostly say."""
 
@@ -263,7 +266,7 @@ class PolicyMaker:
             "has(team)",
             "projectcalico.org/name == 'blue'",
         ]
-        if self.shape.negations:
+        if self.shape.negations and (self.shape.negated_namespaces or not entity):
             choices.append("team != 'red'")
         if entity and self.shape.sets:
             choices.append("global()")

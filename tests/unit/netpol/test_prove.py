@@ -124,6 +124,51 @@ def test_a_counterexample_is_small_and_speaks_of_rules():
     assert "no rule of tier default matched" in text
 
 
+def netset(net: str) -> str:
+    return f"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {{name: s, labels: {{role: out}}}}\nspec: {{nets: [{net}]}}\n"
+
+
+BY_SET = gnp("{selector: all(), egress: [{action: Allow, destination: {selector: role == 'out'}}]}")
+BY_TEAM = gnp("{selector: all(), ingress: [{action: Allow, source: {namespaceSelector: team == 'red'}}]}")
+BY_ACCOUNT = gnp("{serviceAccountSelector: kind == 'machine', types: [Ingress]}")
+BY_SERVICE = gnp(
+    "{selector: app == 'web', egress: [{action: Allow, destination: {services: {name: db, namespace: red}}}]}"
+)
+BY_LABEL = gnp("{selector: tier == 'front', types: [Ingress]}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (calico(docs(BY_SET, netset("8.8.8.0/24"))), calico(docs(BY_SET, netset("8.8.9.0/24")))),
+        (calico(BY_TEAM), replace(calico(BY_TEAM), namespaces=())),
+        (calico(BY_ACCOUNT), replace(calico(BY_ACCOUNT), service_accounts=())),
+        (calico(BY_SERVICE), replace(calico(BY_SERVICE), services=())),
+        (calico(BY_LABEL), replace(calico(BY_LABEL), pods=tuple(replace(p, labels={}) for p in calico("").pods))),
+    ],
+    ids=["network sets", "namespace labels", "account labels", "services", "pod labels"],
+)
+def test_equal_policies_are_not_taken_for_equal_where_what_they_speak_of_differs(first, second):
+    assert not prove(first, second).equal
+    assert not prove(second, first).equal
+    assert prove(first, first).equal
+
+
+def test_a_named_source_port_is_the_number_that_the_source_gave_it():
+    rule = "{{action: Deny, protocol: TCP, source: {{ports: [{port}]}}}}"
+    named, numbered = (
+        gnp(f"{{selector: app == 'db', ingress: [{rule.format(port=port)}, {{action: Allow}}]}}")
+        for port in ("http", "8080")
+    )
+    example = prove(calico(named), calico(numbered)).counterexample
+    assert example is not None
+    assert example.packet.source_port in (5432, 8080)
+    universe = Universe((calico(named),))
+    rows = Rows(universe, 0)
+    for (source, destination, cell), allowed in brute.verdicts(universe, 0).items():
+        assert by_rows(universe, rows, source, destination, cell) is allowed
+
+
 def test_a_difference_that_the_other_end_hides_is_none():
     closed = gnp("{order: 1, selector: app == 'db', types: [Ingress]}", "closed")
     out = gnp(

@@ -1,0 +1,54 @@
+"""What a campaign counts: only what takes part where a case is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from netpol import from_objects
+from netpol.decide import cilium_model
+from netpol.packets import Party
+from tests.oracles.campaign import WANTED, Result
+from tests.oracles.kinds import Parts
+from tests.oracles.random_cilium import Case
+from tests.unit.netpol.worlds import cilium
+
+
+def test_a_kind_takes_part_only_where_its_rule_selects_the_end():
+    spec = {
+        "endpointSelector": {"matchLabels": {"app": "web"}},
+        "enableDefaultDeny": {"ingress": False},
+        "ingressDeny": [{"fromEntities": ["world"], "toPorts": [{"ports": [{"port": "80", "endPort": 90}]}]}],
+        "egress": [{"toCIDRSet": [{"cidr": "10.0.0.0/8", "except": ["10.0.0.0/24"]}]}],
+    }
+    policy: dict[str, Any] = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": "p", "namespace": "red"},
+        "spec": spec,
+    }
+    where = cilium("").with_policies(from_objects([policy]).policies)
+    parts = Parts(Case(world=where, objects=[policy], ends=[], flows=[], config={}), cilium_model(where))
+    web, database = (Party(pod=pod, node=where.node_of(pod)) for pod in where.pods[:2])
+    assert parts.at("ingress", web) == {
+        "CiliumNetworkPolicy",
+        "ingressDeny",
+        "entity world",
+        "port range",
+        "enableDefaultDeny ingress false",
+    }
+    assert parts.at("egress", web) == {"CiliumNetworkPolicy", "egress", "toCIDRSet", "except", "no ports"}
+    assert parts.at("ingress", database) == frozenset()
+
+
+def test_what_took_part_too_seldom_is_named():
+    result = Result(seed=1, cases=1000, allowed=500)
+    result.parts.update(dict.fromkeys(WANTED, 10))
+    assert result.rare() == []
+    result.parts["entity health"] = 9
+    assert result.rare() == ["entity health"]
+
+
+def test_a_campaign_of_mostly_one_verdict_is_not_balanced():
+    assert Result(seed=1, cases=100, allowed=20).balanced()
+    assert not Result(seed=1, cases=100, allowed=19).balanced()
+    assert not Result(seed=1, cases=100, allowed=81).balanced()
