@@ -166,6 +166,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         look_at_all(session, live.world)
         goal = goal_of(session.groups, request, lease.memory, live.world)
         if nothing_to_do(live.world, goal, request, lease.memory):
+            _forget_what_is_over(lease, request)
             return _report(request, Ended("", goal.total, goal.total, 0.0))
         metrics = Metrics(args.metrics) if args.metrics is not None else None
         lease.acquire()
@@ -197,6 +198,16 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     if not ended.reason:
         progress.say(planning.efficiency_text(engine, ended, bound))
     return _report(request, ended)
+
+
+def _forget_what_is_over(lease: Lease, request: RefreshRequest) -> None:
+    """A run that was ended behind its last step, on the way back, has left its memory."""
+    if request.target is NodeKind.LEGACY and lease.memory.towards == request.target:
+        lease.acquire()
+        try:
+            lease.remember(forget(lease.memory))
+        finally:
+            lease.release()
 
 
 def pace() -> Pace:

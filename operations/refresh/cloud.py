@@ -68,7 +68,10 @@ class Cloud:
         self._eks, self._scaling = aws.client("eks"), aws.client("autoscaling")
         self._ec2, self._elb = aws.client("ec2"), aws.client("elbv2")
         self._delays: dict[str, float] = {}
-        self._scaling_groups: dict[str, tuple[str, ...]] = {}
+        # boto3 repeats what got no answer. Here that would shrink the group twice: `terminate` looks first instead
+        self._scaling.meta.events.register_first(
+            "needs-retry.auto-scaling.TerminateInstanceInAutoScalingGroup", lambda **_: False
+        )
 
     # -- looking ---------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
+from botocore.exceptions import BotoCoreError, ClientError
 from kubernetes import client
 
 from migration.names import (
@@ -72,8 +73,15 @@ class Kube:
         self.api = client.ApiClient(api.configuration)
 
     def stream(self, path: str, read_seconds: float) -> Any:
-        """A raw urllib3 response whose body has not been read."""
-        return self._send("GET", path, None, "", (5.0, read_seconds))
+        """A raw urllib3 response whose body has not been read.
+
+        Raises:
+            OSError, urllib3.exceptions.HTTPError: nothing came.
+        """
+        try:
+            return self._send("GET", path, None, "", (5.0, read_seconds))
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(_no_token(error)) from error
 
     def _send(self, method: str, path: str, body: Any, media: str, timeout: tuple[float, float]) -> Any:
         headers = {"Accept": JSON}
@@ -94,6 +102,8 @@ class Kube:
             return Response(0, {"message": str(error)})
         except client.exceptions.ApiException as error:
             return Response(error.status or 0, {"message": str(error.reason)})
+        except (BotoCoreError, ClientError) as error:
+            return Response(0, {"message": _no_token(error)})
 
     # -- actions ---------------------------------------------------------------------------------
 
@@ -158,6 +168,11 @@ class Kube:
         if not response.ok:
             return None
         return [parse.pod(item, target_cni) for item in response.body.get("items") or []]
+
+
+def _no_token(error: Exception) -> str:
+    """A token is signed with AWS credentials, which may have run out."""
+    return f"no token for the API server: {error}"
 
 
 def _others(node: Node) -> list[Any]:

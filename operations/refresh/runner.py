@@ -47,6 +47,7 @@ class Holder(Protocol):
     """What keeps a second refresh away (`lease.Lease`)."""
 
     paused: bool
+    lost: bool
 
     def held(self) -> bool: ...
 
@@ -196,7 +197,8 @@ class Runner:
                 self._drain(events)
                 now = self.clock()
                 reason = reason or self._stop_reason(now)
-                blind = bool(self.live.troubles)
+                # without the API server nobody can take the refresh over either: it waits, and then goes on
+                blind = bool(self.live.troubles) or not self.lease.held()
                 for action in engine.decide(now, stopping=bool(reason) or blind):
                     self._submit(pool, action)
                 if not reason and not blind and engine.finished():
@@ -212,8 +214,8 @@ class Runner:
     def _stop_reason(self, now: float) -> str:
         if self.interrupted.is_set():
             return "interrupted"
-        if not self.lease.held():
-            return "somebody else may have taken the refresh over: the Lease is not ours any more"
+        if self.lease.lost:
+            return "somebody else has taken the refresh over: the Lease is not ours any more"
         if self.lease.paused:
             return "paused"
         return "the time is over" if now >= self.deadline else ""
@@ -249,6 +251,8 @@ class Runner:
 
     def _blockers(self, now: float) -> tuple[Blocker, ...]:
         away = tuple(Blocker(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
+        if not self.lease.held():
+            away += (Blocker("Lease", "could not be renewed: nothing is done until it is"),)
         return away + explain(self.engine, now)
 
     def _snapshot(self, seconds: float) -> Snapshot:

@@ -77,10 +77,10 @@ class Watcher(threading.Thread):
                 wait = 0.5
             except _ExpiredError:
                 version = ""
-            except (OSError, urllib3.exceptions.HTTPError, ValueError, _FailedError) as error:
+            except Exception as error:  # whatever it is, a watch that ends unnoticed would leave the refresh blind
                 if not self._halt.is_set():
                     self._troubled = True
-                    self.events.put(Trouble(self.kind, str(error)))
+                    self.events.put(Trouble(self.kind, str(error) or type(error).__name__))
             if time.monotonic() - began < wait:
                 self._halt.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311
                 wait = min(wait * 2, 15.0)
