@@ -96,6 +96,11 @@ class Run:
     code: int | None = None
 
     @property
+    def running(self) -> bool:
+        self.stage.take_news(0.0)
+        return self.code is None
+
+    @property
     def text(self) -> str:
         return self.err.read_text()
 
@@ -247,7 +252,7 @@ class Stage(Moving):
     def take_news(self, seconds: float) -> None:
         """What the zygote has said of its children."""
         try:
-            news = self._news.get(timeout=seconds)
+            news = self._news.get(timeout=seconds) if seconds else self._news.get_nowait()
         except queue.Empty:
             return
         if "code" in news:
@@ -258,7 +263,8 @@ class Stage(Moving):
         self._number += 1
         base = self.directory / "runs"
         base.mkdir(exist_ok=True)
-        run = Run(self, 0, *(base / f"{self._number}.{name}" for name in ("out", "err", "steps")))
+        out, err, steps = (base / f"{self._number}.{name}" for name in ("out", "err", "steps"))
+        run = Run(self, 0, out, err, steps)
         order = {
             "argv": [*argv, "--stack", "one"],
             "cwd": str(self.project),

@@ -71,7 +71,7 @@ def _watch_steps(boundaries: Boundaries) -> None:
         return boundaries.around("Lease", lambda: put(lease, obj, memory, **more))
 
     runner.carry_out = carried_out  # type: ignore[assignment]
-    Lease._put = written  # type: ignore[method-assign]
+    Lease._put = written  # type: ignore[method-assign, assignment]
 
 
 def _child(given: dict[str, Any]) -> None:
