@@ -30,6 +30,7 @@ CALLS: Final = (
     ("policy", "poddisruptionbudgets", ("list", "watch")),
     ("storage.k8s.io", "volumeattachments", ("list", "watch")),
     ("coordination.k8s.io", "leases", ("get", "create", "update")),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", ("create",)),
 )
 """API group, resource, verbs. There is no `delete` on pods, so no budget can be gone around; and no Secrets."""
 
@@ -57,6 +58,7 @@ class Response:
             text="" if self.ok else self.text,
             retry_after=self.retry_after,
             busy=self.status == 429,
+            denied=self.status == 403 and " cannot " in self.text,  # an admission plugin says it in other words
         )
 
 
@@ -161,6 +163,18 @@ class Kube:
     def drop_node(self, node: str, uid: str) -> Outcome:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
         return self.request("DELETE", f"/api/v1/nodes/{node}", body).outcome()
+
+    def may(self, group: str, resource: str, verb: str, *, namespace: str = "", name: str = "") -> bool:
+        """Whether this identity has a right; True when the API server cannot tell."""
+        resource, _, part = resource.partition("/")
+        about = {"group": group, "resource": resource, "subresource": part, "verb": verb}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": about | {"namespace": namespace, "name": name}},
+        }
+        response = self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+        return not response.ok or bool((response.body.get("status") or {}).get("allowed"))
 
     def pods_on(self, node: str, target_cni: str) -> list[Pod] | None:
         """A fresh, consistent list of the pods of one node; None when it cannot be read."""

@@ -83,7 +83,7 @@ class Moving:
     def up(self) -> Moving:
         lifecycle.up(self.directory, print, settings=QUICK)
         self.environment = lifecycle.environment(self.directory)
-        account = seeds.Account(self.directory)
+        account = self.accounts = seeds.Account(self.directory)
         self.eks, self.scaling, self.elb, self.ec2 = (account(s) for s in ("eks", "autoscaling", "elbv2", "ec2"))
         self.kube = World(
             self.directory, connect(self.directory / "kubeconfig"), Aws(None, "eu-west-1", Settings(None))

@@ -101,6 +101,8 @@ class Proxy:
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
         self.away = False
+        self.allowed: Callable[[str], bool] | None = None
+        """AWS: whether a call such as `eks:DescribeCluster` is allowed; None allows every one."""
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._server = _Server(("127.0.0.1", 0), _Handler)
@@ -225,6 +227,8 @@ class _Handler(BaseHTTPRequestHandler):
         if proxy.away:
             self._cut()
             return
+        if proxy.allowed is not None and not self._allowed(proxy.allowed, action):
+            return
         fault = proxy.fault(self.command, self.path, action)
         if fault is not None and fault.delay:
             time.sleep(fault.delay)
@@ -247,6 +251,29 @@ class _Handler(BaseHTTPRequestHandler):
                 data = proxy.rewrite(action, data)
             kept = {k: v for k, v in answer.getheaders() if k.lower() in ("content-type", "retry-after")}
             self._reply(answer.status, data, kept)
+
+    def _allowed(self, allowed: Callable[[str], bool], action: str) -> bool:
+        """Whether IAM lets the call through; otherwise it is answered as AWS would."""
+        scope = re.search(r"Credential=[^/]+/\d+/[^/]+/([^/]+)/", self.headers.get("Authorization", ""))
+        call = f"{scope[1] if scope else ''}:{action}"
+        if allowed(call):
+            return True
+        text = f"User is not authorized to perform: {call}"
+        if call.startswith("eks:"):
+            kind, data = "application/json", json.dumps({"message": text}).encode()
+            headers = {"x-amzn-errortype": "AccessDeniedException"}
+        else:
+            kind, headers = "text/xml", {}
+            error = f"<Error><Code>AccessDenied</Code><Message>{text}</Message></Error>"
+            whole = (
+                "<Response><Errors>{}</Errors></Response>"
+                if call.startswith("ec2:")
+                else "<ErrorResponse>{}</ErrorResponse>"
+            )
+            data = whole.format(error).encode()
+        self.server.proxy.note(self.command, self.path, action, 403)
+        self._reply(403, data, {"Content-Type": kind, **headers})
+        return False
 
     def _struck(self, fault: Fault, action: str, body: bytes) -> bool:
         """Do what the fault says; False when the request goes on to the server all the same."""

@@ -335,8 +335,12 @@ class Stage(Moving):
         return state
 
     def balance(self, group: str) -> None:
-        """Register the instances of a group at the target group; those that are gone have left it."""
-        self.elb.register_targets(TargetGroupArn=self.target_group, Targets=[{"Id": i} for i in self.instances(group)])
+        """Register the instances of a group at the target group; those that are on their way out are left out."""
+        running = [
+            i["InstanceId"] for i in self.scaling_group(group)["Instances"] if i["LifecycleState"] == "InService"
+        ]
+        if running:
+            self.elb.register_targets(TargetGroupArn=self.target_group, Targets=[{"Id": i} for i in running])
 
     # -- the API server ---------------------------------------------------------------------------
 

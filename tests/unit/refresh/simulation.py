@@ -113,11 +113,12 @@ class Sim:
         """Instance -> still gets connections."""
         self.attached: dict[str, str] = {}
         self.groups = {
-            "old": Group("old", True, Sizes(1, scenario.old, scenario.old), ("asg-old",), rebalancing=False),
-            "new": Group("new", True, Sizes(0, 0, scenario.new), ("asg-new",), rebalancing=False),
+            "old": Group("old", True, Sizes(1, scenario.old, scenario.old), ("asg-old",)),
+            "new": Group("new", True, Sizes(0, 0, scenario.new), ("asg-new",)),
         }
         self.sources, self.targets_of = "old", "new"
-        self.goal = Goal(("old",), {"new": Sizes(0, scenario.new, scenario.new)}, scenario.old)
+        both = frozenset({"old", "new"})
+        self.goal = Goal(("old",), {"new": Sizes(0, scenario.new, scenario.new)}, scenario.old, resume_rebalancing=both)
         self._booting: dict[str, list[int]] = defaultdict(list)
         self._shown: dict[str, float] = defaultdict(float)
         """Kind -> when its watch shows the last event so far."""
@@ -164,7 +165,8 @@ class Sim:
                 pod.agent = self.nodes[pod.node].cni == self.target
         leaving = sum(node.cni == self.source for node in self.nodes.values())
         size = self.s.old if self.targets_of == "old" else self.s.new
-        self.goal = Goal((self.sources,), {self.targets_of: Sizes(0, size, size)}, leaving)
+        on = self.goal.resume_rebalancing
+        self.goal = Goal((self.sources,), {self.targets_of: Sizes(0, size, size)}, leaving, resume_rebalancing=on)
         self.engine = self._engine()
 
     def run(self, limit: float = 3600.0) -> float:
@@ -510,6 +512,8 @@ class Sim:
         found = self.instances.get(action.instance)
         if found is not None and found.alive:
             group = self.groups[found.group]
+            if group.rebalancing:
+                raise Violation(f"{action.instance} is ended while Auto Scaling may even out zones with another")
             if group.sizes.minimum >= group.sizes.desired:
                 return Outcome(False, "ValidationError: the minimum is reached")
             group.sizes = replace(group.sizes, desired=group.sizes.desired - 1)
@@ -610,6 +614,8 @@ class Sim:
         marked = [n.name for n in self.nodes.values() if (n.ours or n.soft) and n.instance in alive]
         if marked:
             raise Violation(f"finished with marks on {marked}")
+        if not all(group.rebalancing for group in self.groups.values()):
+            raise Violation("finished with rebalancing suspended")
         if any(i.group == self.sources and i.alive for i in self.instances.values()):
             raise Violation("finished with old instances")
         for uid, times in self.asked.items():
