@@ -381,6 +381,7 @@ class Alone:
     """Nobody else runs a refresh here."""
 
     paused = False
+    lost = False
 
     @staticmethod
     def held() -> bool:

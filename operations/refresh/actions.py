@@ -150,5 +150,7 @@ class Outcome:
     retry_after: float = 0.0
     busy: bool = False
     """The server asked for fewer requests."""
+    denied: bool = False
+    """This identity has no right to it: it would be refused however often it is asked."""
     view: CloudView | None = None
     """Of a look."""

@@ -26,7 +26,7 @@ class Answer(StrEnum):
     NAMESPACE_ENDS = "namespace-ends"
     """The namespace is being deleted, and the pod with it."""
     WEBHOOK = "webhook"
-    """An admission webhook said no; some then move the pod themselves."""
+    """An admission webhook or policy said no, or cannot be asked; some then move the pod themselves."""
     FORBIDDEN = "forbidden"
     BUSY = "busy"
     """The API server asks for fewer requests."""
@@ -64,7 +64,7 @@ REASONS: Final[Mapping[Answer, str]] = {
     Answer.TWO_BUDGETS: "more than one PodDisruptionBudget selects it, so the API never evicts it: leave one",
     Answer.TOO_MANY: "its PodDisruptionBudget has too many pods on their way out",
     Answer.NAMESPACE_ENDS: "its namespace is being deleted",
-    Answer.WEBHOOK: "an admission webhook refuses",
+    Answer.WEBHOOK: "an admission webhook or policy refuses",
     Answer.FORBIDDEN: "this identity may not create pods/eviction: apply the RBAC file of the refresh",
     Answer.BUSY: "the API server is overloaded",
     Answer.SERVER: "the API server failed",
@@ -87,7 +87,7 @@ def classify(status: int, body: Mapping[str, Any], retry_after: float = 0.0) -> 
     wait = retry_after or float(details.get("retryAfterSeconds") or 0)
     if 200 <= status < 300:
         answer = Answer.EVICTED
-    elif "admission webhook" in text and status not in (0, 429):
+    elif status not in (0, 429) and any(words in text for words in _ADMISSION):
         answer = Answer.WEBHOOK
     elif status == 429:
         told = "DisruptionBudget" in causes or "disruption budget" in text
@@ -101,6 +101,8 @@ def classify(status: int, body: Mapping[str, Any], retry_after: float = 0.0) -> 
     return Reply(answer, text, wait)
 
 
+_ADMISSION: Final = ("admission webhook", "failed calling webhook", "ValidatingAdmissionPolicy")
+"""Words of the API server where it was not the API server that refused (kubernetes v1.35 apiserver/pkg/admission)."""
 _PLAIN: Final[Mapping[int, Answer]] = {
     0: Answer.LOST,
     400: Answer.FORBIDDEN,

@@ -26,12 +26,16 @@ from operations.refresh.lease import Lease, LeaseError, Memory, forget
 from operations.refresh.metrics import Metrics
 from operations.refresh.progress import Progress, duration
 from operations.refresh.request import CNI_OF, InvalidRequest, RefreshRequest, Strategy
-from operations.refresh.runner import Ended, Live, Runner, UnreadableError
+from operations.refresh.runner import RIGHTS, Ended, Live, Runner, UnreadableError
 from operations.refresh.terms import Goal, Pace, unhealthy
 from operations.refresh.world import World
 
 SHOWN: Final = 10
 """Nodes and blockers named in the final JSON: it is kept in a stack's state."""
+
+
+class DeniedError(Exception):
+    """This identity has not the rights that a refresh needs. Nothing was touched."""
 
 
 def add_parser(commands: Any) -> None:
@@ -80,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         return verbs[args.verb](args, Context.load(args.stack))
     except (InvalidRequest, UnknownGroupError) as error:
         raise UsageError(str(error)) from None
-    except LeaseError as error:
+    except (LeaseError, DeniedError) as error:
         _say(str(error))
         return EXIT_CODES[Verdict.FAILED]
     except UnreadableError as error:
@@ -157,6 +161,9 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     request = request_of(args, context)
     deadline = time.monotonic() + request.deadline
     session = Session.open(context)
+    lacking = rights.missing(session.kube)
+    if lacking:
+        raise DeniedError(f"this identity may not {', '.join(lacking)}. {RIGHTS}")
     progress = Progress(as_json=args.json)
     lease = Lease(session.kube)
     lease.read()
@@ -166,6 +173,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         look_at_all(session, live.world)
         goal = goal_of(session.groups, request, lease.memory, live.world)
         if nothing_to_do(live.world, goal, request, lease.memory):
+            _forget_what_is_over(lease, request)
             return _report(request, Ended("", goal.total, goal.total, 0.0))
         metrics = Metrics(args.metrics) if args.metrics is not None else None
         lease.acquire()
@@ -199,6 +207,16 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     return _report(request, ended)
 
 
+def _forget_what_is_over(lease: Lease, request: RefreshRequest) -> None:
+    """A run that was ended behind its last step, on the way back, has left its memory."""
+    if request.target is NodeKind.LEGACY and lease.memory.towards == request.target:
+        lease.acquire()
+        try:
+            lease.remember(forget(lease.memory))
+        finally:
+            lease.release()
+
+
 def pace() -> Pace:
     """AWS takes seconds for everything; the local cluster does not, so it is looked at more often."""
     return Pace(look=1.0, idle_look=5.0, node_object=10.0, in_service=10.0) if simulated() else Pace()
@@ -226,7 +244,7 @@ def goal_of(groups: Groups, request: RefreshRequest, memory: Memory, world: Worl
         targets=grouping.wanted(groups, request.target, memory),
         total=max(memory.total if goes_on else 0, len(world.old)),
         unhealthy_before=frozenset(memory.unhealthy) if goes_on else frozenset(),
-        resume_rebalancing=memory.rebalancing & {ref.name for ref in groups.of(request.source)},
+        resume_rebalancing=memory.rebalancing,
     )
 
 

@@ -34,6 +34,7 @@ CALLS: Final = (
 DEFAULT_DELAY: Final = 300.0
 """Deregistration delay of a target group that says nothing, seconds (Elastic Load Balancing's default)."""
 _AT_ONCE: Final = 100
+_DENIED: Final = ("AccessDenied", "UnauthorizedOperation")
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ class Cloud:
         self._eks, self._scaling = aws.client("eks"), aws.client("autoscaling")
         self._ec2, self._elb = aws.client("ec2"), aws.client("elbv2")
         self._delays: dict[str, float] = {}
-        self._scaling_groups: dict[str, tuple[str, ...]] = {}
+        # boto3 repeats what got no answer. Here that would shrink the group twice: `terminate` looks first instead
+        self._scaling.meta.events.register_first(
+            "needs-retry.auto-scaling.TerminateInstanceInAutoScalingGroup", lambda **_: False
+        )
 
     # -- looking ---------------------------------------------------------------------------------
 
@@ -221,7 +225,8 @@ def _tried(call: Any) -> Outcome:
         call()
     except ClientError as error:
         found = error.response["Error"]
-        return Outcome(False, f"{found.get('Code')}: {found.get('Message')}")
+        text, code = f"{found.get('Code')}: {found.get('Message')}", str(found.get("Code"))
+        return Outcome(False, text, denied=code.startswith(_DENIED))
     except BotoCoreError as error:
         return Outcome(False, str(error))
     return Outcome(True)

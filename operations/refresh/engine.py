@@ -38,8 +38,6 @@ from operations.refresh.world import World
 
 SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
-LOST = 5.0
-"""Seconds for which something without an answer counts as done."""
 NEVER = float("-inf")
 
 
@@ -49,6 +47,17 @@ class _Wait:
 
     phase: Phase
     since: float
+
+
+@dataclass
+class _Begun:
+    """A node that was told to close, as long as the watch does not show it."""
+
+    at: float
+    version: str
+    """Of the node as it was known then."""
+    sure: bool
+    """The API server said that it is done; otherwise it may be."""
 
 
 @dataclass
@@ -80,7 +89,7 @@ class Engine:
         self._unready_since: dict[str, float] = {}
         # whoever starts a run means the nodes that were uncordoned before, too
         self._uncordoned = {n.name: NEVER for n in self.world.old.values() if n.ours and not n.unschedulable}
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, _Begun] = {}
         self._strays: dict[str, float] = {}
         self._order: dict[str, int] = {}
         self._pruned_at = self._admitted_at = self._looked_at = NEVER
@@ -153,7 +162,14 @@ class Engine:
         if stopping:
             return []
         self._note_health(now)
-        wanted = [*self._looks(now), *self._prepare(), *self._advance(now), *self._end_strays(now)]
+        self._note_begun(now)
+        wanted = [
+            *self._looks(now),
+            *self._prepare(),
+            *self._advance(now),
+            *self._end_strays(now),
+            *self._close_again(),
+        ]
         keys = {action.key for action in wanted}
         self.retries.keep(("resize", "rebalance"), keys.__contains__)
         chosen = [action for action in wanted if self._may(action, now)]
@@ -174,8 +190,8 @@ class Engine:
             self._settle_eviction(action, outcome, now)
         elif not outcome.ok:
             self.retries.failed(action.key, outcome, now, self.pace.retry)
-            if isinstance(action, Cordon):  # it may have been carried out all the same
-                self._begun[action.node] = now - SHOWN_LATE + LOST
+            if isinstance(action, Cordon):
+                self._told_to_close(action.node, now, sure=False)
         else:
             if isinstance(action, Look | Resize | Rebalance):
                 self.retries.forget(action.key)
@@ -185,7 +201,7 @@ class Engine:
 
     def _done(self, action: Action, outcome: Outcome, now: float) -> None:
         if isinstance(action, Cordon):
-            self._begun[action.node] = now
+            self._told_to_close(action.node, now, sure=True)
         if outcome.view is not None:
             self.world.see_cloud(outcome.view, self._looked_at)
         elif isinstance(action, Resize | Rebalance) and action.group in self.world.groups:
@@ -345,7 +361,7 @@ class Engine:
         world = self.world
         if world.looked == NEVER or world.hard_old or not self._over(now - self._admitted_at, self.pace.admission, now):
             return []
-        active = self._active(now)
+        active = self._active()
         room = self._room(len(active))
         if room <= 0 or self.hold(now):
             return []
@@ -357,12 +373,32 @@ class Engine:
             self._order[name] = len(self._order)
         return [Cordon(name, already=world.old[name].unschedulable and not world.old[name].ours) for name in names]
 
-    def _active(self, now: float) -> set[str]:
+    def _active(self) -> set[str]:
         """Old nodes on their way, also those whose cordon the watch has not shown yet."""
-        old = self.world.old
-        self._begun = {n: at for n, at in self._begun.items() if n in old and now < at + SHOWN_LATE}
         asked = {action.node for action, _ in self._inflight.values() if isinstance(action, Cordon)}
-        return asked | {node.name for node in self.leaving} | {name for name in self._begun if not old[name].ours}
+        return asked | {node.name for node in self.leaving} | set(self._begun)
+
+    def _told_to_close(self, name: str, now: float, *, sure: bool) -> None:
+        node = self.world.old.get(name)
+        if node is not None:
+            self._begun[name] = _Begun(now, node.version, sure)
+
+    def _note_begun(self, now: float) -> None:
+        """A watch that is silent shows nothing: what was closed counts as closed until something newer is known."""
+
+        def hidden(name: str, begun: _Begun) -> bool:
+            node = self.world.old.get(name)
+            if node is None or (node.active and node.version != begun.version):
+                return False
+            return node.version == begun.version or now < begun.at + SHOWN_LATE
+
+        self._begun = {name: begun for name, begun in self._begun.items() if hidden(name, begun)}
+
+    def _close_again(self) -> list[Action]:
+        """Nodes of which nobody knows whether they are closed: no other begins in their place."""
+        old = self.world.old
+        unsure = [old[name] for name, begun in self._begun.items() if not begun.sure]
+        return [Cordon(node.name, already=node.unschedulable and not node.ours) for node in unsure]
 
     def held(self, now: float) -> set[str]:
         """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""

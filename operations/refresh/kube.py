@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import urllib3
+from botocore.exceptions import BotoCoreError, ClientError
 from kubernetes import client
 
 from migration.names import (
@@ -29,6 +30,7 @@ CALLS: Final = (
     ("policy", "poddisruptionbudgets", ("list", "watch")),
     ("storage.k8s.io", "volumeattachments", ("list", "watch")),
     ("coordination.k8s.io", "leases", ("get", "create", "update")),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", ("create",)),
 )
 """API group, resource, verbs. There is no `delete` on pods, so no budget can be gone around; and no Secrets."""
 
@@ -56,6 +58,7 @@ class Response:
             text="" if self.ok else self.text,
             retry_after=self.retry_after,
             busy=self.status == 429,
+            denied=self.status == 403 and " cannot " in self.text,  # an admission plugin says it in other words
         )
 
 
@@ -72,8 +75,15 @@ class Kube:
         self.api = client.ApiClient(api.configuration)
 
     def stream(self, path: str, read_seconds: float) -> Any:
-        """A raw urllib3 response whose body has not been read."""
-        return self._send("GET", path, None, "", (5.0, read_seconds))
+        """A raw urllib3 response whose body has not been read.
+
+        Raises:
+            OSError, urllib3.exceptions.HTTPError: nothing came.
+        """
+        try:
+            return self._send("GET", path, None, "", (5.0, read_seconds))
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(_no_token(error)) from error
 
     def _send(self, method: str, path: str, body: Any, media: str, timeout: tuple[float, float]) -> Any:
         headers = {"Accept": JSON}
@@ -94,6 +104,8 @@ class Kube:
             return Response(0, {"message": str(error)})
         except client.exceptions.ApiException as error:
             return Response(error.status or 0, {"message": str(error.reason)})
+        except (BotoCoreError, ClientError) as error:
+            return Response(0, {"message": _no_token(error)})
 
     # -- actions ---------------------------------------------------------------------------------
 
@@ -152,12 +164,29 @@ class Kube:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
         return self.request("DELETE", f"/api/v1/nodes/{node}", body).outcome()
 
+    def may(self, group: str, resource: str, verb: str, *, namespace: str = "", name: str = "") -> bool:
+        """Whether this identity has a right; True when the API server cannot tell."""
+        resource, _, part = resource.partition("/")
+        about = {"group": group, "resource": resource, "subresource": part, "verb": verb}
+        body = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": about | {"namespace": namespace, "name": name}},
+        }
+        response = self.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body)
+        return not response.ok or bool((response.body.get("status") or {}).get("allowed"))
+
     def pods_on(self, node: str, target_cni: str) -> list[Pod] | None:
         """A fresh, consistent list of the pods of one node; None when it cannot be read."""
         response = self.request("GET", f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}")
         if not response.ok:
             return None
         return [parse.pod(item, target_cni) for item in response.body.get("items") or []]
+
+
+def _no_token(error: Exception) -> str:
+    """A token is signed with AWS credentials, which may have run out."""
+    return f"no token for the API server: {error}"
 
 
 def _others(node: Node) -> list[Any]:

@@ -91,6 +91,9 @@ class Lease:
         self.memory, self.paused = Memory(), False
         self.other = ""
         """Who else holds it."""
+        self.lost = False
+        """It was ours, and somebody else has taken it over, even if only for a while."""
+        self._ours = False
         self._renewed = float("-inf")
         self._lock = threading.Lock()
         self._halt = threading.Event()
@@ -106,7 +109,7 @@ class Lease:
         """
         response = self.kube.request("GET", f"{PATH}/{REFRESH_LEASE}", seconds=5)
         if response.status == 404:
-            self.memory, self.paused, self.other = Memory(), False, ""
+            self.memory, self.paused, self.other, self._ours = Memory(), False, "", False
             return None
         if not response.ok:
             raise LeaseError(f"the Lease {SYSTEM_NAMESPACE}/{REFRESH_LEASE} cannot be read: {response.text}")
@@ -117,7 +120,8 @@ class Lease:
         notes = obj["metadata"].get("annotations") or {}
         self.memory, self.paused = Memory.read(notes.get(MEMORY)), notes.get(PAUSED) == "true"
         holder = str((obj.get("spec") or {}).get("holderIdentity") or "")
-        self.other = "" if holder == self.holder else holder
+        self._ours = holder == self.holder
+        self.other = "" if self._ours else holder
 
     # -- holding ----------------------------------------------------------------------------------
 
@@ -129,7 +133,13 @@ class Lease:
         """
         end, seen, since = self.clock() + wait, ("", ""), self.clock()
         while True:
-            obj = self.read()
+            try:
+                obj = self.read()
+            except LeaseError:
+                if self.clock() >= end:
+                    raise
+                time.sleep(1.0)
+                continue
             stamp = (self.other, str(((obj or {}).get("spec") or {}).get("renewTime")))
             if stamp != seen:
                 seen, since = stamp, self.clock()
@@ -140,7 +150,10 @@ class Lease:
                     break
                 except ConflictError:
                     continue  # somebody was quicker: look who
-            if self.clock() >= end:
+                except LeaseError:  # perhaps it was written all the same: the next look tells
+                    if self.clock() >= end:
+                        raise
+            elif self.clock() >= end:
                 raise LeaseError(
                     f"{self.other} runs a refresh of this cluster now. Wait for it, or stop it with "
                     "`refresh pause`, then run again"
@@ -153,17 +166,27 @@ class Lease:
         """Whether it is surely still ours: nothing may be changed otherwise."""
         return self.clock() - self._renewed < SECONDS - RENEW_SECONDS
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: Memory, wait: float = SECONDS) -> None:
         """Write the memory; what other runs must know is there before anything is done.
 
         Raises:
-            LeaseError: it could not be written, or somebody else took the Lease.
+            LeaseError: it could not be written for so many seconds, or somebody else took the Lease.
         """
-        with self._lock:
-            obj = self.read()
+        end = self.clock() + wait
+        while True:
+            try:
+                with self._lock:
+                    obj = self.read()
+                    if not self.other:
+                        self._put(obj, memory, paused=self.paused)
+            except LeaseError:
+                if self.clock() >= end:
+                    raise
+                time.sleep(1.0)
+                continue
             if self.other:
                 raise LeaseError(f"{self.other} took the refresh over")
-            self._put(obj, memory, paused=self.paused)
+            return
 
     def release(self) -> None:
         self._halt.set()
@@ -203,8 +226,8 @@ class Lease:
             with self._lock:
                 try:
                     obj = self.read()
-                    if self.other:
-                        self._renewed = float("-inf")
+                    if not self._ours:
+                        self._renewed, self.lost = float("-inf"), True
                         return
                     self._put(obj, self.memory, paused=self.paused)
                 except LeaseError:

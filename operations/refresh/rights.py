@@ -20,8 +20,21 @@ PLAN_READS: Final = (
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", ("list",)),
 )
 """What `plan` reads besides."""
+PLAN_CALLS: Final = (("ec2", "DescribeSubnets", "read"),)
 ALWAYS: Final = (("eks", "DescribeCluster", "read"), ("sts", "GetCallerIdentity", "read"))
 """To find the cluster, and to make sure that it is the right one."""
+
+
+def missing(asked: kube.Kube) -> list[str]:
+    """Rights in the cluster that a run needs and this identity has not, in words."""
+    found = []
+    for group, resource, verbs in kube.CALLS:
+        where = {"namespace": SYSTEM_NAMESPACE} if resource == "leases" else {}
+        for verb in verbs:
+            named = where | {"name": REFRESH_LEASE} if where and verb != "create" else where
+            if not asked.may(group, resource, verb, **named):
+                found.append(f"{verb} {resource}")
+    return found
 
 
 def rbac() -> str:
@@ -63,7 +76,7 @@ def iam(cluster: str = "CLUSTER", account: str = "ACCOUNT", region: str = "REGIO
     Args:
         cluster, account, region: put into the ARNs and conditions.
     """
-    calls = [*cloud.CALLS, *ALWAYS]
+    calls = [*cloud.CALLS, *PLAN_CALLS, *ALWAYS]
     reads = [f"{service}:{action}" for service, action, kind in calls if kind == "read"]
     writes: dict[str, list[str]] = {}
     for service, action, kind in calls:

@@ -37,6 +37,7 @@ from operations.refresh.world import World
 
 WORKERS: Final = 32
 FIRST_LISTS_SECONDS: Final = 60.0
+RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
 class UnreadableError(Exception):
@@ -47,6 +48,7 @@ class Holder(Protocol):
     """What keeps a second refresh away (`lease.Lease`)."""
 
     paused: bool
+    lost: bool
 
     def held(self) -> bool: ...
 
@@ -121,6 +123,8 @@ class Live:
     def _take(self, event: Any) -> None:
         """Before all is listed: nodes and budgets first, because pods are filed by them."""
         if isinstance(event, Trouble):
+            if event.denied:
+                raise UnreadableError(f"this identity may not read {event.kind}: {event.text}. {RIGHTS}")
             self.apply(event)
             return
         if isinstance(event, Listed):
@@ -155,7 +159,7 @@ class Live:
                 world.lose_budget(budget.key) if gone else world.see_budget(budget)
             case Changed("attachments", gone, (name, node)):
                 world.lose_attachment(name) if gone else world.see_attachment(name, node)
-            case Trouble(kind, text):
+            case Trouble(kind, text, _):
                 self.troubles.pop(kind, None)
                 if text:
                     self.troubles[kind] = text
@@ -186,6 +190,7 @@ class Runner:
         self.engine, self.live, self.kube, self.cloud, self.lease = engine, live, kube, cloud, lease
         self.deadline, self.show, self.clock, self.workers = deadline, show, clock, workers
         self.interrupted = threading.Event()
+        self._denied = ""
 
     def run(self) -> Ended:
         """Until everything is done, or a reason to stop: what is under way is brought to its end first."""
@@ -196,7 +201,8 @@ class Runner:
                 self._drain(events)
                 now = self.clock()
                 reason = reason or self._stop_reason(now)
-                blind = bool(self.live.troubles)
+                # without the API server nobody can take the refresh over either: it waits, and then goes on
+                blind = bool(self.live.troubles) or not self.lease.held()
                 for action in engine.decide(now, stopping=bool(reason) or blind):
                     self._submit(pool, action)
                 if not reason and not blind and engine.finished():
@@ -212,8 +218,10 @@ class Runner:
     def _stop_reason(self, now: float) -> str:
         if self.interrupted.is_set():
             return "interrupted"
-        if not self.lease.held():
-            return "somebody else may have taken the refresh over: the Lease is not ours any more"
+        if self._denied:
+            return f"a right is missing: {self._denied}. {RIGHTS}"
+        if self.lease.lost:
+            return "somebody else has taken the refresh over: the Lease is not ours any more"
         if self.lease.paused:
             return "paused"
         return "the time is over" if now >= self.deadline else ""
@@ -227,6 +235,8 @@ class Runner:
 
     def _apply(self, event: Any) -> None:
         if isinstance(event, _Done):
+            if event.outcome.denied:
+                self._denied = self._denied or event.outcome.text
             self.engine.settle(event.action, event.outcome, self.clock())
         else:
             self.live.apply(event)
@@ -249,6 +259,8 @@ class Runner:
 
     def _blockers(self, now: float) -> tuple[Blocker, ...]:
         away = tuple(Blocker(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
+        if not self.lease.held():
+            away += (Blocker("Lease", "could not be renewed: nothing is done until it is"),)
         return away + explain(self.engine, now)
 
     def _snapshot(self, seconds: float) -> Snapshot:

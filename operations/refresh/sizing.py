@@ -44,7 +44,11 @@ class Sizing:
         world = self.world
         if any(i.alive and i.group in self.goal.sources for i in world.instances.values()):
             return False
-        return not self.to_set(final=True) and len(world.ready_new) >= self.needed_at_the_end
+        if any(group.changing for group in world.groups.values()):
+            return False  # what it will be, the next look tells
+        if self.to_set(final=True) or self.rebalancing():
+            return False
+        return len(world.ready_new) >= self.needed_at_the_end
 
     def to_set(self, *, final: bool) -> list[Action]:
         """Groups whose sizes are not what they should be by now. No wish is lowered while pods may live there."""
@@ -84,13 +88,13 @@ class Sizing:
         return grown
 
     def rebalancing(self) -> list[Action]:
-        """Off while old nodes are there, on again afterwards where it was on before."""
+        """Off while old nodes are there, on again afterwards where it was on before: also in groups that are filled,
+        where a refresh in the other direction has left it off."""
         busy, actions = bool(self.world.old), list[Action]()
-        for name in self.goal.sources:
-            group = self.world.groups.get(name)
-            if group is None or group.changing:
+        for name, group in self.world.groups.items():
+            if group.changing:
                 continue
-            if busy and group.rebalancing:
+            if busy and group.rebalancing and name in self.goal.sources:
                 actions.append(Rebalance(name, allowed=False))
             elif not busy and not group.rebalancing and name in self.goal.resume_rebalancing:
                 actions.append(Rebalance(name, allowed=True))

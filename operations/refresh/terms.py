@@ -61,7 +61,7 @@ class Goal:
     unhealthy_before: frozenset[str] = frozenset()
     """Controllers ("namespace/name") that had pods that were not ready before anything was done."""
     resume_rebalancing: frozenset[str] = frozenset()
-    """Source groups whose rebalancing was on before."""
+    """Groups whose rebalancing was on before."""
 
     @property
     def wanted(self) -> int:

@@ -41,6 +41,8 @@ class Trouble:
 
     kind: str
     text: str
+    denied: bool = False
+    """This identity may not read it at all."""
 
 
 class Watcher(threading.Thread):
@@ -77,10 +79,10 @@ class Watcher(threading.Thread):
                 wait = 0.5
             except _ExpiredError:
                 version = ""
-            except (OSError, urllib3.exceptions.HTTPError, ValueError, _FailedError) as error:
+            except Exception as error:  # whatever it is, a watch that ends unnoticed would leave the refresh blind
                 if not self._halt.is_set():
                     self._troubled = True
-                    self.events.put(Trouble(self.kind, str(error)))
+                    self.events.put(Trouble(self.kind, str(error) or type(error).__name__, _denied(error)))
             if time.monotonic() - began < wait:
                 self._halt.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311
                 wait = min(wait * 2, 15.0)
@@ -98,7 +100,7 @@ class Watcher(threading.Thread):
             if response.status == 410:
                 raise _ExpiredError
             if not response.ok:
-                raise _FailedError(response.text)
+                raise _FailedError(response.text, denied=response.status in (401, 403))
             items += [self.make(item) for item in response.body.get("items") or []]
             meta = response.body.get("metadata") or {}
             if not meta.get("continue"):
@@ -148,6 +150,14 @@ class _ExpiredError(Exception):
 
 class _FailedError(Exception):
     """The server answered something else."""
+
+    def __init__(self, text: str, *, denied: bool = False) -> None:
+        super().__init__(text)
+        self.denied = denied
+
+
+def _denied(error: Exception) -> bool:
+    return isinstance(error, _FailedError) and error.denied
 
 
 def _lines(response: Any) -> Iterator[bytes]:

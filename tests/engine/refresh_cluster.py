@@ -76,14 +76,14 @@ spec:
 class Moving:
     """The cluster `moving`: groups `general` (cni-plugin=aws) and `workers` (cilium, at size 0), stack `one`."""
 
-    def __init__(self, directory: Path, *, size: int = 3) -> None:
-        self.directory, self.size = directory, size
+    def __init__(self, directory: Path, *, size: int = 3, workloads: str = WORKLOADS) -> None:
+        self.directory, self.size, self.workloads = directory, size, list(yaml.safe_load_all(workloads))
         self.project = directory / "project"
 
     def up(self) -> Moving:
         lifecycle.up(self.directory, print, settings=QUICK)
         self.environment = lifecycle.environment(self.directory)
-        account = seeds.Account(self.directory)
+        account = self.accounts = seeds.Account(self.directory)
         self.eks, self.scaling, self.elb, self.ec2 = (account(s) for s in ("eks", "autoscaling", "elbv2", "ec2"))
         self.kube = World(
             self.directory, connect(self.directory / "kubeconfig"), Aws(None, "eu-west-1", Settings(None))
@@ -91,12 +91,19 @@ class Moving:
         self.network = seeds.network(account, NAME)
         seeds.legacy_cluster(account, NAME, self.network, managed_addons=False)
         self._groups()
-        for document in yaml.safe_load_all(WORKLOADS):
+        for document in self.workloads:
             self.apply(document)
         self._balance()
         self._stack()
-        self.until(lambda: self.ready("web") == 8 and self.ready("ledger") == 3)
+        self.until(self.healthy)
         return self
+
+    def healthy(self) -> bool:
+        """Every workload has all its pods, ready."""
+        wanted = {
+            d["metadata"]["name"]: d["spec"]["replicas"] for d in self.workloads if "replicas" in d.get("spec", {})
+        }
+        return all(self.ready(app) == number == len(self.pods(app)) for app, number in wanted.items())
 
     def down(self) -> None:
         lifecycle.down(self.directory, print, purge=True)

@@ -76,7 +76,9 @@ class Scenario:
     balanced: bool = True
     """Old instances are registered at a target group."""
     lag: float = 0.2
-    """The watch is at most so late."""
+    """Watches are at most so late, each in its own order."""
+    node_lag: float | None = None
+    """The same for the watch of nodes; None: as the others."""
     error_rate: float = 0.0
     kill_rate: float = 0.0
     """Kills a second."""
@@ -111,12 +113,15 @@ class Sim:
         """Instance -> still gets connections."""
         self.attached: dict[str, str] = {}
         self.groups = {
-            "old": Group("old", True, Sizes(1, scenario.old, scenario.old), ("asg-old",), rebalancing=False),
-            "new": Group("new", True, Sizes(0, 0, scenario.new), ("asg-new",), rebalancing=False),
+            "old": Group("old", True, Sizes(1, scenario.old, scenario.old), ("asg-old",)),
+            "new": Group("new", True, Sizes(0, 0, scenario.new), ("asg-new",)),
         }
         self.sources, self.targets_of = "old", "new"
-        self.goal = Goal(("old",), {"new": Sizes(0, scenario.new, scenario.new)}, scenario.old)
+        both = frozenset({"old", "new"})
+        self.goal = Goal(("old",), {"new": Sizes(0, scenario.new, scenario.new)}, scenario.old, resume_rebalancing=both)
         self._booting: dict[str, list[int]] = defaultdict(list)
+        self._shown: dict[str, float] = defaultdict(float)
+        """Kind -> when its watch shows the last event so far."""
         self.answers: Counter[str] = Counter()
         self.dead = False
         self.uncordons = 0
@@ -160,7 +165,8 @@ class Sim:
                 pod.agent = self.nodes[pod.node].cni == self.target
         leaving = sum(node.cni == self.source for node in self.nodes.values())
         size = self.s.old if self.targets_of == "old" else self.s.new
-        self.goal = Goal((self.sources,), {self.targets_of: Sizes(0, size, size)}, leaving)
+        on = self.goal.resume_rebalancing
+        self.goal = Goal((self.sources,), {self.targets_of: Sizes(0, size, size)}, leaving, resume_rebalancing=on)
         self.engine = self._engine()
 
     def run(self, limit: float = 3600.0) -> float:
@@ -203,24 +209,26 @@ class Sim:
         self.generation += 1
         return Engine(world, self.request, self.goal, PACE, seed=self.random.randrange(1 << 30))
 
-    def _tell(self, change: Callable[[World], None]) -> None:
-        """A watch event, in order, a little late."""
+    def _tell(self, kind: str, change: Callable[[World], None]) -> None:
+        """An event of the watch of a kind, in order, a little late."""
         generation = self.generation
 
         def arrive() -> None:
             if generation == self.generation:
                 change(self.engine.world)
 
-        self._last = max(getattr(self, "_last", 0.0), self.now + self.random.uniform(0, self.s.lag))
-        self.at(self._last - self.now, arrive)
+        lag = self.s.node_lag if kind == "nodes" and self.s.node_lag is not None else self.s.lag
+        self._shown[kind] = max(self._shown[kind], self.now + self.random.uniform(0, lag))
+        self.at(self._shown[kind] - self.now, arrive)
 
     def _node_changed(self, name: str) -> None:
+        self.nodes[name].version = str(next(self.count))
         copy = replace(self.nodes[name])
-        self._tell(lambda world: world.see_node(copy))
+        self._tell("nodes", lambda world: world.see_node(copy))
 
     def _pod_changed(self, uid: str) -> None:
         copy = replace(self.pods[uid])
-        self._tell(lambda world: world.see_pod(copy))
+        self._tell("pods", lambda world: world.see_pod(copy))
 
     # -- nodes ------------------------------------------------------------------------------------
 
@@ -303,7 +311,7 @@ class Sim:
             return
         if node.instance in self.instances and self.instances[node.instance].alive:
             raise Violation(f"the Node object of {name} was removed while its instance runs")
-        self._tell(lambda world: world.lose_node(name))
+        self._tell("nodes", lambda world: world.lose_node(name))
         for pod in [p for p in self.pods.values() if p.node == name]:
             self._pod_gone(pod.uid)
 
@@ -321,7 +329,7 @@ class Sim:
         if self.owner[pod.uid].volume:
             name = f"va-{pod.uid}"
             self.attached[name] = node
-            self._tell(lambda world: world.see_attachment(name, node))
+            self._tell("attachments", lambda world: world.see_attachment(name, node))
 
     def _schedule(self, uid: str) -> None:
         pod = self.pods.get(uid)
@@ -371,7 +379,7 @@ class Sim:
         pod = self.pods.pop(uid, None)
         if pod is None:
             return
-        self._tell(lambda world: world.lose_pod(uid))
+        self._tell("pods", lambda world: world.lose_pod(uid))
         load = self.owner.get(uid)
         if load is None:
             return
@@ -384,7 +392,7 @@ class Sim:
 
     def _detach(self, name: str) -> None:
         if self.attached.pop(name, None):
-            self._tell(lambda world: world.lose_attachment(name))
+            self._tell("attachments", lambda world: world.lose_attachment(name))
 
     # -- budgets ------------------------------------------------------------------------------------
 
@@ -408,7 +416,7 @@ class Sim:
         self.budgets[name] = budget
         if self.now > 0:
             copy = replace(budget)
-            self._tell(lambda world: world.see_budget(copy))
+            self._tell("budgets", lambda world: world.see_budget(copy))
 
     def _later_budgets(self, pod: Pod) -> None:
         name = pod.labels.get("app", "")
@@ -504,6 +512,8 @@ class Sim:
         found = self.instances.get(action.instance)
         if found is not None and found.alive:
             group = self.groups[found.group]
+            if group.rebalancing:
+                raise Violation(f"{action.instance} is ended while Auto Scaling may even out zones with another")
             if group.sizes.minimum >= group.sizes.desired:
                 return Outcome(False, "ValidationError: the minimum is reached")
             group.sizes = replace(group.sizes, desired=group.sizes.desired - 1)
@@ -604,6 +614,8 @@ class Sim:
         marked = [n.name for n in self.nodes.values() if (n.ours or n.soft) and n.instance in alive]
         if marked:
             raise Violation(f"finished with marks on {marked}")
+        if not all(group.rebalancing for group in self.groups.values()):
+            raise Violation("finished with rebalancing suspended")
         if any(i.group == self.sources and i.alive for i in self.instances.values()):
             raise Violation("finished with old instances")
         for uid, times in self.asked.items():
@@ -641,6 +653,7 @@ def scenario(seed: int) -> Scenario:
         deregistration=rng.choice([0.0, 5.0, 20.0]),
         balanced=rng.random() < 0.7,
         lag=rng.choice([0.05, 0.5, 2.0]),
+        node_lag=rng.choice([None, None, None, 40.0]),
         error_rate=rng.choice([0.0, 0.0, 0.05, 0.2]),
         kill_rate=rng.choice([0.0, 0.0, 0.02, 0.2]),
         uncordon_rate=rng.choice([0.0, 0.0, 0.0, 0.02]),

@@ -22,6 +22,8 @@ CAUSE = {"details": {"causes": [{"reason": "DisruptionBudget", "message": "The d
         (500, {"message": 'admission webhook "drain.strimzi.io" denied the request: no'}, Answer.WEBHOOK),
         (403, {"message": 'admission webhook "a" denied the request: no'}, Answer.WEBHOOK),
         (400, {"message": 'admission webhook "a" denied the request: no'}, Answer.WEBHOOK),
+        (422, {"message": "pods \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"}, Answer.WEBHOOK),
+        (500, {"message": 'Internal error occurred: failed calling webhook "a": connection refused'}, Answer.WEBHOOK),
         (500, {"message": "etcdserver: leader changed"}, Answer.SERVER),
         (503, {}, Answer.SERVER),
         (504, {"message": "timed out"}, Answer.LOST),

@@ -40,6 +40,12 @@ def test_every_aws_call_in_the_code_is_listed_and_every_listed_one_is_made():
     assert made == {name.replace("auto_scaling", "auto_scaling") for name in listed}
 
 
+def test_the_files_that_are_shipped_are_those_that_the_code_makes():
+    shipped = HERE.parents[1] / "docs" / "refresh"
+    assert (shipped / "rbac.yaml").read_text() == rights.rbac()
+    assert (shipped / "iam.json").read_text() == rights.iam()
+
+
 def test_changes_are_bound_to_the_cluster():
     policy = json.loads(rights.iam("shop", "111122223333", "eu-west-1"))
     for statement in policy["Statement"][1:]:

@@ -8,7 +8,7 @@ from operations.refresh.values import Sizes
 from tests.faults.schedules import play
 from tests.unit.refresh.simulation import Scenario, Sim, Workload
 
-SEEDS = 60
+SEEDS = 40
 
 
 def towards(strategy: str = "surge", budget: str = "10%") -> RefreshRequest:

@@ -1,0 +1,102 @@
+"""Single decisions of the engine, where what it knows is not what is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from migration.journeys import NodeKind
+from operations.refresh.actions import Action, Cordon, Look, Outcome, Terminate
+from operations.refresh.engine import SHOWN_LATE, Engine
+from operations.refresh.request import RefreshRequest
+from operations.refresh.terms import Goal
+from operations.refresh.values import CloudView, Disruption, Group, Instance, Node, Owner, Pod, Sizes
+from operations.refresh.world import World
+
+NOW = 1000.0
+
+
+def pod(name: str, node: str) -> Pod:
+    return Pod(name, "shop", name, node, Owner("ReplicaSet", "web", "rs"), {"app": "web"}, ready=True)
+
+
+def cloud(nodes: int) -> CloudView:
+    instances = {
+        f"i-{cni}-{n}": Instance(f"i-{cni}-{n}", group, f"asg-{group}", "z", "in-service")
+        for cni, group in (("aws", "old"), ("cilium", "new"))
+        for n in range(nodes)
+    }
+    sizes = Sizes(0, nodes, nodes)
+    groups = {name: Group(name, True, sizes, rebalancing=False) for name in ("old", "new")}
+    return CloudView(groups, instances, {})
+
+
+@pytest.fixture
+def engine() -> Engine:
+    """Three old nodes with a pod each, and as many new ones, all ready; one node may leave at once."""
+    world = World("aws", "cilium")
+    for n in range(3):
+        for cni in ("aws", "cilium"):
+            name = f"{cni}-{n}"
+            world.see_node(Node(name, uid=name, cni=cni, instance=f"i-{name}", soft=cni == "aws", version="1"))
+        agent = Owner("DaemonSet", "cilium", "ds")
+        world.see_pod(Pod(f"agent-{n}", "kube-system", "a", f"cilium-{n}", agent, ready=True, agent=True))
+        world.see_pod(pod(f"web-{n}", f"aws-{n}"))
+    world.see_budget(Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2))
+    world.see_cloud(cloud(3), NOW)
+    request = RefreshRequest.towards(NodeKind.CILIUM, budget="1")
+    return Engine(world, request, Goal(("old",), {"new": Sizes(0, 3, 3)}, 3))
+
+
+def cordons(actions: list[Action]) -> list[str]:
+    return [action.node for action in actions if isinstance(action, Cordon)]
+
+
+def settled(engine: Engine, actions: list[Action], outcome: Outcome, now: float) -> None:
+    for action in actions:
+        engine.settle(action, replace(outcome, view=cloud(3)) if isinstance(action, Look) else outcome, now)
+
+
+def test_a_node_that_was_closed_counts_for_as_long_as_the_watch_shows_nothing_newer(engine: Engine):
+    begun = engine.decide(NOW)
+    assert cordons(begun) == ["aws-0"]
+    settled(engine, begun, Outcome(True), NOW)
+    engine.world.lose_pod("web-0")  # pods are shown, nodes are not: another node now comes first
+    later = NOW + SHOWN_LATE + 60
+    assert not set(cordons(engine.decide(later))) - {"aws-0"}
+
+
+def test_a_node_of_which_nobody_knows_whether_it_is_closed_is_closed_again_and_no_other(engine: Engine):
+    begun = engine.decide(NOW)
+    settled(engine, begun, Outcome(False, "cut"), NOW)
+    engine.world.lose_pod("web-0")
+    again = engine.decide(NOW + 10)
+    assert cordons(again) == ["aws-0"]
+    settled(engine, again, Outcome(True), NOW + 10)
+    assert cordons(engine.decide(NOW + 20)) == []
+
+
+def test_a_node_that_is_shown_to_be_open_after_all_makes_room_for_another(engine: Engine):
+    begun = engine.decide(NOW)
+    settled(engine, begun, Outcome(True), NOW)
+    engine.world.see_node(replace(engine.world.old["aws-0"], version="2"))
+    assert cordons(engine.decide(NOW + SHOWN_LATE + 1)) == ["aws-0"]
+
+
+@pytest.mark.parametrize("change", [{"minimum": 1}, {"rebalancing": True}])
+def test_no_instance_ends_while_auto_scaling_could_end_another_in_its_place(engine: Engine, change: dict[str, object]):
+    world = engine.world
+    world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
+    world.lose_pod("web-0")
+    view = replace(cloud(3), asked=frozenset({"i-aws-0"}))
+    world.see_cloud(view, NOW)
+    assert [a.node for a in engine.decide(NOW) if isinstance(a, Terminate)] == ["aws-0"]
+
+    other = Engine(world, engine.request, engine.goal)
+    group = view.groups["old"]
+    if "minimum" in change:
+        group.sizes = Sizes(1, 3, 3)
+    else:
+        group.rebalancing = True
+    assert not [a for a in other.decide(NOW) if isinstance(a, Terminate)]
