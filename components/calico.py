@@ -35,8 +35,16 @@ class Calico(Component):
         self.register_outputs({})
 
     def _install(self, wanted: CalicoDesired, settings: CalicoSettings) -> list[pulumi.Resource]:
+        # Not the releases' own doing: Helm leaves a namespace that it has made behind.
+        namespace = kubernetes.core.v1.Namespace(
+            TIGERA_NAMESPACE,
+            metadata={"name": TIGERA_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+            opts=self.kubernetes_child(protect=wanted.protect),
+        )
         # Since v3.32 the operator's chart carries no CRDs: they are a chart of their own.
-        crds = self._release("calico-crds", settings.crds_chart, settings.version, {}, wanted.protect, after=[])
+        crds = self._release(
+            "calico-crds", settings.crds_chart, settings.version, {}, wanted.protect, after=[namespace]
+        )
         operator = self._release(
             "tigera-operator",
             settings.chart,
@@ -80,7 +88,6 @@ class Calico(Component):
             name,
             name=name,
             namespace=TIGERA_NAMESPACE,
-            create_namespace=True,
             chart=chart.name,
             repository_opts=repository,
             version=version if chart.repository else None,
