@@ -16,13 +16,14 @@ import yaml
 from operations import command
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict
-from operations.recover import locks, lookup, state
+from operations.recover import locks, lookup, sidecars, state
 from operations.recover.decide import Decision, Step, decide
 from operations.recover.locks import Lock
 from operations.recover.lookup import Places, Release
 
 BACKUPS: Final = ".recover"
 REFRESH_SECONDS: Final = 900.0
+_WAIT: Final = "a deploy of this stack runs on this machine: wait for it, or stop it with SIGINT, then run again"
 
 
 def add_parser(commands: Any) -> None:
@@ -85,12 +86,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:
+    if half := sidecars.damaged(_backend(context), _project(context.directory), context.stack):
+        plan = Plan(context.stack, locks.of_files(_backend(context), _project(context.directory), context.stack))
+        if plan.runs or not args.yes:
+            return _unreadable(plan, half)
+        for path in half:
+            path.unlink()
+            _say(f"state  {path} was half-written: removed. It held no state")
     exported = json.loads(_pulumi(context, "stack", "export").out)
     plan = plan_of(context, exported, _told(args.adopt), frozenset(args.drop))
     for line in plan.text() if not plan.empty else ["nothing is pending and nothing is locked"]:
         _say(line)
     if plan.runs:
-        _say("a deploy of this stack runs on this machine: wait for it, or stop it with SIGINT, then run again")
+        _say(_WAIT)
         return _report(plan, Verdict.FAILED, acted=False)
     if plan.empty:
         return _report(plan, Verdict.PASSED, acted=False)
@@ -101,6 +109,16 @@ def _run(args: argparse.Namespace, context: Context) -> int:
     left = plan.of(Step.KEEP)
     _say("recovered: run `pulumi up` again" if not left else f"{len(left)} operations stay pending: see above")
     return _report(plan, Verdict.FAILED if left else Verdict.PASSED, acted=True)
+
+
+def _unreadable(plan: Plan, half: Sequence[Path]) -> int:
+    for line in [*plan.text(), *(f"state  {path} is half-written, to be removed; it holds no state" for path in half)]:
+        _say(line)
+    if plan.runs:
+        _say(_WAIT)
+    else:
+        _say("nothing was changed, and nothing else can be read before that. Run again with --yes to do this")
+    return _report(plan, Verdict.FAILED, acted=False)
 
 
 def _told(pairs: Sequence[str]) -> dict[str, str]:

@@ -24,10 +24,9 @@ def of_files(backend: str, project: str, stack: str) -> list[Lock] | None:
     Args:
         backend: for example "file:///var/state"; `~` counts as the home directory.
     """
-    parts = urlsplit(backend)
-    if parts.scheme != "file":
+    root = root_of(backend)
+    if root is None:
         return None
-    root = Path(unquote(parts.netloc + parts.path) or "/").expanduser()
     found = []
     for path in sorted((root / ".pulumi" / "locks").glob(f"*/{project}/{stack}/*.json")):
         try:
@@ -39,6 +38,12 @@ def of_files(backend: str, project: str, stack: str) -> list[Lock] | None:
         holder = f"process {pid or '?'} of {value.get('username', '?')} on {host}{when}"
         found.append(Lock(holder, host == socket.gethostname() and alive(pid)))
     return found
+
+
+def root_of(backend: str) -> Path | None:
+    """The directory of a backend of files; None for other backends."""
+    parts = urlsplit(backend)
+    return Path(unquote(parts.netloc + parts.path) or "/").expanduser() if parts.scheme == "file" else None
 
 
 def alive(pid: int) -> bool:

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def killed(world: World, tmp_path: Path) -> Project:
     (project.directory / "Pulumi.dev.yaml").write_text(yaml.safe_dump({"config": config}))
     process = project.start("up", "--yes", "--skip-preview")
     eventually(lambda: bool(world.aws.table("eks.clusters")), 60)
+    time.sleep(2)  # what the engine writes down of it is written by then
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     return project
@@ -102,6 +104,17 @@ def test_a_killed_deploy_is_recovered_and_goes_on_without_making_anything_twice(
     assert killed.steps() == {}
     assert len(world.aws.table("eks.clusters")) == 1
     assert recover(killed)[0] == 0
+
+    (beside,) = (killed.directory / "state").rglob("dev.json.attrs")
+    beside.write_text("")  # as a kill leaves it in the middle of a write
+    code, _, text = recover(killed)
+    assert code == 1
+    assert f"{beside} is half-written, to be removed" in text
+    assert beside.exists()
+    code, _, text = recover(killed, "--yes")
+    assert code == 0, text
+    assert not beside.exists()
+    assert killed.resources()["cluster"]["id"] == "plain"
 
 
 def test_a_running_deploy_of_this_machine_is_left_alone(world: World, tmp_path: Path):

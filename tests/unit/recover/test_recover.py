@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from operations import command
 from operations.cluster import Cluster, KubeError
 from operations.connection import Aws
-from operations.recover import cli, locks, lookup, state
+from operations.recover import cli, locks, lookup, sidecars, state
 from operations.recover.decide import Step, decide
 from operations.recover.lookup import Found, Places, UnknownTypeError
 from operations.recover.state import Pending
@@ -278,6 +278,26 @@ def test_the_lock_of_a_file_backend_is_shown_with_its_holder(tmp_path: Path):
     assert "ann" in found[0].holder
     assert locks.of_files(f"file://{tmp_path}", "eks-cilium", "other") == []
     assert locks.of_files("https://api.pulumi.com", "eks-cilium", "dev") is None
+
+
+def test_a_half_written_file_beside_the_state_is_found_and_a_whole_one_left_alone(tmp_path: Path):
+    stacks = tmp_path / ".pulumi" / "stacks" / "eks-cilium"
+    stacks.mkdir(parents=True)
+    for name, text in {
+        "dev.json": "",
+        "dev.json.attrs": "",
+        "dev.json.bak.attrs": '{"user.content_type": "',
+        "dev-2.json.attrs": "",
+        "other.json.attrs": '{"user.content_type": "text/plain"}',
+    }.items():
+        (stacks / name).write_text(text)
+    backend = f"file://{tmp_path}"
+    assert [path.name for path in sidecars.damaged(backend, "eks-cilium", "dev")] == [
+        "dev.json.attrs",
+        "dev.json.bak.attrs",
+    ]
+    assert sidecars.damaged(backend, "eks-cilium", "other") == []
+    assert sidecars.damaged("s3://bucket", "eks-cilium", "dev") == []
 
 
 def test_a_program_that_is_missing_or_fails_is_named():
