@@ -105,7 +105,7 @@ def test_a_killed_deploy_is_recovered_and_goes_on_without_making_anything_twice(
     assert len(world.aws.table("eks.clusters")) == 1
     assert recover(killed)[0] == 0
 
-    (beside,) = (killed.directory / "state").rglob("dev.json.attrs")
+    (beside,) = Path(killed.environment["PULUMI_BACKEND_URL"].removeprefix("file://")).rglob("dev.json.attrs")
     beside.write_text("")  # as a kill leaves it in the middle of a write
     code, _, text = recover(killed)
     assert code == 1
