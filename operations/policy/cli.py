@@ -21,7 +21,7 @@ from netpol.lint import lint
 from netpol.packets import Flow
 from netpol.prove import Counterexample, Equality, Proof, prove
 from netpol.translate import Translation, translate
-from netpol.values import KubernetesPolicy
+from netpol.values import ClusterPolicy, KubernetesPolicy
 from netpol.world import CiliumOptions, Engine, Recognition, World, from_readers
 from operations.policy.live import live_objects
 
@@ -258,9 +258,9 @@ def _write(result: Translation, directory: Path) -> None:
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
     found = from_readers(documents.load(arguments.after)).policies
-    # Kubernetes' policies stay through the migration, unless the other side brings its own.
-    own = any(isinstance(p, KubernetesPolicy) for p in found)
-    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy) and not own]
+    # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
+    own = tuple({type(p) for p in found})
+    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
