@@ -260,6 +260,8 @@ class Boxes:
         return [b for b in out if not self.void(b)]
 
     def intersect(self, box: Box, other: Box) -> Box:
+        if box == other:
+            return box
         if other.names or (box.names and other.cells != self.universe.all_cells):
             raise UnsayableError("a named port in a rule whose order matters")
         return Box(

@@ -10,7 +10,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from netpol import calico, cilium
 from netpol.errors import Place, UndecidableError
@@ -44,13 +44,18 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """One way a flow can take after translation, and what was said about it."""
+    """One way a flow can take after translation, and what was said about it. `ends`: source and destination."""
 
     source: str
     destination: str
     packet: Packet
     allowed: bool
     decided_by: tuple[Decision, ...]
+    ends: tuple[Party, Party] = field(repr=False, compare=False)
+
+    def side(self, direction: str) -> tuple[Decision, ...]:
+        """What was said at one end."""
+        return tuple(d for d in self.decided_by if d.direction == direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +219,7 @@ def judge(world: World, source: Party, destination: Party, packet: Packet) -> Pa
         packet=packet,
         allowed=all(d.allowed for d in decisions),
         decided_by=decisions,
+        ends=(source, destination),
     )
 
 

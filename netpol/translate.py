@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netpol import cilium, documents
-from netpol.boxes import Box, Boxes, UnsayableError
-from netpol.decide import cilium_model
+from netpol.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.decide import Path, calico_model, cilium_model
 from netpol.emit import Draft, Writer, keys_of, selector_object
 from netpol.parse import policies as parse_policies
 from netpol.parse_cilium import NAMESPACE, NAMESPACE_LABELS
@@ -33,6 +33,9 @@ from netpol.selector import ALL, Selector, both, either, negate, to_dnf
 from netpol.universe import Universe, bits
 from netpol.values import (
     DIRECTIONS,
+    EGRESS,
+    ICMP,
+    ICMP6,
     INGRESS,
     CalicoPolicy,
     CalicoRule,
@@ -127,7 +130,7 @@ def translate(world: World) -> Translation:
     manifests = tuple(work.manifests())
     after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*_hosts(before), *(_refusal(e, work.unsaid) for e in proof.differences)]
+    refused = [*_hosts(before), *(_refusal(e, before, work.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
         refused=tuple(refused),
@@ -148,20 +151,45 @@ def _hosts(world: World) -> list[Refusal]:
     ]
 
 
-def _refusal(example: Counterexample, unsaid: dict[tuple[str, str], list[str]]) -> Refusal:
-    """Blame the rule that decided under Calico, with what could not be said about it."""
-    sides = [d for d in example.before.decided_by if d.policy] or list(example.before.decided_by)
-    deciding = next((d for d in sides if d.allowed == example.before.allowed and (d.policy, d.rule) in unsaid), None)
-    deciding = deciding or next((d for d in sides if d.allowed == example.before.allowed), None)
-    policy, rule = (deciding.policy, deciding.rule) if deciding is not None else ("", "")
-    reasons = list(dict.fromkeys(unsaid.get((policy, rule), [])))
-    if not reasons:
-        other = next((d for d in example.after.decided_by if d.allowed == example.after.allowed and d.policy), None)
-        if other is not None and other.policy.startswith("NetworkPolicy "):
-            reasons = [f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"]
-        else:
-            reasons = ["Cilium has no exact words for it"]
-    return Refusal(policy=policy or "the default of no policy", rule=rule, reason="; ".join(reasons), example=example)
+def _refusal(example: Counterexample, before: World, unsaid: Mapping[tuple[str, str], list[str]]) -> Refusal:
+    """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
+    it; with what could not be said about it.
+    """
+    direction = next(d for d in DIRECTIONS if _allows(example.before, d) is not _allows(example.after, d))
+    (decided,) = example.before.side(direction)
+    for policy, rule in ((decided.policy, decided.rule), *_matching(example, before, direction)):
+        reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
+        if reasons:
+            return Refusal(policy=policy, rule=rule, reason="; ".join(reasons), example=example)
+    (other,) = example.after.side(direction)
+    if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
+        reason = f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"
+    elif example.packet.protocol in (ICMP, ICMP6):
+        reason = "Cilium tells ICMP apart by type alone, and its type 0 stands for every type"
+    else:
+        reason = f"what stands for the other rules decides it in Cilium: {other.policy} {other.rule}: {other.reason}"
+    policy, rule = (decided.policy or "the default of no policy"), decided.rule
+    return Refusal(policy=policy, rule=rule, reason=reason, example=example)
+
+
+def _allows(path: Path, direction: str) -> bool:
+    return all(decision.allowed for decision in path.side(direction))
+
+
+def _matching(example: Counterexample, before: World, direction: str) -> Iterator[tuple[str, str]]:
+    """The Calico rules that match the flow at one end, in their order."""
+    model = calico_model(before)
+    source, destination = example.before.ends
+    subject = (source if direction == EGRESS else destination).pod
+    assert subject is not None  # noqa: S101
+    for stage in model.stages:
+        for policy in stage.applied(direction):
+            if not model.subject(policy).matches(model.pod_labels(subject)):
+                continue
+            for rule in policy.rules(direction):
+                if model.rule_matches(rule, policy, source, destination, example.packet):
+                    yield str(policy.meta), rule.where
+            yield str(policy.meta), ""
 
 
 class _Work:
@@ -225,6 +253,8 @@ class _Work:
         for at, item in enumerate(rules):
             if item.action == "Deny":
                 self._deny(item, rules[:at], stages, direction)
+        for item in self._ends(stages, direction):
+            self._deny(item, [r for r in rules if r.stage <= item.stage], stages, direction)
         denied = self._products(direction, deny=True)
         for at, item in enumerate(rules):
             if item.action == "Allow":
@@ -259,6 +289,24 @@ class _Work:
                         expanded=frozenset(self.writer.expanded),
                     )
                 )
+
+    def _ends(self, stages: list[CalicoStage], direction: str) -> Iterator[_Rule]:
+        """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
+        though in Calico nothing comes as far as that.
+        """
+        for number, stage in enumerate(stages):
+            staying = 0
+            for later in stages[number + 1 :]:
+                for policy, selected, _ in later.policies:
+                    if policy.meta.api.startswith("networking.k8s.io"):
+                        staying |= selected
+            if stage.default_action == "Pass" or not staying:
+                continue
+            for policy, selected, _ in stage.policies:
+                if selected & staying:
+                    rule = CalicoRule(action="Deny", where="")
+                    box = Box(self.target.model.subject(policy), EVERYBODY, self.universe.all_cells)
+                    yield _Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
 
     # --- denies
     def _deny(self, item: _Rule, earlier: list[_Rule], stages: list[CalicoStage], direction: str) -> None:
@@ -303,7 +351,7 @@ class _Work:
             direction=direction,
             deny=deny,
             default_deny=denies and not deny and not native,
-            origin=item.rule.where,
+            origin=item.rule.where or direction,
         )
         self.drafts += drafts
         for reason in unsaid:
