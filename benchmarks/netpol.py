@@ -198,9 +198,7 @@ def make_world(objects: list[Object], cluster: tuple[Pod, ...]) -> World:
 
 
 def measure(policies: int, pod_count: int) -> Object:
-    """One size in this process; memory is the process's peak, seconds are from parsed files to the
-    verdict.
-    """
+    """One size in this process; memory is the process's peak, seconds are from parsed files to the verdict."""
     objects, cluster = policy_objects(policies), pods(pod_count)
     started = time.perf_counter()
     first, second = make_world(objects, cluster), make_world(rewritten(objects), cluster)

@@ -34,9 +34,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One end of a flow as policy sees it: a pod, a node (its own processes and host-network pods), or an
-    address.
-    """
+    """One end of a flow as policy sees it: a pod, a node (its own processes and host-network pods), or an address."""
 
     pod: Pod | None = None
     node: Node | None = None
@@ -83,9 +81,7 @@ class AddressEnd:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEnd:
-    """A service by its cluster address; `via` names the node whose node port (or load balancer target) is
-    used.
-    """
+    """A service by its cluster address; `via` names the node whose node port (or load balancer target) is used."""
 
     namespace: str
     name: str
@@ -168,9 +164,7 @@ class Flow:
 
 
 def party(world: World, which: End, family: int) -> Party:
-    """The end as policy sees it, with its address of the family. Raises ValueError for names the world
-    lacks.
-    """
+    """The end as policy sees it, with its address of the family. Raises ValueError for names the world lacks."""
     match which:
         case PodEnd(namespace, name):
             pod = world.pod_by_name.get((namespace, name))
@@ -195,9 +189,7 @@ def _first(addresses: tuple[IPAddress, ...], family: int) -> IPAddress | None:
 
 
 def _owner(world: World, address: IPAddress) -> Party:
-    """An address belongs to the pod or node that has it; nothing is decided about a bare number that is a
-    pod.
-    """
+    """An address belongs to the pod or node that has it; nothing is decided about a bare number that is a pod."""
     for pod in world.pods:
         if address in pod.addresses and not pod.host_network:
             return Party(pod=pod, node=world.node_of(pod), address=address)
@@ -208,9 +200,7 @@ def _owner(world: World, address: IPAddress) -> Party:
 
 
 def related(world: World, mine: Party, other: Party) -> Party:
-    """`mine` with `local` set when it is the other end's own node, or an address that every node serves
-    itself.
-    """
+    """`mine` with `local` set when it is the other end's own node, or an address that every node serves itself."""
     if mine.pod is not None:
         return mine
     if mine.node is not None:

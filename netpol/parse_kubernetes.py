@@ -27,9 +27,7 @@ _PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 
 
 def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
-    """Without `policyTypes` the API server fills in Ingress, and Egress when there are egress rules; so do
-    we.
-    """
+    """Without `policyTypes` the API server fills in Ingress, and Egress when there are egress rules; so do we."""
     meta = metadata(doc, namespaced=True)
     spec = spec_of(doc)
     if staged:

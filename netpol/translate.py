@@ -1,13 +1,9 @@
-"""Calico's and Kubernetes' policies in Cilium's words: exact, or refused with the rule, the reason and a
-flow.
+"""Calico's and Kubernetes' policies in Cilium's words: exact, or refused with the rule, the reason and a flow.
 
-Kubernetes NetworkPolicies stay and both engines enforce them; only what is missing for equality is added.
-Calico's
-order disappears by subtraction: a Deny becomes a Cilium deny over what no earlier rule let through, an Allow
-is
-kept as it is where denies take care of the rest and is cut down where they do not. What is redundant is
-dropped
-again, and the result is proved equal before it is given out.
+Kubernetes NetworkPolicies stay and both engines enforce them; only what is missing for equality is added. Calico's
+order disappears by subtraction: a Deny becomes a Cilium deny over what no earlier rule let through, an Allow is kept
+as it is where denies take care of the rest and is cut down where they do not. What is redundant is dropped again,
+and the result is proved equal before it is given out.
 """
 
 # ruff: noqa: PLR0917
@@ -15,66 +11,46 @@ again, and the result is proved equal before it is given out.
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netpol import cilium, documents
+from netpol import documents
 from netpol.boxes import EVERYBODY, Box, Boxes, UnsayableError
-from netpol.decide import Path, calico_model, cilium_model
-from netpol.emit import Draft, Writer, keys_of, selector_object
+from netpol.calico_rows import CalicoRows, CalicoStage
+from netpol.cilium_rows import CiliumRows, CiliumStep
+from netpol.decide import cilium_model
+from netpol.emit import Draft, Writer
+from netpol.manifests import distinct, manifest_of
 from netpol.parse import policies as parse_policies
-from netpol.parse_cilium import NAMESPACE, NAMESPACE_LABELS
 from netpol.probes import with_probes
-from netpol.prove import Counterexample, Proof, prove
-from netpol.rows import CalicoRows, CalicoStage, CiliumRows, CiliumStep, Product, Row
-from netpol.selector import ALL, Selector, both, either, negate, to_dnf
-from netpol.universe import Universe, bits
+from netpol.prove import Proof, prove
+from netpol.refusals import Refusal, blame, hosts
+from netpol.selector import Selector, both, either, negate
+from netpol.sets import Product, Row, bits
+from netpol.universe import Universe
 from netpol.values import (
     DIRECTIONS,
-    EGRESS,
-    ICMP,
-    ICMP6,
     INGRESS,
     CalicoPolicy,
     CalicoRule,
     CidrGroup,
     CiliumPolicy,
     ClusterPolicy,
-    HostEndpoint,
     KubernetesPolicy,
-    Meta,
     Policy,
 )
 from netpol.world import World
 
-SOURCE = "eks-cilium/translated-from"
-EXPANDED = "eks-cilium/expanded-over-labels"
 _MOST_REFUSED = 20
 _MOST_PIECES = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One rule whose verdict Cilium cannot repeat: which, why, and a flow that shows it."""
-
-    policy: str
-    rule: str
-    reason: str
-    example: Counterexample | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.policy}{' ' + self.rule if self.rule else ''}: {self.reason}"
-        return text + (f"\n{self.example}" if self.example is not None else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
     """`manifests` is the whole translation when `refused` is empty, and must not be deployed otherwise.
 
-    `expanded`: labels whose present values are written out, so that the translation must be made anew when
-    they
+    `expanded`: labels whose present values are written out, so that the translation must be made anew when they
     change. `kept`: the policies that stay as they are.
     """
 
@@ -112,8 +88,7 @@ class _Rule:
 def translate(world: World) -> Translation:
     """The Cilium policies that make Cilium decide as Calico does in this world.
 
-    The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies
-    that
+    The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies that
     the model does not know.
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
@@ -130,7 +105,7 @@ def translate(world: World) -> Translation:
     manifests = tuple(work.manifests())
     after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*_hosts(before), *(_refusal(e, before, work.unsaid) for e in proof.differences)]
+    refused = [*hosts(before), *(blame(e, before, work.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
         refused=tuple(refused),
@@ -138,58 +113,6 @@ def translate(world: World) -> Translation:
         kept=kept,
         proof=proof,
     )
-
-
-def _hosts(world: World) -> list[Refusal]:
-    return [
-        Refusal(
-            policy=str(endpoint.meta),
-            rule="",
-            reason="policy on hosts has no exact counterpart; the nearest is Cilium's host firewall",
-        )
-        for endpoint in world.of(HostEndpoint)
-    ]
-
-
-def _refusal(example: Counterexample, before: World, unsaid: Mapping[tuple[str, str], list[str]]) -> Refusal:
-    """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
-    it; with what could not be said about it.
-    """
-    direction = next(d for d in DIRECTIONS if _allows(example.before, d) is not _allows(example.after, d))
-    (decided,) = example.before.side(direction)
-    for policy, rule in ((decided.policy, decided.rule), *_matching(example, before, direction)):
-        reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
-        if reasons:
-            return Refusal(policy=policy, rule=rule, reason="; ".join(reasons), example=example)
-    (other,) = example.after.side(direction)
-    if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
-        reason = f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"
-    elif example.packet.protocol in (ICMP, ICMP6):
-        reason = "Cilium tells ICMP apart by type alone, and its type 0 stands for every type"
-    else:
-        reason = f"what stands for the other rules decides it in Cilium: {other.policy} {other.rule}: {other.reason}"
-    policy, rule = (decided.policy or "the default of no policy"), decided.rule
-    return Refusal(policy=policy, rule=rule, reason=reason, example=example)
-
-
-def _allows(path: Path, direction: str) -> bool:
-    return all(decision.allowed for decision in path.side(direction))
-
-
-def _matching(example: Counterexample, before: World, direction: str) -> Iterator[tuple[str, str]]:
-    """The Calico rules that match the flow at one end, in their order."""
-    model = calico_model(before)
-    source, destination = example.before.ends
-    subject = (source if direction == EGRESS else destination).pod
-    assert subject is not None  # noqa: S101
-    for stage in model.stages:
-        for policy in stage.applied(direction):
-            if not model.subject(policy).matches(model.pod_labels(subject)):
-                continue
-            for rule in policy.rules(direction):
-                if model.rule_matches(rule, policy, source, destination, example.packet):
-                    yield str(policy.meta), rule.where
-            yield str(policy.meta), ""
 
 
 class _Work:
@@ -405,9 +328,7 @@ class _Work:
         stages: list[CalicoStage],
         direction: str,
     ) -> list[Box]:
-        """What of the pieces gets past the tiers before `stage`: unselected subjects, and what their rules
-        pass.
-        """
+        """What of the pieces gets past the tiers before `stage`: unselected subjects, and what their rules pass."""
         del direction
         for number in range(stage):
             if stages[number].default_action == "Pass":
@@ -461,9 +382,7 @@ class _Work:
         return False
 
     def _policed(self, subject: int, family: int, direction: str) -> int:
-        """The peers that a deny speaks about: on ingress not the pod's own node, which no engine keeps
-        out.
-        """
+        """The peers that a deny speaks about: on ingress not the pod's own node, which no engine keeps out."""
         out = self.universe.reachable(subject, family, direction)
         own = self.universe.kinds["own"] | self.universe.kinds["local"]
         return out & ~own if direction == INGRESS else out
@@ -499,7 +418,7 @@ class _Work:
         """The draft as Cilium's engine would hold it: whom it selects, and what it matches."""
         key = id(draft)
         if key not in self._entries:
-            manifest = _manifest(self.owners[draft.owner], [draft])
+            manifest = manifest_of(self.owners[draft.owner], [draft])
             (policy,) = parse_policies(documents.from_objects([manifest]))
             model = cilium_model(self.universe.worlds[1])
             assert isinstance(policy, CiliumPolicy)  # noqa: S101
@@ -579,91 +498,7 @@ class _Work:
         for i, owner in enumerate(self.owners):
             drafts = [d for d in self.drafts if d.owner == i]
             if drafts:
-                out.append(_manifest(owner, drafts))
+                out.append(manifest_of(owner, drafts))
         out = copy.deepcopy(out)
         out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
-        return _distinct(out)
-
-
-def _distinct(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Names are kept from the policies; where two became one, the tier is told apart by a number."""
-    seen: dict[tuple[str, str, str], int] = {}
-    for manifest in manifests:
-        meta = manifest["metadata"]
-        key = (manifest["kind"], meta.get("namespace", ""), meta["name"])
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            meta["name"] = f"{meta['name']}-{seen[key]}"
-    return manifests
-
-
-def _manifest(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
-    """One Cilium policy from the drafts of one Calico policy: a spec per subject, rules in their order."""
-    namespace = owner.meta.namespace
-    specs: list[dict[str, Any]] = []
-    groups: dict[tuple[Any, ...], list[Draft]] = {}
-    for draft in drafts:
-        # Denies stand apart: they must not switch default deny on.
-        groups.setdefault((draft.subject, draft.default_deny), []).append(draft)
-    for (subject, default_deny), members in groups.items():
-        spec: dict[str, Any] = {
-            "description": f"{owner.meta}: " + ", ".join(dict.fromkeys(m.origin for m in members)),
-            "endpointSelector": selector_object(subject, without=NAMESPACE if namespace else ""),
-        }
-        for member in members:
-            side = member.direction + ("Deny" if member.deny else "")
-            spec.setdefault(side, []).append(_rule_object(member, namespace))
-        spec["enableDefaultDeny"] = {
-            direction: default_deny for direction in DIRECTIONS if any(m.direction == direction for m in members)
-        }
-        for side in ("ingress", "egress"):
-            rules = spec.get(side)
-            if rules is not None and len(rules) > 1 and {} in rules:
-                spec[side] = [r for r in rules if r]
-        specs.append(spec)
-    meta: dict[str, Any] = {"name": _name(owner.meta)}
-    if namespace:
-        meta["namespace"] = namespace
-    meta["annotations"] = {SOURCE: f"{owner.meta} ({owner.meta.api})"}
-    expanded = sorted({key for d in drafts for key in d.expanded})
-    if expanded:
-        meta["annotations"][EXPANDED] = ",".join(expanded)
-    out: dict[str, Any] = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy" if namespace else "CiliumClusterwideNetworkPolicy",
-        "metadata": meta,
-    }
-    if len(specs) == 1:
-        out["spec"] = specs[0]
-    else:
-        out["specs"] = specs
-    return out
-
-
-def _name(meta: Meta) -> str:
-    name = re.sub(r"[^a-z0-9.-]+", "-", meta.name.lower()).strip("-.") or "policy"
-    return f"{name}-as-calico" if meta.api.startswith("networking.k8s.io") else name
-
-
-def _rule_object(draft: Draft, namespace: str) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in draft.rule.items():
-        if key.endswith("Endpoints"):
-            out[key] = [_peer(term, namespace) for _, term in value]
-        else:
-            out[key] = value
-    return out
-
-
-def _peer(term: Iterable[Selector], namespace: str) -> dict[str, Any]:
-    literals = list(term)
-    asked = keys_of(literals)
-    out = selector_object(literals)
-    if namespace and NAMESPACE not in asked and not any(k.startswith(NAMESPACE_LABELS) for k in asked):
-        # Without it, Cilium would look in the policy's own namespace only.
-        everywhere = {"key": f"k8s:{NAMESPACE}", "operator": "Exists"}
-        out["matchExpressions"] = [*out.get("matchExpressions", []), everywhere]
-    return out
-
-
-__all__ = ["ALL", "EXPANDED", "SOURCE", "Refusal", "Translation", "cilium", "to_dnf", "translate"]
+        return distinct(out)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from netpol import documents
+from netpol.cluster import from_readers
 from netpol.decide import Path as FlowPath
 from netpol.decide import decide
 from netpol.errors import PolicyError, UndecidableError
@@ -22,7 +23,7 @@ from netpol.packets import Flow
 from netpol.prove import Counterexample, Equality, Proof, prove
 from netpol.translate import Translation, translate
 from netpol.values import ClusterPolicy, KubernetesPolicy
-from netpol.world import CiliumOptions, Engine, Recognition, World, from_readers
+from netpol.world import CiliumOptions, Engine, Recognition, World
 from operations.policy.live import live_objects
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netpol import World
+from netpol.manifests import EXPANDED, SOURCE
 from netpol.prove import prove
-from netpol.translate import EXPANDED, SOURCE, Translation, translate
+from netpol.translate import Translation, translate
 from tests.oracles import random_calico
 from tests.unit.netpol.mutants import TINY, campaign
 from tests.unit.netpol.worlds import (
