@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from netpol.ranges import IPAddress
+from netpol.ranges import PORT_MAX, IPAddress
 from netpol.values import ICMP, ICMP6, PROTOCOLS, WITH_PORTS, protocol_name
 from netpol.world import Node, Pod, World
 
@@ -131,6 +131,12 @@ class Flow:
     icmp_code: int = 0
     family: int | None = None
     reply: bool = False
+
+    def __post_init__(self) -> None:
+        limits = {"port": PORT_MAX, "source_port": PORT_MAX, "protocol": 255, "icmp_type": 255, "icmp_code": 255}
+        for name, most in limits.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} {getattr(self, name)} is not between 0 and {most}")
 
     @staticmethod
     def of(source: str, destination: str, protocol: str = "TCP", port: int = 0, **more: int) -> Flow:

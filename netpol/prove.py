@@ -191,8 +191,10 @@ def _smallness(universe: Universe, difference: Difference) -> tuple[object, ...]
     packet = universe.cells[_best_cell(universe, difference.cells)].packet
     pod = universe.classes[difference.subject].pods[0]
     peer = universe.peers[difference.peer]
+    # A pod with itself stands for a second one like it; any other pair is easier to look up in a cluster.
+    itself = peer.kind == "pod" and peer.index == difference.subject and universe.classes[peer.index].count == 1
     other = str(universe.classes[peer.index].pods[0]) if peer.kind == "pod" else str(peer.addresses)
-    return (*_ease(packet), _KINDS[peer.kind], str(pod), other, difference.direction)
+    return (itself, *_ease(packet), _KINDS[peer.kind], str(pod), other, difference.direction)
 
 
 def _ease(packet: Packet) -> tuple[int, ...]:

@@ -225,7 +225,8 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     _say(str(result.proof).splitlines()[0])
     if result.complete and arguments.out is not None:
         _write(result, arguments.out)
-        _say(f"{len(result.manifests)} policies written to {arguments.out}")
+        count = len(result.manifests)
+        _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
     elif result.complete:
         _say(yaml.safe_dump_all(result.manifests, sort_keys=False))
     else:

@@ -135,6 +135,7 @@ def test_what_cannot_be_decided_is_neither_passed_nor_failed(files, capsys):
         ["explain", "--from", "a/b", "--to", "c/d"],
         ["explain", "FILE", "--from", "red/nobody", "--to", "red/db"],
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--protocol", "TPC"],
+        ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--port", "65536"],
         ["lint", "FILE", "--apiserver", "nonsense"],
         ["lint", "FILE", "--calico-version", "new"],
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--nodes", "a=b:flannel"],

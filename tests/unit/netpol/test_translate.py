@@ -223,7 +223,7 @@ def for_the_future(where: World, policy) -> bool:
     return not prove(probed.with_policies(result.policies()).enforced_by("cilium"), fewer).equal
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9))
 def test_a_translation_is_proved_or_refused(seed):
     where = random_calico.world(random.Random(seed), random_calico.Shape(six=False), policies=3, pod_count=4)
@@ -234,5 +234,5 @@ def test_a_translation_is_proved_or_refused(seed):
 
 
 def test_every_mutant_that_changes_a_verdict_is_caught():
-    seen = campaign(12, seed=3)
-    assert sum(n for name, n in seen.items() if name.endswith(" changes")) >= 4
+    seen = campaign(8, seed=3)
+    assert sum(n for name, n in seen.items() if name.endswith(" changes")) >= 3
