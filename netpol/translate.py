@@ -25,6 +25,7 @@ from netpol.manifests import distinct, manifest_of
 from netpol.parse import policies as parse_policies
 from netpol.probes import with_probes
 from netpol.prove import Proof, prove
+from netpol.prune import needed
 from netpol.refusals import Refusal, blame, hosts
 from netpol.selector import Selector, both, either, negate
 from netpol.sets import Product, Row, bits
@@ -137,7 +138,7 @@ class _Work:
         for draft in self.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
         self.drafts = list(unique.values())
-        self._prune()
+        self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
 
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
@@ -434,63 +435,6 @@ class _Work:
                 for subject in bits(selected):
                     out.setdefault(subject, []).extend(step.at(self.universe.classes[subject].ports))
         return out
-
-    # --- leaving out what nobody needs
-    def _prune(self) -> None:
-        """Drop every draft without which the decisions about the given (and probing) pods stay the same.
-
-        A draft that concerns nobody today is kept: it is for pods to come.
-        """
-        plans: dict[tuple[int, str], list[tuple[int, CiliumStep]]] = {}
-        for direction in DIRECTIONS:
-            for subject in range(len(self.universe.classes)):
-                plans[subject, direction] = [
-                    (-1, step) for mask, step in self.cilium.steps[direction] if mask >> subject & 1
-                ]
-        for i, draft in enumerate(self.drafts):
-            selected, step = self._step(draft)
-            for subject in bits(selected):
-                plans[subject, draft.direction].append((i, step))
-        gone: set[int] = set()
-        order = sorted(range(len(self.drafts)), key=lambda i: (not self.drafts[i].deny, bool(self.drafts[i].rule), -i))
-        for i in order:
-            draft = self.drafts[i]
-            selected, step = self._step(draft)
-            if not selected or (draft.rule and not any(step.products.values())):
-                continue
-            if self._idle(i, draft, selected, plans):
-                gone.add(i)
-                for subject in bits(selected):
-                    plans[subject, draft.direction] = [p for p in plans[subject, draft.direction] if p[0] != i]
-        self.drafts = [d for i, d in enumerate(self.drafts) if i not in gone]
-
-    def _idle(
-        self,
-        number: int,
-        draft: Draft,
-        selected: int,
-        plans: dict[tuple[int, str], list[tuple[int, CiliumStep]]],
-    ) -> bool:
-        for subject in bits(selected):
-            plan = plans[subject, draft.direction]
-            kept = self._row(subject, plan, draft.direction)
-            left = self._row(subject, [p for p in plan if p[0] != number], draft.direction)
-            if kept is left:
-                continue
-            for part, yes in kept:
-                for other, also in left:
-                    shared = part & other
-                    for family in self.universe.families:
-                        if shared & self.universe.family_cells[family] and (yes ^ also) & self.universe.reachable(
-                            subject, family, draft.direction
-                        ):
-                            return False
-        return True
-
-    def _row(self, subject: int, plan: list[tuple[int, CiliumStep]], direction: str) -> Row:
-        signature = self.universe.classes[subject].ports
-        ranked = sorted(plan, key=lambda p: (p[1].entry.tier, p[1].entry.priority, p[1].entry.verdict != "deny"))
-        return self.cilium.evaluate([(s.entry, s.at(signature)) for _, s in ranked], direction)
 
     # --- writing
     def manifests(self) -> list[dict[str, Any]]:
