@@ -198,9 +198,7 @@ def make_world(objects: list[Object], cluster: tuple[Pod, ...]) -> World:
 
 
 def measure(policies: int, pod_count: int) -> Object:
-    """One size in this process; memory is the process's peak, seconds are from parsed files to the
-    verdict.
-    """
+    """One size in this process; memory is the process's peak, seconds are from parsed files to the verdict."""
     objects, cluster = policy_objects(policies), pods(pod_count)
     started = time.perf_counter()
     first, second = make_world(objects, cluster), make_world(rewritten(objects), cluster)
@@ -222,6 +220,19 @@ def measure(policies: int, pod_count: int) -> Object:
         "refute_seconds": round(refuted - proved, 2),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
     }
+
+
+def growth(rows: list[Object]) -> Object:
+    """How much longer, and with how much more memory, ten times as much takes (1: no longer)."""
+    by_size = {(row["policies"], row["pods"]): row for row in rows}
+    last = by_size[SIZES[-1]]
+    out: Object = {}
+    for what, size in (("policies", (100, 10_000)), ("pods", (1_000, 1_000))):
+        less = by_size[size]
+        out[f"ten_times_the_{what}"] = {
+            key: round(last[key] / max(less[key], 0.01), 1) for key in ("seconds", "peak_mb")
+        }
+    return {"growth": out}
 
 
 def measure_translation(policies: int, pod_count: int) -> Object:
@@ -383,6 +394,8 @@ def main() -> int:
     for policies, pod_count in SIZES if arguments.sizes == "all" else SIZES[:1]:
         rows.append(apart(measure, policies, pod_count))
         print(json.dumps(rows[-1]), flush=True)
+    if arguments.sizes == "all":
+        print(json.dumps(growth(rows)), flush=True)
     print(json.dumps(apart(measure_translation, 100, 1_000)), flush=True)
     ratio = None
     if not arguments.without_other:

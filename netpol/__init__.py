@@ -5,6 +5,7 @@
 >>> print(decide(world, Flow.of("shop/web", "169.254.169.254", "TCP", 80)))     # doctest: +SKIP
 """
 
+from netpol.cluster import from_objects, from_text, load
 from netpol.decide import Decision, Path, Verdict, decide
 from netpol.errors import Place, PolicyError, UndecidableError
 from netpol.future import prove_future
@@ -12,7 +13,8 @@ from netpol.lint import Finding, lint
 from netpol.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
 from netpol.parse import policies_from_files, policies_from_objects, policies_from_text
 from netpol.prove import Counterexample, Equality, Proof, prove
-from netpol.translate import Refusal, Translation, translate
+from netpol.refusals import Refusal
+from netpol.translate import Translation, translate
 from netpol.world import (
     CiliumOptions,
     Engine,
@@ -24,9 +26,6 @@ from netpol.world import (
     Service,
     ServiceAccount,
     World,
-    from_objects,
-    from_text,
-    load,
     spread,
 )
 

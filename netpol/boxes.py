@@ -1,9 +1,7 @@
 """Regions of flows in terms that a policy can be written in: who (a selector), with whom, in which packets.
 
-A Calico rule is a few boxes. Boxes can be intersected and subtracted, and stay boxes; that is how rules with
-an
-order become rules without one. Every box also knows what it covers in a universe, so that nothing is done
-about
+A Calico rule is a few boxes. Boxes can be intersected and subtracted, and stay boxes; that is how rules with an
+order become rules without one. Every box also knows what it covers in a universe, so that nothing is done about
 overlaps that do not exist.
 """
 
@@ -12,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from netpol import calico
+from netpol.calico_rows import CalicoRows
 from netpol.ranges import Ranges, everything, of_networks
-from netpol.rows import CalicoRows, Product
 from netpol.selector import ALL, NOTHING, Selector, both, either, negate, to_dnf
+from netpol.sets import Product
 from netpol.universe import PortSignature, Universe
 from netpol.values import INGRESS, WITH_PORTS, CalicoPolicy, CalicoRule, Entity, Port
 
@@ -30,9 +29,7 @@ class UnsayableError(Exception):
 
 @dataclass(frozen=True)
 class Others:
-    """A set of peers: pods that match `pods` and whose address is in `pod_space`; and bare addresses in
-    `space`.
-    """
+    """A set of peers: pods that match `pods` and whose address is in `pod_space`; and bare addresses in `space`."""
 
     pods: Selector
     pod_space: tuple[Ranges, Ranges]
@@ -53,9 +50,7 @@ _EMPTY = (Ranges(), Ranges())
 
 @dataclass(frozen=True)
 class Box:
-    """One region: subjects, their peers, and packets. `names` are named ports (protocol, name) besides
-    `cells`.
-    """
+    """One region: subjects, their peers, and packets. `names` are named ports (protocol, name) besides `cells`."""
 
     subject: Selector
     others: Others
@@ -260,6 +255,8 @@ class Boxes:
         return [b for b in out if not self.void(b)]
 
     def intersect(self, box: Box, other: Box) -> Box:
+        if box == other:
+            return box
         if other.names or (box.names and other.cells != self.universe.all_cells):
             raise UnsayableError("a named port in a rule whose order matters")
         return Box(

@@ -1,16 +1,12 @@
 """Calico's decision (v3.32, iptables and nftables data planes; the tie-break of older versions on request).
 
-A flow's direction is decided at one endpoint: tiers by order, in each the policies that select the endpoint
-by
-order, their rules from the top; Allow and Deny end it, Pass goes to the next tier, Log goes on. A tier of
-which at
+A flow's direction is decided at one endpoint: tiers by order, in each the policies that select the endpoint by
+order, their rules from the top; Allow and Deny end it, Pass goes to the next tier, Log goes on. A tier of which at
 least one policy applied ends in its default action. After the last tier a pod's profile allows.
 
 Sources: felix/calc/policy_sorter.go, felix/rules/{policy,endpoints}.go, felix/calc/rule_scanner.go,
 libcalico-go/lib/backend/syncersv1/updateprocessors, libcalico-go/lib/backend/k8s/conversion.
 """
-
-# ruff: noqa: PLR0917 - rules are made by the thousand, and keywords cost
 
 from __future__ import annotations
 
@@ -19,30 +15,29 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from netpol.calico_kubernetes import (
+    ADMIN_TIER,
+    BASELINE_TIER,
+    DEFAULT_TIER,
+    ORCHESTRATOR,
+    from_cluster,
+    from_kubernetes,
+)
 from netpol.packets import Packet, Party
 from netpol.ranges import IPNetwork
-from netpol.selector import ALL, And, Global, Has, In, Not, Selector, both, equals, rename, replace
+from netpol.selector import ALL, And, Global, Has, In, Not, Selector, equals, rename, replace
 from netpol.values import (
-    ANYBODY,
-    DIRECTIONS,
-    EGRESS,
     INGRESS,
     SCTP,
     TCP,
     UDP,
     CalicoPolicy,
     CalicoRule,
-    ClusterPeer,
     ClusterPolicy,
-    ClusterPort,
-    ClusterRule,
     Entity,
     HostEndpoint,
     Icmp,
-    KubernetesPeer,
     KubernetesPolicy,
-    KubernetesPort,
-    KubernetesRule,
     NetworkSet,
     Port,
     Tier,
@@ -50,21 +45,17 @@ from netpol.values import (
 from netpol.world import Backend, Pod, World
 
 NAMESPACE = "projectcalico.org/namespace"
-ORCHESTRATOR = "projectcalico.org/orchestrator"
 ACCOUNT = "projectcalico.org/serviceaccount"
 NAMESPACE_PREFIX = "pcns."
 ACCOUNT_PREFIX = "pcsa."
 NAME = "projectcalico.org/name"
 
-KUBERNETES_ORDER = 1000.0
-DEFAULT_TIER, ADMIN_TIER, BASELINE_TIER = "default", "kube-admin", "kube-baseline"
 _BUILT_IN_TIERS = {DEFAULT_TIER: (1e6, "Deny"), ADMIN_TIER: (1e3, "Pass"), BASELINE_TIER: (1e7, "Pass")}
 _TIE_BREAK_BY_NAME = (3, 32)
 _CLUSTER_POLICIES = (3, 32)
 _ACCOUNT_LABEL_LIMIT = 63
 
 _IN_NAMESPACE = Has(NAMESPACE)
-_IS_POD = equals(ORCHESTRATOR, "k8s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +81,7 @@ class Stage:
 
 
 class CalicoModel:
-    """The world as Calico sees it. `kubernetes_only`: an engine that enforces NetworkPolicy and nothing
-    else.
-    """
+    """The world as Calico sees it. `kubernetes_only`: an engine that enforces NetworkPolicy and nothing else."""
 
     def __init__(self, world: World, *, kubernetes_only: bool = False) -> None:
         self.world = world
@@ -119,9 +108,7 @@ class CalicoModel:
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:
-        """Tiers in order, each with its policies in order. A tier that does not exist comes last and
-        denies.
-        """
+        """Tiers in order, each with its policies in order. A tier that does not exist comes last and denies."""
         tiers = {t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._tiers}
         tiers = _BUILT_IN_TIERS | tiers
         by_tier: dict[str, list[CalicoPolicy]] = {}
@@ -202,9 +189,7 @@ class CalicoModel:
         return found
 
     def matches(self, selector: Selector, who: Party, family: int) -> bool:
-        """Whether a selector finds this end: the pod itself, a host endpoint, or a network set with its
-        address.
-        """
+        """Whether a selector finds this end: the pod itself, a host endpoint, or a network set with its address."""
         if who.pod is not None and selector.matches(self.pod_labels(who.pod)):
             return True
         if who.node is not None and who.pod is None and who.node.name in self.host_endpoints:
@@ -328,9 +313,7 @@ def within(who: Party, nets: Iterable[IPNetwork], family: int) -> bool:
 
 
 def outside(who: Party, nets: tuple[IPNetwork, ...], family: int) -> bool:
-    """`notNets`: outside all of them. A rule whose notNets are all of the other family is not rendered at
-    all.
-    """
+    """`notNets`: outside all of them. A rule whose notNets are all of the other family is not rendered at all."""
     return any(net.version == family for net in nets) and not within(who, nets, family)
 
 
@@ -392,121 +375,3 @@ def entity_selectors(entity: Entity, namespace: str) -> tuple[Selector | None, S
     if positive is not None and entity.not_selector is not None:
         return And((positive, Not(entity.not_selector))), None
     return positive, entity.not_selector
-
-
-# --- Kubernetes' policies as Calico converts them -------------------------------------------------
-
-
-def from_kubernetes(policy: KubernetesPolicy) -> CalicoPolicy:
-    """Tier default, order 1000, allow only (libcalico-go/lib/backend/k8s/conversion,
-    K8sNetworkPolicyToCalico).
-    """
-    return CalicoPolicy(
-        meta=policy.meta,
-        tier=DEFAULT_TIER,
-        order=KUBERNETES_ORDER,
-        selector=both(_IS_POD, policy.pods),
-        directions=policy.directions,
-        ingress=tuple(r for rule in policy.ingress for r in _kubernetes_rules(rule, INGRESS)),
-        egress=tuple(r for rule in policy.egress for r in _kubernetes_rules(rule, EGRESS)),
-    )
-
-
-def _kubernetes_rules(rule: KubernetesRule, direction: str) -> list[CalicoRule]:
-    peers: tuple[KubernetesPeer | None, ...] = rule.peers or (None,)
-    return [
-        _one_way(direction, "Allow", rule, protocol, _kubernetes_entity(peer, ports, direction), ports)
-        for protocol, ports in _grouped(rule.ports)
-        for peer in peers
-    ]
-
-
-def _one_way(
-    direction: str,
-    action: str,
-    rule: KubernetesRule | ClusterRule,
-    protocol: int | None,
-    peer: Entity,
-    ports: tuple[Port, ...],
-) -> CalicoRule:
-    """A rule about a peer; ports are the destination's, so on egress the peer already has them."""
-    mine = Entity(ports=ports) if ports and direction == INGRESS else ANYBODY
-    source, destination = (peer, mine) if direction == INGRESS else (mine, peer)
-    return CalicoRule(
-        action=action, where=rule.where, source=source, destination=destination, protocol=protocol, place=rule.place
-    )
-
-
-def _grouped(ports: tuple[KubernetesPort, ...]) -> list[tuple[int | None, tuple[Port, ...]]]:
-    """One entry per protocol; no ports at all, or a protocol without a port, means all of them."""
-    if not ports:
-        return [(None, ())]
-    by_protocol: dict[int, list[Port] | None] = {}
-    for port in ports:
-        current = by_protocol.get(port.protocol, [])
-        by_protocol[port.protocol] = None if port.port is None or current is None else [*current, port.port]
-    return [(protocol, tuple(by_protocol[protocol] or ())) for protocol in sorted(by_protocol)]
-
-
-def _kubernetes_entity(peer: KubernetesPeer | None, ports: tuple[Port, ...], direction: str) -> Entity:
-    ports = ports if direction == EGRESS else ()
-    if peer is None:
-        return Entity(ports=ports) if ports else ANYBODY
-    if peer.block is not None:
-        return Entity(nets=(peer.block,), not_nets=peer.excepted, ports=ports)
-    return Entity(selector=both(_IS_POD, peer.pods), namespace_selector=peer.namespaces, ports=ports)
-
-
-def from_cluster(policy: ClusterPolicy) -> CalicoPolicy:
-    """Tier kube-admin or kube-baseline, both ending in Pass (conversion/clusternetworkpolicy.go, v3.32)."""
-    rules: dict[str, tuple[CalicoRule, ...]] = {
-        d: tuple(r for rule in policy.rules(d) for r in _cluster_rules(rule, d)) for d in DIRECTIONS
-    }
-    return CalicoPolicy(
-        meta=policy.meta,
-        tier=ADMIN_TIER if policy.tier == "Admin" else BASELINE_TIER,
-        order=float(policy.priority),
-        selector=both(_IS_POD, policy.pods),
-        namespace_selector=policy.namespaces,
-        directions=frozenset(d for d in DIRECTIONS if rules[d]),
-        ingress=rules[INGRESS],
-        egress=rules[EGRESS],
-    )
-
-
-_CLUSTER_ACTIONS = {"Accept": "Allow", "Deny": "Deny", "Pass": "Pass"}
-
-
-def _cluster_rules(rule: ClusterRule, direction: str) -> list[CalicoRule]:
-    if any(peer.unknown or peer.nodes is not None or peer.domains for peer in rule.peers):
-        # What Calico cannot convert fails closed: an Accept vanishes, a Deny or Pass denies everything.
-        return [] if rule.action == "Accept" else [CalicoRule(action="Deny", where=rule.where, place=rule.place)]
-    return [
-        _one_way(
-            direction,
-            _CLUSTER_ACTIONS[rule.action],
-            rule,
-            protocol,
-            _cluster_entity(peer, ports if direction == EGRESS else ()),
-            ports,
-        )
-        for protocol, ports in _cluster_grouped(rule.ports)
-        for peer in rule.peers
-    ]
-
-
-def _cluster_entity(peer: ClusterPeer, ports: tuple[Port, ...]) -> Entity:
-    if peer.networks:
-        return Entity(nets=peer.networks, ports=ports)
-    selector = None if peer.pods is None else both(_IS_POD, peer.pods)
-    return Entity(selector=selector, namespace_selector=peer.namespaces, ports=ports)
-
-
-def _cluster_grouped(ports: tuple[ClusterPort, ...]) -> list[tuple[int | None, tuple[Port, ...]]]:
-    if not ports:
-        return [(None, ())]
-    by_protocol: dict[int | None, list[Port] | None] = {}
-    for port in ports:
-        current = by_protocol.get(port.protocol, [])
-        by_protocol[port.protocol] = None if port.port is None or current is None else [*current, port.port]
-    return [(protocol, tuple(by_protocol[protocol] or ())) for protocol in sorted(by_protocol, key=lambda p: p or 0)]

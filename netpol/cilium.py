@@ -1,14 +1,9 @@
-"""Cilium's decision (v1.20): entries without order except for tiers, deny before allow, default deny by
-switch.
+"""Cilium's decision (v1.20): entries without order except for tiers, deny before allow, default deny by switch.
 
-Every policy becomes entries, as in pkg/policy/types/policyentry.go. At an endpoint and in a direction the
-entries
-that select it are asked tier by tier and priority by priority; among equals a deny wins. What nobody matched
-is
-allowed unless an entry switched default deny on. Peers are identities: a pod that Cilium knows is its
-labels, every
-other address is `world` and its CIDRs, and CIDR rules match nothing but `world` (unless the options say
-otherwise).
+Every policy becomes entries, as in pkg/policy/types/policyentry.go. At an endpoint and in a direction the entries
+that select it are asked tier by tier and priority by priority; among equals a deny wins. What nobody matched is
+allowed unless an entry switched default deny on. Peers are identities: a pod that Cilium knows is its labels, every
+other address is `world` and its CIDRs, and CIDR rules match nothing but `world` (unless the options say otherwise).
 
 Sources: pkg/policy/{repository,l4,mapstate}.go, pkg/policy/utils/parserules.go, pkg/k8s/network_policy.go,
 pkg/k8s/cluster_network_policy.go, pkg/k8s/apis/cilium.io/utils/utils.go, pkg/labelsfilter/filter.go.
@@ -18,17 +13,18 @@ pkg/k8s/cluster_network_policy.go, pkg/k8s/apis/cilium.io/utils/utils.go, pkg/la
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from dataclasses import dataclass
+from functools import cached_property
 
 from netpol.calico import within
-from netpol.errors import Place, UndecidableError
+from netpol.cilium_entries import CLUSTER_NAME, Entry, Peers, cluster_entries, endpoint_selector, kubernetes_entries
+from netpol.errors import UndecidableError
+from netpol.identity import in_identity
 from netpol.packets import Packet, Party
 from netpol.parse_cilium import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.ranges import IPNetwork
-from netpol.selector import ALL, Has, Selector, both, equals, keys, rename
+from netpol.selector import Selector, both, equals, keys
 from netpol.values import (
     DIRECTIONS,
     EGRESS,
@@ -43,87 +39,14 @@ from netpol.values import (
     CiliumRule,
     CiliumService,
     CiliumSpec,
-    ClusterPeer,
     ClusterPolicy,
     IcmpType,
-    KubernetesPeer,
     KubernetesPolicy,
     Meta,
 )
 from netpol.world import CiliumOptions, Pod, Recognition, World
 
-CLUSTER_NAME = "default"
-ADMIN, NORMAL, BASELINE = 100, 200, 250
 _INIT = "reserved:init"
-
-_INCLUDED = (
-    r"reserved:.*",
-    r"io\.kubernetes\.pod\.namespace",
-    r"io\.cilium\.k8s\.namespace\.labels",
-    r"app\.kubernetes\.io",
-    r"io\.cilium\.k8s\.policy\.cluster",
-    r"io\.cilium\.k8s\.policy\.serviceaccount",
-)
-_IGNORED = (
-    r"io\.kubernetes",
-    r"kubernetes\.io",
-    r"statefulset\.kubernetes\.io/pod-name",
-    r"apps\.kubernetes\.io/pod-index",
-    r"batch\.kubernetes\.io/job-completion-index",
-    r"batch\.kubernetes\.io/controller-uid",
-    r".*beta\.kubernetes\.io",
-    r"k8s\.io",
-    r"pod-template-generation",
-    r"pod-template-hash",
-    r"controller-revision-hash",
-    r"controller-uid",
-    r"annotation.*",
-    r"etcd_node",
-    r"topology\.kubernetes\.io",
-)
-_INCLUDE_PATTERNS = [re.compile(p) for p in _INCLUDED]
-_IGNORE_PATTERNS = [re.compile(p) for p in _IGNORED]
-
-
-@lru_cache(maxsize=65536)
-def in_identity(key: str) -> bool:
-    """Whether a label counts for identity under Cilium's default filter (the longest match decides)."""
-    included = max((m.end() for p in _INCLUDE_PATTERNS if (m := p.match(key))), default=0)
-    ignored = min((m.end() for p in _IGNORE_PATTERNS if (m := p.match(key))), default=0)
-    return ignored == 0 or included > ignored
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Peers:
-    """Who is on the other side. `every`: anybody. Otherwise one of the lists matches; none of them:
-    nobody.
-    """
-
-    every: bool = False
-    selectors: tuple[Selector, ...] = ()
-    entities: frozenset[str] = frozenset()
-    cidrs: tuple[CidrPeer, ...] = ()
-    nodes: tuple[Selector, ...] = ()
-    addresses: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One rule as Cilium's engine holds it. `ports` None: every protocol. `peers` None: selects nobody."""
-
-    direction: str
-    verdict: str
-    subject: Selector
-    peers: Peers
-    ports: tuple[CiliumPort | IcmpType, ...] | None
-    default_deny: bool
-    tier: int = NORMAL
-    priority: float = 0.0
-    node: bool = False
-    l7: str = ""
-    policy: Meta
-    where: str
-    place: Place = field(default_factory=Place, compare=False)
 
 
 _RANK = {"deny": 0, "allow": 1, "pass": 2}
@@ -149,9 +72,7 @@ class CiliumModel:
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """Every policy's entries: Cilium's, Kubernetes', and cluster policies where the agents enforce
-        them.
-        """
+        """Every policy's entries: Cilium's, Kubernetes', and cluster policies where the agents enforce them."""
         out: list[Entry] = []
         for policy in self.world.policies:
             if isinstance(policy, CiliumPolicy):
@@ -370,7 +291,7 @@ class CiliumModel:
         found = [self._service_peers(s, namespace) for s in rule.services or ()]
         return Peers(
             selectors=(
-                *(_endpoint_selector(s, namespace, init=init) for s in rule.endpoints or ()),
+                *(endpoint_selector(s, namespace, init=init) for s in rule.endpoints or ()),
                 *(s for part in found for s in part.selectors),
             ),
             entities=frozenset(rule.entities or ()),
@@ -397,139 +318,9 @@ class CiliumModel:
         return Peers(selectors=tuple(selectors), addresses=frozenset(addresses))
 
 
-_IN_CLUSTER = equals(CLUSTER, CLUSTER_NAME)
-
-
 def _any(selectors: tuple[Selector, ...], labels: Mapping[str, str]) -> bool:
     return any(s.matches(labels) for s in selectors)
 
 
 def _no_peer_lists(rule: CiliumRule) -> bool:
     return all(part is None for part in (rule.endpoints, rule.nodes, rule.entities, rule.cidrs, rule.services))
-
-
-def _endpoint_selector(selector: Selector, namespace: str, *, init: bool) -> Selector:
-    """fromEndpoints and toEndpoints: the policy's namespace unless the selector names one
-    (getEndpointSelector).
-    """
-    asked = keys(selector)
-    if any(key.startswith("reserved:") for key in asked):
-        return selector
-    # A negative requirement alone would find the world as well; the cluster's name keeps it out.
-    here = None if CLUSTER in asked else _IN_CLUSTER
-    if NAMESPACE in asked:
-        return both(selector, here)
-    if not namespace:
-        return both(selector, here) if init else both(selector, Has(NAMESPACE), here)
-    if any(key.startswith(NAMESPACE_LABELS) for key in asked):
-        return both(selector, here)
-    return both(_own(namespace), selector, here)
-
-
-# --- Kubernetes' policies as Cilium reads them ----------------------------------------------------
-
-
-def _namespace_selector(selector: Selector) -> Selector:
-    return Has(NAMESPACE) if selector == ALL else rename(selector, lambda key: NAMESPACE_LABELS + key)
-
-
-def _own(namespace: str) -> Selector:
-    return equals(NAMESPACE, namespace)
-
-
-def kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:
-    """pkg/k8s/network_policy.go, ParseNetworkPolicy. An ipBlock is a CIDR rule and so never finds pods or
-    nodes.
-    """
-    namespace = policy.meta.namespace
-    subject = both(_own(namespace), policy.pods)
-    out: list[Entry] = []
-    for direction in DIRECTIONS:
-        rules = policy.rules(direction)
-        for rule in rules:
-            ports = tuple(CiliumPort(protocol=p.protocol, port=p.port) for p in rule.ports) or None
-            peer_sets = [_kubernetes_peer(p, namespace) for p in rule.peers] or [Peers(every=True)]
-            out += [
-                Entry(
-                    direction=direction,
-                    verdict="allow",
-                    subject=subject,
-                    peers=peers,
-                    ports=ports,
-                    default_deny=True,
-                    policy=policy.meta,
-                    where=rule.where,
-                    place=rule.place,
-                )
-                for peers in peer_sets
-            ]
-        if not rules and direction in policy.directions:
-            out.append(
-                Entry(
-                    direction=direction,
-                    verdict="allow",
-                    subject=subject,
-                    peers=Peers(),
-                    ports=None,
-                    default_deny=True,
-                    policy=policy.meta,
-                    where=direction,
-                    place=policy.meta.place,
-                )
-            )
-    return out
-
-
-def _kubernetes_peer(peer: KubernetesPeer, namespace: str) -> Peers:
-    if peer.block is not None:
-        return Peers(cidrs=(CidrPeer(cidr=peer.block, excepted=peer.excepted),))
-    scope = _own(namespace) if peer.namespaces is None else _namespace_selector(peer.namespaces)
-    return Peers(selectors=(both(scope, peer.pods, _IN_CLUSTER),))
-
-
-def cluster_entries(policy: ClusterPolicy) -> list[Entry]:
-    """pkg/k8s/cluster_network_policy.go: tiers around the normal one, priority plus a hundredth per rule."""
-    subject = _namespace_selector(policy.namespaces)
-    if policy.pods is not None:
-        subject = both(subject, policy.pods)
-    out: list[Entry] = []
-    for direction in DIRECTIONS:
-        for i, rule in enumerate(policy.rules(direction)):
-            for peer in rule.peers:
-                verdict = {"Accept": "allow", "Deny": "deny", "Pass": "pass"}[rule.action]
-                if peer.nodes is not None or peer.domains:
-                    raise UndecidableError(
-                        f"{policy.meta} {rule.where}: nodes and domainNames depend on what agents learn at run time"
-                    )
-                peers = _cluster_peer(peer)
-                if peer.unknown:
-                    if verdict == "allow":
-                        continue
-                    verdict, peers = "deny", Peers(every=True)
-                ports = tuple(CiliumPort(protocol=p.protocol, port=p.port) for p in rule.ports) or None
-                out.append(
-                    Entry(
-                        direction=direction,
-                        verdict=verdict,
-                        subject=subject,
-                        peers=peers,
-                        ports=ports,
-                        default_deny=False,
-                        tier=ADMIN if policy.tier == "Admin" else BASELINE,
-                        priority=policy.priority + i / 100,
-                        policy=policy.meta,
-                        where=rule.where,
-                        place=rule.place,
-                    )
-                )
-    return out
-
-
-def _cluster_peer(peer: ClusterPeer) -> Peers:
-    if peer.networks:
-        return Peers(cidrs=tuple(CidrPeer(cidr=n) for n in peer.networks))
-    if peer.namespaces is None:
-        return Peers()
-    # Only pod peers are tied to the cluster; a negative namespace selector alone finds the world as well.
-    here = None if peer.pods is None else _IN_CLUSTER
-    return Peers(selectors=(both(_namespace_selector(peer.namespaces), peer.pods, here),))

@@ -10,7 +10,7 @@ other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from netpol import calico, cilium
 from netpol.errors import Place, UndecidableError
@@ -44,20 +44,23 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
-    """One way a flow can take after translation, and what was said about it."""
+    """One way a flow can take after translation, and what was said about it. `ends`: source and destination."""
 
     source: str
     destination: str
     packet: Packet
     allowed: bool
     decided_by: tuple[Decision, ...]
+    ends: tuple[Party, Party] = field(repr=False, compare=False)
+
+    def side(self, direction: str) -> tuple[Decision, ...]:
+        """What was said at one end."""
+        return tuple(d for d in self.decided_by if d.direction == direction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`allowed` when every way the flow can take is; `decided_by` speaks for the first way that has this
-    verdict.
-    """
+    """`allowed` when every way the flow can take is; `decided_by` speaks for the first way that has this verdict."""
 
     allowed: bool
     decided_by: tuple[Decision, ...]
@@ -95,13 +98,10 @@ def cilium_model(world: World) -> cilium.CiliumModel:
 def decide(world: World, flow: Flow) -> Verdict:
     """Whether the flow is allowed, and by what.
 
-    The source's egress and the destination's ingress must both allow it, each according to every engine on
-    its
-    node. A flow to a service is decided on the ways it can take after translation. A reply shares the
-    verdict of
-    the connection it answers. Raises ValueError for ends that the world lacks, UndecidableError where the
-    model
-    does not reach.
+    The source's egress and the destination's ingress must both allow it, each according to every engine on its node.
+    A flow to a service is decided on the ways it can take after translation. A reply shares the verdict of the
+    connection it answers. Raises ValueError for ends that the world lacks, UndecidableError where the model does not
+    reach.
 
     >>> decide(world, Flow.of("shop/web", "shop/db", "TCP", 5432)).allowed    # doctest: +SKIP
     """
@@ -164,10 +164,8 @@ def _paths(world: World, flow: Flow, family: int) -> list[Path]:
 def _to_backend(world: World, flow: Flow, service: Service, backend: Backend, port: str, family: int) -> list[Path]:
     """After translation the packet goes to the backend's own address and port.
 
-    By way of a node: with traffic policy Local only that node's backends are reached, and the source stays.
-    With
-    Cluster, backends of the same node still see the source (it is rewritten behind the policy), backends
-    elsewhere
+    By way of a node: with traffic policy Local only that node's backends are reached, and the source stays. With
+    Cluster, backends of the same node still see the source (it is rewritten behind the policy), backends elsewhere
     see the node that passed the packet on.
     """
     assert isinstance(flow.destination, ServiceEnd)  # noqa: S101
@@ -214,6 +212,7 @@ def judge(world: World, source: Party, destination: Party, packet: Packet) -> Pa
         packet=packet,
         allowed=all(d.allowed for d in decisions),
         decided_by=decisions,
+        ends=(source, destination),
     )
 
 
@@ -231,9 +230,7 @@ def _enforce(world: World, direction: str, subject: Party, peer: Party, packet: 
 
 
 def _refuse_host_policy(world: World, who: Party) -> None:
-    """Policy on hosts themselves is not modelled; where there is some, nothing is said rather than
-    guessed.
-    """
+    """Policy on hosts themselves is not modelled; where there is some, nothing is said rather than guessed."""
     if who.node is None:
         return
     if Engine.CALICO in who.node.engines and who.node.name in calico_model(world).host_endpoints:

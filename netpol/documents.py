@@ -1,7 +1,6 @@
 """The edge: YAML in, checked plain values out, every one of them with the file and line where it stands.
 
-`load` reads documents (and unwraps `List`s); `Reader` takes a mapping apart field by field and `done()`
-refuses
+`load` reads documents (and unwraps `List`s); `Reader` takes a mapping apart field by field and `done()` refuses
 whatever nobody asked for, so that a misspelt field is an error and never silently ignored.
 """
 

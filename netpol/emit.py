@@ -11,11 +11,12 @@ from typing import Any
 
 from netpol import calico
 from netpol.boxes import FULL, Box, Boxes, UnsayableError
-from netpol.cilium import in_identity
+from netpol.calico_kubernetes import ORCHESTRATOR
+from netpol.identity import in_identity
 from netpol.parse_cilium import MAX_ITEMS, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.ranges import PORT_MAX, IPNetwork, Ranges, to_networks
 from netpol.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
-from netpol.universe import bits
+from netpol.sets import bits
 from netpol.values import EXTENDED_PROTOCOLS, ICMP, ICMP6, INGRESS, SCTP, TCP, UDP, WITH_PORTS
 
 _NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
@@ -87,7 +88,7 @@ class Writer:
         if not isinstance(selector, Has | In | NotIn | Text):
             return ALL
         key = selector.key
-        if key == calico.ORCHESTRATOR:
+        if key == ORCHESTRATOR:
             return ALL if selector.matches({key: "k8s"}) else NOTHING
         if key.startswith(calico.ACCOUNT_PREFIX) and key != calico.ACCOUNT_PREFIX + calico.NAME:
             return self._accounts(selector)
@@ -246,9 +247,8 @@ class Writer:
     ) -> list[dict[str, Any]]:
         """The rule once for its ports and once for its ICMP types, or once without either.
 
-        `inside`: the families in which the box covers these peers; `relevant`: those that the peers have at
-        all,
-        for which a rule without an address family is bound to speak.
+        `inside`: the families in which the box covers these peers; `relevant`: those that the peers have at all, for
+        which a rule without an address family is bound to speak.
         """
         bound = sum(self.universe.family_cells[f] for f in relevant)
         cells = box.cells & sum(self.universe.family_cells[f] for f in inside)
@@ -387,9 +387,7 @@ def _cilium_key(key: str) -> str:
 
 
 def selector_object(literals: Iterable[Selector], *, without: str = "") -> dict[str, Any]:
-    """A Kubernetes label selector; `without`: a key whose requirement the policy's namespace already
-    makes.
-    """
+    """A Kubernetes label selector; `without`: a key whose requirement the policy's namespace already makes."""
     labels: dict[str, str] = {}
     expressions: list[dict[str, Any]] = []
     for literal in literals:

@@ -1,11 +1,8 @@
 """A proof for pods that do not exist yet: every combination of labels that policies can tell apart.
 
-Labels that no policy mentions change nothing, so the pods to come fall into finitely many kinds: for each
-namespace,
-each combination of a value for every mentioned label (one of the mentioned values, any other value, or
-none), each
-service account that is mentioned (or another), and each set of named ports. When there are more kinds than
-`limit`,
+Labels that no policy mentions change nothing, so the pods to come fall into finitely many kinds: for each namespace,
+each combination of a value for every mentioned label (one of the mentioned values, any other value, or none), each
+service account that is mentioned (or another), and each set of named ports. When there are more kinds than `limit`,
 the question is left undecided and the labels that make it so are named.
 """
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from netpol.calico_rows import CalicoRows, CalicoStep
+from netpol.cilium_rows import CiliumRows
 from netpol.decide import calico_model
 from netpol.errors import Place
-from netpol.rows import CalicoRows, CalicoStep, CiliumRows, Product
-from netpol.universe import Universe, bits
+from netpol.sets import Product, bits
+from netpol.universe import Universe
 from netpol.values import (
     DIRECTIONS,
     EGRESS,
@@ -140,9 +142,7 @@ class _Calico:
         return tiers.get(id(first)) == tiers.get(id(second)) and positions[id(first)] < positions[id(second)]
 
     def _wide(self, item: _Placed) -> bool:
-        """An Allow for every packet to more than a few networks: to all of a family's addresses or all
-        pods.
-        """
+        """An Allow for every packet to more than a few networks: to all of a family's addresses or all pods."""
         for _, peers in self._products(item):
             if peers & self.universe.kinds["address"] and any(
                 n.prefixlen == 0 for e in (item.step.rule.source, item.step.rule.destination) for n in e.nets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from netpol.ranges import IPAddress
+from netpol.ranges import PORT_MAX, IPAddress
 from netpol.values import ICMP, ICMP6, PROTOCOLS, WITH_PORTS, protocol_name
 from netpol.world import Node, Pod, World
 
@@ -34,9 +34,7 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One end of a flow as policy sees it: a pod, a node (its own processes and host-network pods), or an
-    address.
-    """
+    """One end of a flow as policy sees it: a pod, a node (its own processes and host-network pods), or an address."""
 
     pod: Pod | None = None
     node: Node | None = None
@@ -83,9 +81,7 @@ class AddressEnd:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEnd:
-    """A service by its cluster address; `via` names the node whose node port (or load balancer target) is
-    used.
-    """
+    """A service by its cluster address; `via` names the node whose node port (or load balancer target) is used."""
 
     namespace: str
     name: str
@@ -136,6 +132,12 @@ class Flow:
     family: int | None = None
     reply: bool = False
 
+    def __post_init__(self) -> None:
+        limits = {"port": PORT_MAX, "source_port": PORT_MAX, "protocol": 255, "icmp_type": 255, "icmp_code": 255}
+        for name, most in limits.items():
+            if not 0 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} {getattr(self, name)} is not between 0 and {most}")
+
     @staticmethod
     def of(source: str, destination: str, protocol: str = "TCP", port: int = 0, **more: int) -> Flow:
         """`Flow.of("shop/web-1", "169.254.169.254", "TCP", 80)`. Raises ValueError."""
@@ -168,9 +170,7 @@ class Flow:
 
 
 def party(world: World, which: End, family: int) -> Party:
-    """The end as policy sees it, with its address of the family. Raises ValueError for names the world
-    lacks.
-    """
+    """The end as policy sees it, with its address of the family. Raises ValueError for names the world lacks."""
     match which:
         case PodEnd(namespace, name):
             pod = world.pod_by_name.get((namespace, name))
@@ -195,9 +195,7 @@ def _first(addresses: tuple[IPAddress, ...], family: int) -> IPAddress | None:
 
 
 def _owner(world: World, address: IPAddress) -> Party:
-    """An address belongs to the pod or node that has it; nothing is decided about a bare number that is a
-    pod.
-    """
+    """An address belongs to the pod or node that has it; nothing is decided about a bare number that is a pod."""
     for pod in world.pods:
         if address in pod.addresses and not pod.host_network:
             return Party(pod=pod, node=world.node_of(pod), address=address)
@@ -208,9 +206,7 @@ def _owner(world: World, address: IPAddress) -> Party:
 
 
 def related(world: World, mine: Party, other: Party) -> Party:
-    """`mine` with `local` set when it is the other end's own node, or an address that every node serves
-    itself.
-    """
+    """`mine` with `local` set when it is the other end's own node, or an address that every node serves itself."""
     if mine.pod is not None:
         return mine
     if mine.node is not None:

@@ -1,8 +1,7 @@
 """Calico's objects, `projectcalico.org/v3` and `crd.projectcalico.org/v1`, as values.
 
-The two API groups differ in one thing that decides traffic: without `types`, v3 infers the directions from
-the
-rules that are there (none: ingress), whereas an object written straight to the CRD governs both directions
+The two API groups differ in one thing that decides traffic: without `types`, v3 infers the directions from the rules
+that are there (none: ingress), whereas an object written straight to the CRD governs both directions
 (felix/calc/policy_sorter.go, ExtractPolicyMetadata).
 """
 

@@ -118,8 +118,6 @@ def _spec(reader: Reader, where: str, *, clusterwide: bool) -> CiliumSpec:
         for key, deny in ((direction, False), (f"{direction}Deny", True))
         for i, item in enumerate(reader.children(key))
     ]
-    if not rules:
-        raise reader.error("at least one of ingress, ingressDeny, egress and egressDeny must have a rule")
     switches = reader.child("enableDefaultDeny")
     default_deny: dict[str, bool | None] = dict.fromkeys(DIRECTIONS)
     if switches is not None:
@@ -131,6 +129,8 @@ def _spec(reader: Reader, where: str, *, clusterwide: bool) -> CiliumSpec:
     reader.raw("labels")
     reader.raw("log")
     reader.done()
+    if not rules:
+        raise reader.error("at least one of ingress, ingressDeny, egress and egressDeny must have a rule")
     return CiliumSpec(
         where=where,
         endpoints=endpoints,

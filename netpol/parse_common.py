@@ -6,7 +6,8 @@ import re
 from functools import lru_cache
 
 from netpol.documents import Reader
-from netpol.selector import ALL, Selector, SelectorError, parse_calico, parse_kubernetes
+from netpol.selector import ALL, Selector
+from netpol.selector_text import SelectorError, parse_calico, parse_kubernetes
 from netpol.values import Meta
 
 _SERVER_FIELDS = (
@@ -26,9 +27,7 @@ _PORT_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9]|-(?!-)){0,13}[a-zA-Z0-9]|[a-zA
 
 
 def metadata(doc: Reader, *, namespaced: bool) -> Meta:
-    """The object's identity. A namespaced object without a namespace is an error: nothing is assumed to be
-    `default`.
-    """
+    """The object's identity. A namespaced kind without a namespace is an error: `default` is never assumed."""
     doc.text("apiVersion")
     doc.text("kind")
     meta = doc.child("metadata")
@@ -97,7 +96,5 @@ def calico_selector(reader: Reader, key: str) -> Selector | None:
 
 
 def is_port_name(text: str) -> bool:
-    """Whether the text is an IANA service name: letters, digits and single hyphens, at least one letter, at
-    most 15.
-    """
+    """Whether the text is an IANA service name: letters, digits and single hyphens, at least one letter, at most 15."""
     return bool(_PORT_NAME.fullmatch(text)) and any(c.isalpha() for c in text)

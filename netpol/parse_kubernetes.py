@@ -27,9 +27,7 @@ _PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 
 
 def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
-    """Without `policyTypes` the API server fills in Ingress, and Egress when there are egress rules; so do
-    we.
-    """
+    """Without `policyTypes` the API server fills in Ingress, and Egress when there are egress rules; so do we."""
     meta = metadata(doc, namespaced=True)
     spec = spec_of(doc)
     if staged:
@@ -84,13 +82,14 @@ def _port(reader: Reader) -> KubernetesPort:
         if last is not None:
             raise reader.error("needs port", "endPort")
         return KubernetesPort(protocol=protocol)
-    if isinstance(value, str) and not value.isdigit():
+    if isinstance(value, str):
+        # In quotes it is a name, and to the API server a name has a letter.
         if not is_port_name(value):
-            raise reader.error(f"{value!r} is not a port number or name", "port")
+            raise reader.error(f"{value!r} is neither a number nor a port name, which has a letter", "port")
         if last is not None:
             raise reader.error("cannot be combined with a named port", "endPort")
         return KubernetesPort(protocol=protocol, port=Port(name=value))
-    number = int(value) if isinstance(value, str) else reader.integer("port", 1, PORT_MAX)
+    number = reader.integer("port", 1, PORT_MAX)
     assert number is not None  # noqa: S101
     if last is not None and last < number:
         raise reader.error(f"{last} is below port {number}", "endPort")

@@ -1,9 +1,7 @@
 """Whether two worlds treat every flow alike; if not, the smallest flow that shows it.
 
-Exact: all pods, nodes and addresses, all packets, both directions. Flows after translation (services, node
-ports,
-load balancers) are flows between such ends, so they are among them: from an address, a remote node or the
-own node
+Exact: all pods, nodes and addresses, all packets, both directions. Flows after translation (services, node ports,
+load balancers) are flows between such ends, so they are among them: from an address, a remote node or the own node
 to a pod, from a pod to a pod, an address or a node.
 """
 
@@ -15,8 +13,9 @@ from enum import StrEnum
 
 from netpol.decide import Path, calico_model, cilium_model, judge
 from netpol.packets import Packet
-from netpol.rows import Rows, overlay
-from netpol.universe import Universe, bits
+from netpol.rows import Rows
+from netpol.sets import bits, overlay
+from netpol.universe import Universe
 from netpol.values import DIRECTIONS, EGRESS, INGRESS, OTHER, TCP, UDP
 from netpol.world import Engine, World
 
@@ -154,9 +153,7 @@ def unlike(universe: Universe, rows: tuple[Rows, Rows], direction: str) -> list[
 def subject_differences(
     universe: Universe, rows: tuple[Rows, Rows], subject: int, direction: str
 ) -> Iterator[Difference]:
-    """The differences that this class causes in this direction, the other end's verdict taken into
-    account.
-    """
+    """The differences that this class causes in this direction, the other end's verdict taken into account."""
     first, second = rows[0].row(subject, direction), rows[1].row(subject, direction)
     if first == second:
         return
@@ -194,8 +191,10 @@ def _smallness(universe: Universe, difference: Difference) -> tuple[object, ...]
     packet = universe.cells[_best_cell(universe, difference.cells)].packet
     pod = universe.classes[difference.subject].pods[0]
     peer = universe.peers[difference.peer]
+    # A pod with itself stands for a second one like it; any other pair is easier to look up in a cluster.
+    itself = peer.kind == "pod" and peer.index == difference.subject and universe.classes[peer.index].count == 1
     other = str(universe.classes[peer.index].pods[0]) if peer.kind == "pod" else str(peer.addresses)
-    return (*_ease(packet), _KINDS[peer.kind], str(pod), other, difference.direction)
+    return (itself, *_ease(packet), _KINDS[peer.kind], str(pod), other, difference.direction)
 
 
 def _ease(packet: Packet) -> tuple[int, ...]:

@@ -1,6 +1,4 @@
-"""Exact sets of whole numbers as sorted, disjoint, non-adjacent intervals; addresses and ports are both
-that.
-"""
+"""Exact sets of whole numbers as sorted, disjoint, non-adjacent intervals; addresses and ports are both that."""
 
 from __future__ import annotations
 

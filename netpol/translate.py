@@ -1,13 +1,9 @@
-"""Calico's and Kubernetes' policies in Cilium's words: exact, or refused with the rule, the reason and a
-flow.
+"""Calico's and Kubernetes' policies in Cilium's words: exact, or refused with the rule, the reason and a flow.
 
-Kubernetes NetworkPolicies stay and both engines enforce them; only what is missing for equality is added.
-Calico's
-order disappears by subtraction: a Deny becomes a Cilium deny over what no earlier rule let through, an Allow
-is
-kept as it is where denies take care of the rest and is cut down where they do not. What is redundant is
-dropped
-again, and the result is proved equal before it is given out.
+Kubernetes NetworkPolicies stay and both engines enforce them; only what is missing for equality is added. Calico's
+order disappears by subtraction: a Deny becomes a Cilium deny over what no earlier rule let through, an Allow is kept
+as it is where denies take care of the rest and is cut down where they do not. What is redundant is dropped again,
+and the result is proved equal before it is given out.
 """
 
 # ruff: noqa: PLR0917
@@ -15,22 +11,25 @@ again, and the result is proved equal before it is given out.
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netpol import cilium, documents
-from netpol.boxes import Box, Boxes, UnsayableError
+from netpol import documents
+from netpol.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.calico_rows import CalicoRows, CalicoStage
+from netpol.cilium_rows import CiliumRows, CiliumStep
 from netpol.decide import cilium_model
-from netpol.emit import Draft, Writer, keys_of, selector_object
+from netpol.emit import Draft, Writer
+from netpol.manifests import distinct, manifest_of
 from netpol.parse import policies as parse_policies
-from netpol.parse_cilium import NAMESPACE, NAMESPACE_LABELS
 from netpol.probes import with_probes
-from netpol.prove import Counterexample, Proof, prove
-from netpol.rows import CalicoRows, CalicoStage, CiliumRows, CiliumStep, Product, Row
-from netpol.selector import ALL, Selector, both, either, negate, to_dnf
-from netpol.universe import Universe, bits
+from netpol.prove import Proof, prove
+from netpol.prune import needed
+from netpol.refusals import Refusal, blame, hosts
+from netpol.selector import Selector, both, either, negate
+from netpol.sets import Product, Row, bits
+from netpol.universe import Universe
 from netpol.values import (
     DIRECTIONS,
     INGRESS,
@@ -39,39 +38,20 @@ from netpol.values import (
     CidrGroup,
     CiliumPolicy,
     ClusterPolicy,
-    HostEndpoint,
     KubernetesPolicy,
-    Meta,
     Policy,
 )
 from netpol.world import World
 
-SOURCE = "eks-cilium/translated-from"
-EXPANDED = "eks-cilium/expanded-over-labels"
 _MOST_REFUSED = 20
 _MOST_PIECES = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """One rule whose verdict Cilium cannot repeat: which, why, and a flow that shows it."""
-
-    policy: str
-    rule: str
-    reason: str
-    example: Counterexample | None = None
-
-    def __str__(self) -> str:
-        text = f"{self.policy}{' ' + self.rule if self.rule else ''}: {self.reason}"
-        return text + (f"\n{self.example}" if self.example is not None else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
     """`manifests` is the whole translation when `refused` is empty, and must not be deployed otherwise.
 
-    `expanded`: labels whose present values are written out, so that the translation must be made anew when
-    they
+    `expanded`: labels whose present values are written out, so that the translation must be made anew when they
     change. `kept`: the policies that stay as they are.
     """
 
@@ -109,8 +89,7 @@ class _Rule:
 def translate(world: World) -> Translation:
     """The Cilium policies that make Cilium decide as Calico does in this world.
 
-    The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies
-    that
+    The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies that
     the model does not know.
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
@@ -127,7 +106,7 @@ def translate(world: World) -> Translation:
     manifests = tuple(work.manifests())
     after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*_hosts(before), *(_refusal(e, work.unsaid) for e in proof.differences)]
+    refused = [*hosts(before), *(blame(e, before, work.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
         refused=tuple(refused),
@@ -135,33 +114,6 @@ def translate(world: World) -> Translation:
         kept=kept,
         proof=proof,
     )
-
-
-def _hosts(world: World) -> list[Refusal]:
-    return [
-        Refusal(
-            policy=str(endpoint.meta),
-            rule="",
-            reason="policy on hosts has no exact counterpart; the nearest is Cilium's host firewall",
-        )
-        for endpoint in world.of(HostEndpoint)
-    ]
-
-
-def _refusal(example: Counterexample, unsaid: dict[tuple[str, str], list[str]]) -> Refusal:
-    """Blame the rule that decided under Calico, with what could not be said about it."""
-    sides = [d for d in example.before.decided_by if d.policy] or list(example.before.decided_by)
-    deciding = next((d for d in sides if d.allowed == example.before.allowed and (d.policy, d.rule) in unsaid), None)
-    deciding = deciding or next((d for d in sides if d.allowed == example.before.allowed), None)
-    policy, rule = (deciding.policy, deciding.rule) if deciding is not None else ("", "")
-    reasons = list(dict.fromkeys(unsaid.get((policy, rule), [])))
-    if not reasons:
-        other = next((d for d in example.after.decided_by if d.allowed == example.after.allowed and d.policy), None)
-        if other is not None and other.policy.startswith("NetworkPolicy "):
-            reasons = [f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"]
-        else:
-            reasons = ["Cilium has no exact words for it"]
-    return Refusal(policy=policy or "the default of no policy", rule=rule, reason="; ".join(reasons), example=example)
 
 
 class _Work:
@@ -186,7 +138,7 @@ class _Work:
         for draft in self.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
         self.drafts = list(unique.values())
-        self._prune()
+        self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
 
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
@@ -225,6 +177,8 @@ class _Work:
         for at, item in enumerate(rules):
             if item.action == "Deny":
                 self._deny(item, rules[:at], stages, direction)
+        for item in self._ends(stages, direction):
+            self._deny(item, [r for r in rules if r.stage <= item.stage], stages, direction)
         denied = self._products(direction, deny=True)
         for at, item in enumerate(rules):
             if item.action == "Allow":
@@ -259,6 +213,24 @@ class _Work:
                         expanded=frozenset(self.writer.expanded),
                     )
                 )
+
+    def _ends(self, stages: list[CalicoStage], direction: str) -> Iterator[_Rule]:
+        """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
+        though in Calico nothing comes as far as that.
+        """
+        for number, stage in enumerate(stages):
+            staying = 0
+            for later in stages[number + 1 :]:
+                for policy, selected, _ in later.policies:
+                    if policy.meta.api.startswith("networking.k8s.io"):
+                        staying |= selected
+            if stage.default_action == "Pass" or not staying:
+                continue
+            for policy, selected, _ in stage.policies:
+                if selected & staying:
+                    rule = CalicoRule(action="Deny", where="")
+                    box = Box(self.target.model.subject(policy), EVERYBODY, self.universe.all_cells)
+                    yield _Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
 
     # --- denies
     def _deny(self, item: _Rule, earlier: list[_Rule], stages: list[CalicoStage], direction: str) -> None:
@@ -303,7 +275,7 @@ class _Work:
             direction=direction,
             deny=deny,
             default_deny=denies and not deny and not native,
-            origin=item.rule.where,
+            origin=item.rule.where or direction,
         )
         self.drafts += drafts
         for reason in unsaid:
@@ -357,9 +329,7 @@ class _Work:
         stages: list[CalicoStage],
         direction: str,
     ) -> list[Box]:
-        """What of the pieces gets past the tiers before `stage`: unselected subjects, and what their rules
-        pass.
-        """
+        """What of the pieces gets past the tiers before `stage`: unselected subjects, and what their rules pass."""
         del direction
         for number in range(stage):
             if stages[number].default_action == "Pass":
@@ -413,9 +383,7 @@ class _Work:
         return False
 
     def _policed(self, subject: int, family: int, direction: str) -> int:
-        """The peers that a deny speaks about: on ingress not the pod's own node, which no engine keeps
-        out.
-        """
+        """The peers that a deny speaks about: on ingress not the pod's own node, which no engine keeps out."""
         out = self.universe.reachable(subject, family, direction)
         own = self.universe.kinds["own"] | self.universe.kinds["local"]
         return out & ~own if direction == INGRESS else out
@@ -451,7 +419,7 @@ class _Work:
         """The draft as Cilium's engine would hold it: whom it selects, and what it matches."""
         key = id(draft)
         if key not in self._entries:
-            manifest = _manifest(self.owners[draft.owner], [draft])
+            manifest = manifest_of(self.owners[draft.owner], [draft])
             (policy,) = parse_policies(documents.from_objects([manifest]))
             model = cilium_model(self.universe.worlds[1])
             assert isinstance(policy, CiliumPolicy)  # noqa: S101
@@ -468,154 +436,13 @@ class _Work:
                     out.setdefault(subject, []).extend(step.at(self.universe.classes[subject].ports))
         return out
 
-    # --- leaving out what nobody needs
-    def _prune(self) -> None:
-        """Drop every draft without which the decisions about the given (and probing) pods stay the same.
-
-        A draft that concerns nobody today is kept: it is for pods to come.
-        """
-        plans: dict[tuple[int, str], list[tuple[int, CiliumStep]]] = {}
-        for direction in DIRECTIONS:
-            for subject in range(len(self.universe.classes)):
-                plans[subject, direction] = [
-                    (-1, step) for mask, step in self.cilium.steps[direction] if mask >> subject & 1
-                ]
-        for i, draft in enumerate(self.drafts):
-            selected, step = self._step(draft)
-            for subject in bits(selected):
-                plans[subject, draft.direction].append((i, step))
-        gone: set[int] = set()
-        order = sorted(range(len(self.drafts)), key=lambda i: (not self.drafts[i].deny, bool(self.drafts[i].rule), -i))
-        for i in order:
-            draft = self.drafts[i]
-            selected, step = self._step(draft)
-            if not selected or (draft.rule and not any(step.products.values())):
-                continue
-            if self._idle(i, draft, selected, plans):
-                gone.add(i)
-                for subject in bits(selected):
-                    plans[subject, draft.direction] = [p for p in plans[subject, draft.direction] if p[0] != i]
-        self.drafts = [d for i, d in enumerate(self.drafts) if i not in gone]
-
-    def _idle(
-        self,
-        number: int,
-        draft: Draft,
-        selected: int,
-        plans: dict[tuple[int, str], list[tuple[int, CiliumStep]]],
-    ) -> bool:
-        for subject in bits(selected):
-            plan = plans[subject, draft.direction]
-            kept = self._row(subject, plan, draft.direction)
-            left = self._row(subject, [p for p in plan if p[0] != number], draft.direction)
-            if kept is left:
-                continue
-            for part, yes in kept:
-                for other, also in left:
-                    shared = part & other
-                    for family in self.universe.families:
-                        if shared & self.universe.family_cells[family] and (yes ^ also) & self.universe.reachable(
-                            subject, family, draft.direction
-                        ):
-                            return False
-        return True
-
-    def _row(self, subject: int, plan: list[tuple[int, CiliumStep]], direction: str) -> Row:
-        signature = self.universe.classes[subject].ports
-        ranked = sorted(plan, key=lambda p: (p[1].entry.tier, p[1].entry.priority, p[1].entry.verdict != "deny"))
-        return self.cilium.evaluate([(s.entry, s.at(signature)) for _, s in ranked], direction)
-
     # --- writing
     def manifests(self) -> list[dict[str, Any]]:
         out = []
         for i, owner in enumerate(self.owners):
             drafts = [d for d in self.drafts if d.owner == i]
             if drafts:
-                out.append(_manifest(owner, drafts))
+                out.append(manifest_of(owner, drafts))
         out = copy.deepcopy(out)
         out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
-        return _distinct(out)
-
-
-def _distinct(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Names are kept from the policies; where two became one, the tier is told apart by a number."""
-    seen: dict[tuple[str, str, str], int] = {}
-    for manifest in manifests:
-        meta = manifest["metadata"]
-        key = (manifest["kind"], meta.get("namespace", ""), meta["name"])
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            meta["name"] = f"{meta['name']}-{seen[key]}"
-    return manifests
-
-
-def _manifest(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
-    """One Cilium policy from the drafts of one Calico policy: a spec per subject, rules in their order."""
-    namespace = owner.meta.namespace
-    specs: list[dict[str, Any]] = []
-    groups: dict[tuple[Any, ...], list[Draft]] = {}
-    for draft in drafts:
-        # Denies stand apart: they must not switch default deny on.
-        groups.setdefault((draft.subject, draft.default_deny), []).append(draft)
-    for (subject, default_deny), members in groups.items():
-        spec: dict[str, Any] = {
-            "description": f"{owner.meta}: " + ", ".join(dict.fromkeys(m.origin for m in members)),
-            "endpointSelector": selector_object(subject, without=NAMESPACE if namespace else ""),
-        }
-        for member in members:
-            side = member.direction + ("Deny" if member.deny else "")
-            spec.setdefault(side, []).append(_rule_object(member, namespace))
-        spec["enableDefaultDeny"] = {
-            direction: default_deny for direction in DIRECTIONS if any(m.direction == direction for m in members)
-        }
-        for side in ("ingress", "egress"):
-            rules = spec.get(side)
-            if rules is not None and len(rules) > 1 and {} in rules:
-                spec[side] = [r for r in rules if r]
-        specs.append(spec)
-    meta: dict[str, Any] = {"name": _name(owner.meta)}
-    if namespace:
-        meta["namespace"] = namespace
-    meta["annotations"] = {SOURCE: f"{owner.meta} ({owner.meta.api})"}
-    expanded = sorted({key for d in drafts for key in d.expanded})
-    if expanded:
-        meta["annotations"][EXPANDED] = ",".join(expanded)
-    out: dict[str, Any] = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy" if namespace else "CiliumClusterwideNetworkPolicy",
-        "metadata": meta,
-    }
-    if len(specs) == 1:
-        out["spec"] = specs[0]
-    else:
-        out["specs"] = specs
-    return out
-
-
-def _name(meta: Meta) -> str:
-    name = re.sub(r"[^a-z0-9.-]+", "-", meta.name.lower()).strip("-.") or "policy"
-    return f"{name}-as-calico" if meta.api.startswith("networking.k8s.io") else name
-
-
-def _rule_object(draft: Draft, namespace: str) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in draft.rule.items():
-        if key.endswith("Endpoints"):
-            out[key] = [_peer(term, namespace) for _, term in value]
-        else:
-            out[key] = value
-    return out
-
-
-def _peer(term: Iterable[Selector], namespace: str) -> dict[str, Any]:
-    literals = list(term)
-    asked = keys_of(literals)
-    out = selector_object(literals)
-    if namespace and NAMESPACE not in asked and not any(k.startswith(NAMESPACE_LABELS) for k in asked):
-        # Without it, Cilium would look in the policy's own namespace only.
-        everywhere = {"key": f"k8s:{NAMESPACE}", "operator": "Exists"}
-        out["matchExpressions"] = [*out.get("matchExpressions", []), everywhere]
-    return out
-
-
-__all__ = ["ALL", "EXPANDED", "SOURCE", "Refusal", "Translation", "cilium", "to_dnf", "translate"]
+        return distinct(out)

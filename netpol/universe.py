@@ -1,9 +1,7 @@
 """What a set of worlds can tell apart: packets in cells, addresses in atoms, pods in classes.
 
-No policy of any of the worlds treats two packets of one cell, two addresses of one atom, or two pods of one
-class
-differently; so whatever holds for one representative of each holds for all. Sets of cells and sets of peers
-are
+No policy of any of the worlds treats two packets of one cell, two addresses of one atom, or two pods of one class
+differently; so whatever holds for one representative of each holds for all. Sets of cells and sets of peers are
 Python integers, one bit per cell or peer.
 """
 
@@ -11,59 +9,27 @@ from __future__ import annotations
 
 import ipaddress
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
 from typing import Any, TypeGuard
 
-from netpol import calico
-from netpol.decide import calico_model, cilium_model
+from netpol.cuts import Atoms
+from netpol.decide import calico_model
+from netpol.mentioned import read, twins_of
 from netpol.packets import Packet, Party
-from netpol.ranges import ADDRESS_BITS, PORT_MAX, IPAddress, IPNetwork, span
-from netpol.selector import keys
+from netpol.ranges import IPAddress, IPNetwork, span
+from netpol.sets import bits
 from netpol.values import (
-    ANYBODY,
-    DIRECTIONS,
     EGRESS,
-    ICMP,
-    ICMP6,
     INGRESS,
-    SCTP,
-    TCP,
-    UDP,
     WITH_PORTS,
-    CalicoPolicy,
-    CalicoRule,
-    CidrGroup,
-    Entity,
-    IcmpType,
-    NetworkSet,
-    Port,
 )
-from netpol.world import Engine, Node, Pod, World
+from netpol.world import Node, Pod, World
 
 PortSignature = tuple[tuple[str, int, int], ...]
 """What a pod declares of the port names that some policy mentions: (name, protocol, number)."""
-
-
-def bits(mask: int) -> Iterator[int]:
-    """The positions of the ones, ascending."""
-    # Searching the digits is several times faster than arithmetic on a number of a thousand bits.
-    digits = bin(mask)[:1:-1]
-    at = digits.find("1")
-    while at >= 0:
-        yield at
-        at = digits.find("1", at + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Packets that nothing tells apart: a representative, and how far the ranges around it reach."""
-
-    packet: Packet
-    ports: tuple[int, int]
-    source_ports: tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -95,111 +61,6 @@ class Peer:
     addresses: tuple[IPAddress | None, IPAddress | None]
 
 
-class Cuts:
-    """Where policies divide packets."""
-
-    def __init__(self) -> None:
-        self.ports: set[tuple[int, int]] = set()
-        self.source_ports: set[tuple[int, int]] = set()
-        self.icmp: dict[int, dict[int, set[int]]] = {ICMP: {}, ICMP6: {}}
-        self.protocols: set[int] = set()
-        self.names: set[str] = set()
-        self.source_names: set[str] = set()
-
-    def port(self, port: Port, *, source: bool = False) -> None:
-        if port.name:
-            self.names.add(port.name.lower())
-            if source:
-                self.source_names.add(port.name.lower())
-        else:
-            (self.source_ports if source else self.ports).add((port.first, port.last))
-
-    def cells(self, families: Iterable[int]) -> list[Cell]:
-        """Every cell of every family: ports by intervals, ICMP by type and code, other protocols by
-        number.
-        """
-        out: list[Cell] = []
-        destination, source = _intervals(self.ports), _intervals(self.source_ports)
-        whole = (1, PORT_MAX)
-        for family in sorted(families):
-            for protocol in WITH_PORTS:
-                for ports in destination:
-                    for sources in source:
-                        spare = sources[0] if self.source_ports else 0
-                        packet = Packet(family, protocol, port=ports[0], source_port=spare)
-                        out.append(Cell(packet, ports, sources))
-            icmp = ICMP if family == 4 else ICMP6
-            for kind, codes in _types(self.icmp[icmp]):
-                out += [Cell(Packet(family, icmp, icmp_type=kind, icmp_code=c), whole, whole) for c in codes]
-            special = {TCP, UDP, SCTP, ICMP, ICMP6}
-            others = sorted(self.protocols - special)
-            others.append(next(p for p in range(253, 0, -1) if p not in self.protocols | special))
-            out += [Cell(Packet(family, p), whole, whole) for p in others]
-        return out
-
-
-def _intervals(ranges: set[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Port 0 is left out: nothing can listen there, and to Cilium it means every port."""
-    starts = {1} | {first for first, _ in ranges} | {last + 1 for _, last in ranges}
-    edges = sorted(s for s in starts if 1 <= s <= PORT_MAX)
-    return [(first, (edges[i + 1] if i + 1 < len(edges) else PORT_MAX + 1) - 1) for i, first in enumerate(edges)]
-
-
-def _types(mentioned: dict[int, set[int]]) -> list[tuple[int, list[int]]]:
-    out = []
-    for kind in sorted(mentioned):
-        codes = sorted(mentioned[kind])
-        spare = next((c for c in range(256) if c not in mentioned[kind]), None)
-        out.append((kind, codes + ([] if spare is None else [spare])))
-    # Eight is what ping sends to IPv4; a representative that people know makes better counterexamples.
-    rest = next((t for t in (8, 128, *range(255)) if t not in mentioned), None)
-    return out + ([] if rest is None else [(rest, [0])])
-
-
-class Atoms:
-    """Addresses of one family, divided by every network that a policy mentions."""
-
-    def __init__(self, networks: Iterable[IPNetwork], family: int) -> None:
-        self.family = family
-        self.networks = sorted({n for n in networks if n.version == family}, key=lambda n: (int(n[0]), n.prefixlen))
-        top = 1 << ADDRESS_BITS[family]
-        edges = sorted({0} | {e for n in self.networks for e in (span(n)[0], span(n)[1] + 1)} - {top})
-        self.edges = edges
-        self.ends = [*edges[1:], top]
-        signatures = [0] * len(edges)
-        for i, network in enumerate(self.networks):
-            first, last = span(network)
-            at = bisect_right(edges, first) - 1
-            while at < len(edges) and edges[at] <= last:
-                signatures[at] |= 1 << i
-                at += 1
-        self.signatures = signatures
-        ids: dict[int, int] = {}
-        self.atom_of_interval = [ids.setdefault(s, len(ids)) for s in signatures]
-        self.count = len(ids)
-        self.atom_signatures = list(ids)
-
-    def atom(self, address: IPAddress) -> int:
-        return self.atom_of_interval[bisect_right(self.edges, int(address)) - 1]
-
-    def intervals(self, atom: int) -> Iterator[tuple[int, int]]:
-        for i, which in enumerate(self.atom_of_interval):
-            if which == atom:
-                yield self.edges[i], self.ends[i] - 1
-
-    def outsider(self, atom: int, taken: set[int]) -> IPAddress | None:
-        """An address of the atom that nobody in `taken` has; None when there is none left."""
-        make = ipaddress.IPv4Address if self.family == 4 else ipaddress.IPv6Address
-        for first, last in self.intervals(atom):
-            # Skip the all-zero host address where there is a choice: it makes odd counterexamples.
-            for candidate in range(first + 1 if first == 0 or last > first else first, last + 1):
-                if candidate not in taken:
-                    return make(candidate)
-            if first not in taken:
-                return make(first)
-        return None
-
-
 class Universe:
     """The joint classes of several worlds with the same pods and nodes (by name).
 
@@ -214,8 +75,8 @@ class Universe:
         self.left_out: list[str] = []
         if any(w.families != worlds[0].families for w in worlds):
             self.left_out.append("flows of an address family that only one of the worlds has")
-        self.twins = _twins(worlds)
-        cuts, networks, label_keys, accounts = _read(worlds, self.twins)
+        self.twins = twins_of(worlds)
+        cuts, networks, label_keys, accounts = read(worlds, self.twins)
         self.names = cuts.names
         for world in worlds:
             for pod in world.pods:
@@ -273,9 +134,7 @@ class Universe:
         return self.cells_where(("protocol", protocol), lambda packet: packet.protocol == protocol)
 
     def ports(self, first: int, last: int, *, source: bool = False) -> int:
-        """The cells of protocols with ports whose port lies in the range, which some policy of a world must
-        mention.
-        """
+        """The cells of protocols with ports whose port lies in the range, which some policy of a world must mention."""
         key = (first, last, source)
         found = self._port_cache.get(key)
         if found is None:
@@ -355,9 +214,7 @@ class Universe:
             self.left_out.append(f"{missing} pods that only one of the worlds has")
 
     def _addresses(self, pod: Pod) -> list[tuple[IPAddress | None, IPAddress | None]]:
-        """A pod's addresses; for one without, a representative of every atom that its possible addresses
-        meet.
-        """
+        """A pod's addresses; for one without, a representative of every atom that its possible addresses meet."""
         if len(pod.addresses) == 1:
             (only,) = pod.addresses
             return [(only, None) if only.version == 4 else (None, only)]
@@ -523,116 +380,3 @@ def _pair(addresses: Iterable[IPAddress]) -> tuple[IPAddress | None, IPAddress |
 def _host_endpoint(world: World, node: Node) -> object:
     endpoint = calico_model(world).host_endpoints.get(node.name)
     return None if endpoint is None else endpoint.meta.name
-
-
-# --- What the policies mention --------------------------------------------------------------------
-
-
-def _twins(worlds: Sequence[World]) -> dict[int, CalicoPolicy]:
-    """For policies of later worlds, by id, the first world's policy of the same name and value.
-
-    Most of two sides of a proof is alike; what was found out about one twin need not be found out about the other.
-    """
-    if not all(_calico_enforces(w) and w.services == worlds[0].services for w in worlds):
-        return {}
-    first, *rest = [calico_model(w) for w in worlds]
-    known = {(p.meta.kind, p.meta.namespace, p.meta.name): p for p in first.policies}
-    out: dict[int, CalicoPolicy] = {}
-    for model in rest:
-        for policy in model.policies:
-            twin = known.get((policy.meta.kind, policy.meta.namespace, policy.meta.name))
-            if twin is not None and policy == twin:
-                out[id(policy)] = twin
-    return out
-
-
-def _calico_enforces(world: World) -> bool:
-    return any(Engine.CALICO in node.engines for node in world.nodes)
-
-
-def _read(
-    worlds: Sequence[World], twins: Mapping[int, CalicoPolicy]
-) -> tuple[Cuts, set[IPNetwork], frozenset[str], bool]:
-    cuts, networks = Cuts(), set[IPNetwork]()
-    mentioned: set[str] = set()
-    for world in worlds:
-        networks |= set(world.apiserver)
-        networks |= {ipaddress.ip_network(a) for a in world.host_addresses}
-        networks |= {n for s in world.of(NetworkSet) for n in s.nets}
-        networks |= {n for g in world.of(CidrGroup) for n in g.nets}
-        engines = {e for node in world.nodes for e in node.engines}
-        if engines & {Engine.CALICO, Engine.KUBERNETES}:
-            _read_calico(world, twins, cuts, networks, mentioned)
-        if Engine.CILIUM in engines:
-            _read_cilium(world, cuts, networks, mentioned)
-    accounts = any("serviceaccount" in k or k.startswith(calico.ACCOUNT_PREFIX) for k in mentioned)
-    return cuts, networks, frozenset(mentioned), accounts
-
-
-def _read_calico(
-    world: World, twins: Mapping[int, CalicoPolicy], cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]
-) -> None:
-    model = calico_model(world)
-    for policy in model.policies:
-        if id(policy) in twins:
-            continue
-        mentioned.update(keys(model.subject(policy)))
-        for rule in (*policy.ingress, *policy.egress):
-            _read_packets(rule, cuts)
-            for entity, source in ((rule.source, True), (rule.destination, False)):
-                if entity is ANYBODY:
-                    continue
-                for which in model.selectors(entity, policy.meta.namespace):
-                    if which is not None:
-                        mentioned.update(keys(which))
-                networks.update(entity.nets, entity.not_nets)
-                for port in (*entity.ports, *entity.not_ports):
-                    cuts.port(port, source=source)
-                _read_service(model, entity, policy.meta.namespace, cuts, networks)
-    if model.host_endpoints:
-        for endpoint in model.host_endpoints.values():
-            networks.update(endpoint.expected_ips)
-
-
-def _read_packets(rule: CalicoRule, cuts: Cuts) -> None:
-    for protocol in (rule.protocol, rule.not_protocol):
-        if protocol is not None:
-            cuts.protocols.add(protocol)
-    for icmp in (rule.icmp, rule.not_icmp):
-        if icmp is not None and icmp.type is not None and rule.protocol is not None:
-            codes = cuts.icmp[rule.protocol].setdefault(icmp.type, set())
-            if icmp.code is not None:
-                codes.add(icmp.code)
-
-
-def _read_service(
-    model: calico.CalicoModel, entity: Entity, namespace: str, cuts: Cuts, networks: set[IPNetwork]
-) -> None:
-    if entity.service is None:
-        return
-    for backend in model.service_backends(entity, namespace):
-        networks.add(ipaddress.ip_network(backend.address))
-        for _, number in backend.ports.values():
-            cuts.ports.add((number, number))
-
-
-def _read_cilium(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]) -> None:
-    model = cilium_model(world)
-    for entry in model.entries:
-        mentioned.update(keys(entry.subject))
-        for which in entry.peers.selectors:
-            mentioned.update(keys(which))
-        for cidr in entry.peers.cidrs:
-            networks.update(model.group_nets(cidr), cidr.excepted)
-        networks.update(ipaddress.ip_network(a) for a in entry.peers.addresses)
-        for port in entry.ports or ():
-            if isinstance(port, IcmpType):
-                cuts.icmp[ICMP if port.family == 4 else ICMP6].setdefault(port.type, set())
-                continue
-            if port.protocol is not None:
-                cuts.protocols.add(port.protocol)
-            if port.port is not None:
-                cuts.port(port.port)
-
-
-__all__ = ["DIRECTIONS", "Atoms", "Cell", "Peer", "PodClass", "PortSignature", "Universe", "bits"]

@@ -110,9 +110,7 @@ class CalicoRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalicoPolicy:
-    """A Calico NetworkPolicy or GlobalNetworkPolicy (staged or not), or a Kubernetes policy as Calico sees
-    it.
-    """
+    """A Calico NetworkPolicy or GlobalNetworkPolicy (staged or not), or a Kubernetes policy as Calico sees it."""
 
     meta: Meta
     tier: str = "default"
@@ -235,9 +233,7 @@ class ClusterRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterPolicy:
-    """Kubernetes ClusterNetworkPolicy v1alpha2. The subject is a namespace selector, with or without a pod
-    selector.
-    """
+    """Kubernetes ClusterNetworkPolicy v1alpha2. The subject is a namespace selector, with or without a pod selector."""
 
     meta: Meta
     tier: str
@@ -293,10 +289,8 @@ class IcmpType:
 class CiliumRule:
     """One item of ingress, ingressDeny, egress or egressDeny.
 
-    A list of peers is None when absent (everything) and empty when it selects nothing; `ports` and `icmps`
-    likewise.
-    `l7` names what inside a connection the rule looks at besides, which decides nothing about the connection
-    itself.
+    A list of peers is None when absent (everything) and empty when it selects nothing; `ports` and `icmps` likewise.
+    `l7` names what inside a connection the rule looks at besides, which decides nothing about the connection itself.
     """
 
     direction: str
@@ -317,9 +311,7 @@ class CiliumRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiliumSpec:
-    """One `spec`: a subject, its rules, and whether they switch default deny on per direction (None: as
-    documented).
-    """
+    """One `spec`: a subject, its rules, and whether they switch default deny on per direction (None: as documented)."""
 
     where: str
     endpoints: Selector | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from netpol import documents
+from netpol.cluster import from_readers
 from netpol.decide import Path as FlowPath
 from netpol.decide import decide
 from netpol.errors import PolicyError, UndecidableError
@@ -21,8 +22,8 @@ from netpol.lint import lint
 from netpol.packets import Flow
 from netpol.prove import Counterexample, Equality, Proof, prove
 from netpol.translate import Translation, translate
-from netpol.values import KubernetesPolicy
-from netpol.world import CiliumOptions, Engine, Recognition, World, from_readers
+from netpol.values import ClusterPolicy, KubernetesPolicy
+from netpol.world import CiliumOptions, Engine, Recognition, World
 from operations.policy.live import live_objects
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
@@ -224,7 +225,8 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     _say(str(result.proof).splitlines()[0])
     if result.complete and arguments.out is not None:
         _write(result, arguments.out)
-        _say(f"{len(result.manifests)} policies written to {arguments.out}")
+        count = len(result.manifests)
+        _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
     elif result.complete:
         _say(yaml.safe_dump_all(result.manifests, sort_keys=False))
     else:
@@ -258,9 +260,9 @@ def _write(result: Translation, directory: Path) -> None:
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
     found = from_readers(documents.load(arguments.after)).policies
-    # Kubernetes' policies stay through the migration, unless the other side brings its own.
-    own = any(isinstance(p, KubernetesPolicy) for p in found)
-    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy) and not own]
+    # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
+    own = tuple({type(p) for p in found})
+    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from netpol import from_objects
-from netpol.calico import from_kubernetes
+from netpol.calico_kubernetes import from_kubernetes
 from netpol.decide import judge
 from netpol.packets import AddressEnd, Packet, PodEnd, party
 from netpol.ranges import IPNetwork, Ranges, of_networks, to_networks

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from netpol.cilium import CiliumModel, Entry
+from netpol.cilium import CiliumModel
+from netpol.cilium_entries import Entry
 from netpol.packets import Packet, Party
 from netpol.values import DIRECTIONS
 from tests.oracles.random_cilium import ENTITIES, Case

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 from netpol import CiliumOptions, Flow, UndecidableError, decide
-from netpol.cilium import in_identity
+from netpol.identity import in_identity
 from tests.unit.netpol.worlds import allows, ccnp, cilium, cnp, docs, knp
 
 OUT = "8.8.8.8"

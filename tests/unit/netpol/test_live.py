@@ -64,7 +64,7 @@ def server(tmp_path, monkeypatch):
             pass
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     config = {
         "apiVersion": "v1",
         "kind": "Config",

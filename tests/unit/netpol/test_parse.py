@@ -75,7 +75,9 @@ FAULTS = [
         "is not inside",
     ),
     (knp("{podSelector: {matchLabels: {on: yes}}}"), 4, "matchLabels", "put it in quotes"),
+    (knp("{podSelector: {}, ingress: [{ports: [{port: '80'}]}]}"), 4, "port", "which has a letter"),
     (cnp("{endpointSelector: {}}"), 4, "spec", "at least one of"),
+    (cnp("{endpointSelector: {}, egres: [{}]}"), 4, "spec.egres", "unknown field"),
     (cnp("{ingress: [{}]}"), 4, "spec", "exactly one of endpointSelector and nodeSelector"),
     (cnp("{nodeSelector: {}, ingress: [{}]}"), 4, "spec.nodeSelector", "only a CiliumClusterwide"),
     (

@@ -53,6 +53,29 @@ def test_translate_writes_files_that_prove_equal(files, capsys):
     assert (code, answer["verdict"]) == (0, "equal")
 
 
+METRICS = """
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: metrics}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {matchLabels: {kubernetes.io/metadata.name: locked}}}
+  egress:
+  - {action: Accept, to: [{namespaces: {}}], protocols: [{tcp: {destinationPort: {number: 9090}}}]}
+"""
+
+
+def test_policies_of_kubernetes_stay_unless_the_other_side_brings_its_own(files, capsys):
+    (files / "kept").mkdir()
+    (files / "kept" / "all.yaml").write_text(docs(TENANTS, ISOLATED, METRICS))
+    (files / "nothing").mkdir()
+    arguments = ("prove", files / "kept", "--cluster-policies", "--after", files / "nothing")
+    assert call(capsys, *arguments)[0] == 0
+    (files / "nothing" / "own.yaml").write_text(METRICS.replace("9090", "9091"))
+    assert call(capsys, *arguments)[0] == 1
+
+
 def test_prove_gives_counterexamples(files, capsys):
     code, answer, text = call(capsys, "prove", files / "before", "--after", files / "twin.yaml")
     assert (code, answer["verdict"]) == (1, "different")
@@ -112,6 +135,7 @@ def test_what_cannot_be_decided_is_neither_passed_nor_failed(files, capsys):
         ["explain", "--from", "a/b", "--to", "c/d"],
         ["explain", "FILE", "--from", "red/nobody", "--to", "red/db"],
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--protocol", "TPC"],
+        ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--port", "65536"],
         ["lint", "FILE", "--apiserver", "nonsense"],
         ["lint", "FILE", "--calico-version", "new"],
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--nodes", "a=b:flannel"],

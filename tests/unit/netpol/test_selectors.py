@@ -6,23 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netpol.selector import (
-    ALL,
-    NOTHING,
-    And,
-    Has,
-    In,
-    Not,
-    NotIn,
-    Or,
-    Selector,
-    SelectorError,
-    Text,
-    both,
-    either,
-    parse_calico,
-    to_dnf,
-)
+from netpol.selector import ALL, NOTHING, And, Has, In, Not, NotIn, Or, Selector, Text, both, either, to_dnf
+from netpol.selector_text import SelectorError, parse_calico
 
 MATCHES = [
     ("", {}, True),

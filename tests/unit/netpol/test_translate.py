@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netpol import World
+from netpol.manifests import EXPANDED, SOURCE
 from netpol.prove import prove
-from netpol.translate import EXPANDED, SOURCE, Translation, translate
+from netpol.translate import Translation, translate
 from tests.oracles import random_calico
 from tests.unit.netpol.mutants import TINY, campaign
 from tests.unit.netpol.worlds import (
@@ -82,8 +83,15 @@ def test_production_example_our_translation_is_proved_equal(six):
             gnp("{order: 1, egress: [{action: Deny, destination: {selector: app == 'db'}}]}"),
         ),
         knp("{podSelector: {}, policyTypes: [Egress], egress: [{to: [{ipBlock: {cidr: 0.0.0.0/0}}]}]}"),
+        # The NetworkPolicy stays and would let in what the tier before it ends by denying.
+        docs(
+            tier("t", 1),
+            gnp("{tier: t, ingress: [{action: Allow, source: {selector: app == 'db'}}]}"),
+            knp("{podSelector: {}, policyTypes: [Ingress], ingress: [{}]}"),
+        ),
+        gnp("{selector: app == 'db', ingress: [{action: Pass, protocol: TCP, destination: {ports: [http]}}]}"),
     ],
-    ids=range(16),
+    ids=range(18),
 )
 def test_what_cilium_can_say_is_said(policies):
     where = world(policies)
@@ -124,6 +132,25 @@ def test_what_cilium_cannot_say_is_refused_with_a_reason_and_a_flow(policies, re
     for refusal in result.refused:
         assert refusal.example is not None
         assert refusal.example.before.allowed is not refusal.example.after.allowed
+
+
+def test_a_refusal_names_the_rule_at_the_end_where_the_engines_differ():
+    inward = gnp("{selector: app == 'web', ingress: [{action: Allow}]}", "inward")
+    passing = gnp("{selector: app == 'db', egress: [{action: Pass, protocol: TCP, destination: {notPorts: [http]}}]}")
+    for refusal in translate(world(docs(inward, passing))).refused:
+        assert (refusal.policy, refusal.rule) == ("GlobalNetworkPolicy g", "egress[0]")
+        assert refusal.reason == "notPorts with a port name"
+
+
+def test_a_refusal_always_says_what_cannot_be_said():
+    refused = [
+        refusal
+        for seed in (50, 86, 152, 178, 185, 192)
+        for shape in (random_calico.SAYABLE, random_calico.Shape(six=False))
+        for refusal in translate(random_calico.world(random.Random(seed), shape, policies=3, pod_count=4)).refused
+    ]
+    assert refused
+    assert [r for r in refused if "stands for the other rules" in r.reason or not r.policy] == []
 
 
 def test_host_endpoints_are_refused():
@@ -196,7 +223,7 @@ def for_the_future(where: World, policy) -> bool:
     return not prove(probed.with_policies(result.policies()).enforced_by("cilium"), fewer).equal
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 10**9))
 def test_a_translation_is_proved_or_refused(seed):
     where = random_calico.world(random.Random(seed), random_calico.Shape(six=False), policies=3, pod_count=4)
@@ -207,5 +234,5 @@ def test_a_translation_is_proved_or_refused(seed):
 
 
 def test_every_mutant_that_changes_a_verdict_is_caught():
-    seen = campaign(12, seed=3)
-    assert sum(n for name, n in seen.items() if name.endswith(" changes")) >= 4
+    seen = campaign(8, seed=3)
+    assert sum(n for name, n in seen.items() if name.endswith(" changes")) >= 3
