@@ -7,7 +7,7 @@ FROM ?= owned
 REAL ?=
 NODES ?= 100
 
-.PHONY: help demo test matrix walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
+.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -46,6 +46,9 @@ test: check tools ## everything that must hold before a change lands
 
 matrix: tools ## one thing at every stage: each gate broken, deploys killed, ways back, destroy
 	@$(RUN) -m pytest tests/engine -m matrix --durations=20
+
+faults: tools ## break what a node refresh stands on: kills, lost answers, AWS. MARK=core for the quick part
+	@$(RUN) -m pytest tests/faults $(if $(MARK),-m $(MARK)) --durations=20
 
 lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in
 	@$(RUN) tests/locks.py --write

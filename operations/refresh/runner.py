@@ -37,6 +37,8 @@ from operations.refresh.world import World
 
 WORKERS: Final = 32
 FIRST_LISTS_SECONDS: Final = 60.0
+SHOWN_SECONDS: Final = 0.25
+"""Between two snapshots: each asks everything that is waited for why."""
 RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
@@ -191,6 +193,7 @@ class Runner:
         self.deadline, self.show, self.clock, self.workers = deadline, show, clock, workers
         self.interrupted = threading.Event()
         self._denied = ""
+        self._shown = float("-inf")
 
     def run(self) -> Ended:
         """Until everything is done, or a reason to stop: what is under way is brought to its end first."""
@@ -209,7 +212,9 @@ class Runner:
                     break
                 if reason and not engine.busy:
                     break
-                self.show(self._snapshot(now - began))
+                if now - self._shown >= SHOWN_SECONDS:
+                    self._shown = now
+                    self.show(self._snapshot(now - began))
                 self._wait(events, now)
         now = self.clock()
         self.show(self._snapshot(now - began))

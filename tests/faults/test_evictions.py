@@ -179,7 +179,6 @@ def test_a_refusal_of_the_real_server_is_named_and_gone_when_its_cause_is(stage:
     stage.settled("away")
 
 
-@pytest.mark.core
 def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(stage: Stage):
     fault = answer(429, "Too many requests, please try again later.")
     fault.headers, fault.times = {"Retry-After": "3"}, 1
