@@ -63,8 +63,8 @@ ZONES = ("a", "b", "c")
 STATEFUL, STATELESS = "stateful", "stateless"
 POOL = 0.3
 """Share of the nodes that is set apart for what is stateful."""
-TIGHT = (20, 30, 40, 60, 80)
-"""Replicas of applications that may miss one pod at a time, and take the longest to start."""
+LARGEST, TIGHT = 80, (20, 30, 40, 50)
+"""Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
 TIGHT_SHARE = 0.77
 """Of the pods of the stateful nodes."""
 
@@ -91,18 +91,19 @@ def scenario(nodes: int) -> list[App]:
     """The workloads of a cluster of so many old nodes: uneven on purpose.
 
     Three tenths of the nodes are a group of their own, as databases and queues often have one. Most of their pods
-    belong to applications of five sizes that may miss one pod at a time (what most charts ship) and take five seconds
-    to start; the largest of these is what binds. Of all other applications some may miss a tenth, some a third, some
+    belong to applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one
+    of these is larger than the others, and binds. Of all other applications some may miss a tenth, some a third, some
     have no budget, and none binds more than half as much. Small clusters have smaller applications.
     """
     rng, apps = random.Random(SEED), list[App]()
     smaller = 1 if nodes >= 500 else 2 if nodes >= 50 else 8
-    tight = [max(2, size // smaller) for size in TIGHT]
-    sets = max(1, round(TIGHT_SHARE * stateful(nodes) * PODS_A_NODE / sum(tight)))
-    for size in tight * sets:
+    largest, others = LARGEST // smaller, [max(2, size // smaller) for size in TIGHT]
+    sets = max(1, round((TIGHT_SHARE * stateful(nodes) * PODS_A_NODE - largest) / sum(others)))
+    tight = [largest, *(others * sets)]
+    for size in tight:
         apps.append(App(f"tight-{len(apps)}", STATEFUL, size, 1, max(START), rng.choice(STOP)))
-    half = max(tight) * max(START) / 2
-    left = {STATEFUL: stateful(nodes) * PODS_A_NODE - sum(tight) * sets}
+    half = largest * max(START) / 2
+    left = {STATEFUL: stateful(nodes) * PODS_A_NODE - sum(tight)}
     left[STATELESS] = (nodes - stateful(nodes)) * PODS_A_NODE
     for pool, pods in left.items():
         more = pods

@@ -232,13 +232,18 @@ def _state(lifecycle: str) -> str:
 def _tried(call: Any) -> Outcome:
     try:
         call()
-    except ClientError as error:
-        found = error.response["Error"]
-        text, code = f"{found.get('Code')}: {found.get('Message')}", str(found.get("Code"))
-        return Outcome(False, text, denied=code.startswith(_DENIED))
-    except BotoCoreError as error:
-        return Outcome(False, str(error))
+    except (ClientError, BotoCoreError) as error:
+        return refused(error)
     return Outcome(True)
+
+
+def refused(error: Exception) -> Outcome:
+    """What an error of boto3 means."""
+    if not isinstance(error, ClientError):
+        return Outcome(False, str(error))
+    found = error.response["Error"]
+    text, code = f"{found.get('Code')}: {found.get('Message')}", str(found.get("Code"))
+    return Outcome(False, text, denied=code.startswith(_DENIED))
 
 
 def _chunks(items: Sequence[str]) -> Iterator[list[str]]:

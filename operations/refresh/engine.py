@@ -451,3 +451,4 @@ class Engine:
         if now > self._pruned_at + SHOWN_LATE:
             self._pruned_at = now
             self.retries.keep(("evict",), lambda key: key[1] in self.world.pods)
+            self.retries.prune(now)

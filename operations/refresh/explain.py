@@ -30,9 +30,10 @@ def _all(engine: Engine, now: float) -> Iterator[Blocker]:
     for group in world.groups.values():
         for issue in group.issues:
             yield Blocker(f"node group {group.name}", issue)
-    for (kind, about), entry in engine.retries.entries.items():
-        if kind in TOLD and entry.text:
-            yield Blocker(f"{kind} {about}".strip(), entry.text)
+    for kind in TOLD:
+        for about, entry in engine.retries.of_kind(kind):
+            if entry.text:
+                yield Blocker(f"{kind} {about}".strip(), entry.text)
     needed = engine.sizing.needed_at_the_end
     short = needed - len(world.ready_new)
     if short > 0 and engine.request.strategy is Strategy.SURGE:

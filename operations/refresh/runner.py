@@ -26,7 +26,7 @@ from operations.refresh.actions import (
     SoftTaint,
     Terminate,
 )
-from operations.refresh.cloud import Cloud, UnknownGroupError
+from operations.refresh.cloud import Cloud, UnknownGroupError, refused
 from operations.refresh.engine import Engine
 from operations.refresh.explain import blockers as explain
 from operations.refresh.kube import Kube
@@ -313,7 +313,7 @@ def look(cloud: Cloud, action: Look) -> Outcome:
     try:
         return Outcome(True, view=cloud.look(action.instances))
     except (ClientError, BotoCoreError, UnknownGroupError) as error:
-        return Outcome(False, str(error))
+        return refused(error)
 
 
 def terminate(action: Terminate, kube: Kube, cloud: Cloud, target_cni: str) -> Outcome:
