@@ -64,6 +64,8 @@ def _why(engine: Engine, pod: Pod) -> str:
         return "is stopping"
     entry = engine.retries.of(("evict", pod.uid))
     named = ", ".join("/".join(key) for key in pod.budgets)
+    if any(engine.world.budgets[key].whole == 0 for key in pod.budgets):
+        return f"{REASONS[Answer.BUDGET]}, nor with all its pods healthy ({named})"
     if entry is None or entry.answer is None:
         return f"waits its turn under {named}" if named else "waits its turn"
     reason = REASONS.get(entry.answer, str(entry.answer))

@@ -24,8 +24,8 @@ def kinds(boundaries: Iterable[str]) -> set[str]:
 
 
 def compared(state: dict[str, Any]) -> dict[str, Any]:
-    """A state without what differs between any two runs."""
-    return state | {"nodes": sorted(state["nodes"])}
+    """A state without the holder of the Lease: one that its holder does not renew is free."""
+    return {key: value for key, value in state.items() if key != "holder"}
 
 
 class Trip:
