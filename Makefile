@@ -9,7 +9,7 @@ NODES ?= 100
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
 ENGINE = $(RUN) -m pytest tests/engine -n 2 --dist loadgroup --durations=25
 
-.PHONY: help demo test matrix walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
+.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -49,6 +49,9 @@ test: check tools ## everything that must hold before a change lands
 
 matrix: tools ## besides: deploys interrupted and killed at every stage, every way back, other people's clusters
 	@$(ENGINE) -m matrix
+
+faults: tools ## break what a node refresh stands on: kills, lost answers, AWS. MARK=core for the quick part
+	@$(RUN) -m pytest tests/faults $(if $(MARK),-m $(MARK)) --durations=20
 
 lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in
 	@$(RUN) tests/locks.py --write

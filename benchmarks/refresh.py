@@ -3,11 +3,12 @@
 One control plane with simulated nodes, the same workloads and the same budget of nodes for each:
 
 (a) a serial loop: cordon every old node, then for each `kubectl drain`, end the instance, wait for the Node to go;
-(b) as many of these drains at once as the budget allows;
+(b) as many of these drains at once as the budget allows, group by group, as people do it;
 (c) the refresh engine of this repository, in a process of its own, with its real Kubernetes side and a fake AWS side.
 
 The scenario is fixed here; the lower bound is computed from it, and printed, before anything runs. (a) is measured on
-a part of the nodes and extrapolated when the whole would take more than ten minutes. The last line is one JSON object.
+a part of the nodes, drawn over all groups, and extrapolated when the whole would take more than ten minutes. The last
+line is one JSON object.
 """
 
 # ruff: noqa: S311
@@ -59,6 +60,13 @@ NEW_CAPACITY = 100
 START, STOP = (0.5, 1.0, 2.0, 5.0), (0.2, 1.0, 2.0, 5.0)
 MEASURED_AT_MOST = 600.0
 ZONES = ("a", "b", "c")
+STATEFUL, STATELESS = "stateful", "stateless"
+POOL = 0.3
+"""Share of the nodes that is set apart for what is stateful."""
+LARGEST, TIGHT = 80, (20, 30, 40, 50)
+"""Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
+TIGHT_SHARE = 0.77
+"""Of the pods of the stateful nodes."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ class App:
     """A Deployment and its budget."""
 
     name: str
+    pool: str
     replicas: int
     may_miss: int
     """maxUnavailable of its PodDisruptionBudget; 0: it has none."""
@@ -73,27 +82,37 @@ class App:
     stop: float
 
 
+def stateful(nodes: int) -> int:
+    """Nodes of the stateful pool."""
+    return max(2, round(POOL * nodes))
+
+
 def scenario(nodes: int) -> list[App]:
     """The workloads of a cluster of so many old nodes: uneven on purpose.
 
-    A twentieth of the pods belongs to applications that may miss one pod at a time and take five seconds to start, in
-    sizes that grow: the largest of them is what binds. Half of the rest may miss a tenth of their pods, a quarter a
-    third, a quarter has no budget.
+    Three tenths of the nodes are a group of their own, as databases and queues often have one. Most of their pods
+    belong to applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one
+    of these is larger than the others, and binds. Of all other applications some may miss a tenth, some a third, some
+    have no budget, and none binds more than half as much. Small clusters have smaller applications.
     """
-    rng, pods = random.Random(SEED), nodes * PODS_A_NODE
-    apps: list[App] = []
-    tight = [40] if nodes <= 100 else [20, 30, 40, 60, 80]
+    rng, apps = random.Random(SEED), list[App]()
+    smaller = 1 if nodes >= 500 else 2 if nodes >= 50 else 8
+    largest, others = LARGEST // smaller, [max(2, size // smaller) for size in TIGHT]
+    sets = max(1, round((TIGHT_SHARE * stateful(nodes) * PODS_A_NODE - largest) / sum(others)))
+    tight = [largest, *(others * sets)]
     for size in tight:
-        apps.append(App(f"tight-{len(apps)}", size, 1, 5.0, rng.choice(STOP)))
-    left = pods - sum(tight)
-    while left > 0:
-        size = min(left, rng.choice((5, 10, 20, 40, 80)))
-        kind = rng.choice(("tenth", "tenth", "third", "free"))
-        may_miss = {"tenth": max(1, size // 10), "third": max(1, size // 3), "free": 0}[kind]
-        if may_miss and size / may_miss > max(tight) / 2:
-            may_miss = math.ceil(size / (max(tight) / 2))
-        apps.append(App(f"app-{len(apps)}", size, may_miss, rng.choice(START), rng.choice(STOP)))
-        left -= size
+        apps.append(App(f"tight-{len(apps)}", STATEFUL, size, 1, max(START), rng.choice(STOP)))
+    half = largest * max(START) / 2
+    left = {STATEFUL: stateful(nodes) * PODS_A_NODE - sum(tight)}
+    left[STATELESS] = (nodes - stateful(nodes)) * PODS_A_NODE
+    for pool, pods in left.items():
+        more = pods
+        while more > 0:
+            size, start = min(more, rng.choice((5, 10, 20, 40, 80))), rng.choice(START)
+            share = rng.choice((10, 3, 0))
+            may_miss = max(1, size // share, math.ceil(size * start / half)) if share else 0
+            apps.append(App(f"app-{len(apps)}", pool, size, may_miss, start, rng.choice(STOP)))
+            more -= size
     return apps
 
 
@@ -118,6 +137,7 @@ def declared_bound(apps: list[App], nodes: int, request: RefreshRequest) -> Boun
             world.see_pod(
                 Pod(f"{app.name}-{n}", "bench", f"{app.name}-{n}", node, owner, {"app": app.name}, ready=True)
             )
+    # which pods share a node is the scheduler's choice: a node takes at least as long as the quickest pod to stop
     times = Times(stop=min(STOP), terminate=ENDING, boot=0.0, evictions_a_second=math.inf)
     own = {("bench", app.name): app.start for app in apps}
     return lower_bound(world, request, times, new_missing=0, turnarounds=own)
@@ -131,7 +151,6 @@ class Bench:
 
     def __init__(self, directory: Path, nodes: int, apps: list[App]) -> None:
         self.directory, self.nodes, self.apps = directory, nodes, apps
-        self.new = math.ceil(nodes * PODS_A_NODE / NEW_CAPACITY)
         self.round = 0
 
     def up(self) -> None:
@@ -145,19 +164,39 @@ class Bench:
         lifecycle.down(self.directory, _say, purge=True)
 
     def old_names(self) -> list[str]:
+        """Group by group."""
         return [f"old-{self.round}-{n}" for n in range(self.nodes)]
+
+    def new_names(self) -> dict[str, str]:
+        """Empty nodes with their pools: enough for all pods."""
+        pods = Counter[str]()
+        for app in self.apps:
+            pods[app.pool] += app.replicas
+        pools = [pool for pool, number in pods.items() for _ in range(math.ceil(number / NEW_CAPACITY))]
+        return {f"new-{self.round}-{n}": pool for n, pool in enumerate(pools)}
+
+    def _pool(self, number: int) -> str:
+        return STATEFUL if number < stateful(self.nodes) else STATELESS
 
     def fill(self) -> None:
         """Fresh old nodes with all workloads on them, fresh empty new nodes."""
         self.round += 1
         self._delete_all()
-        names = self.old_names()
-        _each(lambda n: self._post("/api/v1/nodes", _node(names[n], "aws", n, PODS_A_NODE + 5)), range(self.nodes))
+        names, new = self.old_names(), list(self.new_names().items())
+        room = PODS_A_NODE + 5
+
+        def old(n: int) -> None:
+            self._post("/api/v1/nodes", _node(names[n], "aws", n, room, self._pool(n)))
+
+        def fresh(n: int) -> None:
+            self._post("/api/v1/nodes", _node(new[n][0], "cilium", n, NEW_CAPACITY + 10, new[n][1]))
+
+        _each(old, range(self.nodes))
         self._apply_apps()
         pods = sum(app.replicas for app in self.apps)
         self._until(lambda: self._ready_pods() == pods, 900, f"{pods} pods ready")
-        _each(lambda n: self._post("/api/v1/nodes", _node(f"new-{self.round}-{n}", "cilium", n, 110)), range(self.new))
-        self._until(lambda: self._agents_ready() == self.new, 300, "agents ready")
+        _each(fresh, range(len(new)))
+        self._until(lambda: self._agents_ready() == len(new), 300, "agents ready")
         self._until(self._budgets_whole, 300, "budgets counted")
 
     def _delete_all(self) -> None:
@@ -197,6 +236,14 @@ class Bench:
         """Evictions that the API server has answered, by its own metrics."""
         return sum(v for k, v in self.metrics("apiserver_request_total").items() if 'subresource="eviction"' in k)
 
+    def server_cpu(self) -> float:
+        """Processor time of the API server so far, seconds."""
+        return self.metrics("process_cpu_seconds_total").get("process_cpu_seconds_total", 0.0)
+
+    def turned_away(self) -> float:
+        """Requests that the API server had no room for, so far."""
+        return sum(self.metrics("apiserver_flowcontrol_rejected_requests_total").values())
+
     def metrics(self, name: str) -> dict[str, float]:
         text = self.kube.stream("/metrics", 30).data.decode()
         rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
@@ -224,10 +271,11 @@ class Bench:
             time.sleep(0.5)
 
 
-def _node(name: str, cni: str, number: int, pods: int) -> dict[str, Any]:
+def _node(name: str, cni: str, number: int, pods: int, pool: str) -> dict[str, Any]:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     size = {"cpu": "64", "memory": "256Gi", "pods": str(pods)}
     labels = {CNI_LABEL: cni, "topology.kubernetes.io/zone": ZONES[number % 3], "kubernetes.io/hostname": name}
+    labels["pool"] = pool
     return {
         "metadata": {"name": name, "labels": labels, "annotations": {"kwok.x-k8s.io/node": "fake"}},
         "spec": {"providerID": f"aws:///{ZONES[number % 3]}/i-{name}"},
@@ -258,7 +306,7 @@ def _deployment(app: App) -> dict[str, Any]:
         "spec": {
             "replicas": app.replicas,
             "selector": {"matchLabels": labels},
-            "template": _template(labels, notes, terminationGracePeriodSeconds=30),
+            "template": _template(labels, notes, terminationGracePeriodSeconds=30, nodeSelector={"pool": app.pool}),
         },
     }
 
@@ -299,17 +347,26 @@ class Measured:
     cpu: float = 0.0
     """Of the client and its children, seconds."""
     peak_mb: float = 0.0
+    """Of its largest process."""
+    server_cores: float = 0.0
+    """Processor time of the API server, seconds a second."""
 
 
 def by_kubectl(bench: Bench, kubectl: Path, at_once: int, limit: float) -> Measured:
-    """Cordon all, then drain so many at once; stops beginning new ones after `limit` seconds."""
+    """Cordon all, then drain so many at once; stops beginning new ones after `limit` seconds.
+
+    One at a time they are drained in an order drawn by lot, so that a part of them stands for all.
+    """
     names, began, before = bench.old_names(), time.monotonic(), bench.evictions()
+    server = bench.server_cpu()
     environment = os.environ | {"KUBECONFIG": str(bench.kubeconfig)}
     cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
     for start in range(0, len(names), 100):
         subprocess.run(
             [kubectl, "cordon", *names[start : start + 100]], env=environment, check=True, capture_output=True
         )
+    if at_once == 1:
+        random.Random(SEED).shuffle(names)
     began = time.monotonic()
 
     def drain(name: str) -> bool:
@@ -325,7 +382,8 @@ def by_kubectl(bench: Bench, kubectl: Path, at_once: int, limit: float) -> Measu
     seconds = time.monotonic() - began
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
-    return Measured(done, seconds, bench.evictions() - before, used, after.ru_maxrss / 1024)
+    busy = (bench.server_cpu() - server) / seconds
+    return Measured(done, seconds, bench.evictions() - before, used, after.ru_maxrss / 1024, busy)
 
 
 # -- (c): ours ------------------------------------------------------------------------------------------
@@ -388,11 +446,21 @@ class Alone:
         return True
 
 
+class _Counting(Kube):
+    """Counts everything that is sent: lists and watches too."""
+
+    sent = 0
+
+    def _send(self, *given: Any) -> Any:
+        self.sent += 1
+        return super()._send(*given)
+
+
 def ours(kubeconfig: str, old: list[str], new: list[str]) -> dict[str, Any]:
     """In a process of its own: the engine, its watches and requests."""
     request = RefreshRequest.towards(NodeKind.CILIUM, budget=BUDGET)
     api = config.new_client_from_config(kubeconfig)
-    kube, helper = Kube(api), Kube(client.ApiClient(api.configuration))
+    kube, helper = _Counting(api), Kube(client.ApiClient(api.configuration))
     live = Live(kube, World(CNI_OF[request.source], CNI_OF[request.target]))
     began = time.monotonic()
     live.start(120)
@@ -412,7 +480,8 @@ def ours(kubeconfig: str, old: list[str], new: list[str]) -> dict[str, Any]:
         "seconds": time.monotonic() - began,
         "nodes": ended.done,
         "evicted": engine.evictions,
-        "requests": engine.requests,
+        "requests": kube.sent,
+        "changes": engine.requests,
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss / 1024,
     }
@@ -439,7 +508,8 @@ def _shower() -> Callable[[Any], None]:
 
 def by_ours(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     before = bench.evictions()
-    arguments = {"old": bench.old_names(), "new": [f"new-{bench.round}-{n}" for n in range(bench.new)]}
+    server, refused = bench.server_cpu(), bench.turned_away()
+    arguments = {"old": bench.old_names(), "new": list(bench.new_names())}
     done = subprocess.run(
         [sys.executable, __file__, "--engine", str(bench.kubeconfig)],
         input=json.dumps(arguments),
@@ -450,9 +520,9 @@ def by_ours(bench: Bench) -> tuple[Measured, dict[str, Any]]:
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if found["reason"]:
         raise RuntimeError(f"the refresh stopped: {found['reason']}")
-    asked = bench.evictions() - before
-    measured = Measured(found["nodes"], found["seconds"], found["evicted"], found["cpu"], found["peak_mb"])
-    return measured, found | {"asked": asked}
+    busy = (bench.server_cpu() - server) / found["seconds"]
+    measured = Measured(found["nodes"], found["seconds"], found["evicted"], found["cpu"], found["peak_mb"], busy)
+    return measured, found | {"tried": bench.evictions() - before, "refused": bench.turned_away() - refused}
 
 
 # -- all ------------------------------------------------------------------------------------------------
@@ -472,6 +542,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--only", default="a,b,c", help="which of a, b, c to run")
+    parser.add_argument(
+        "--serial-seconds", type=float, default=MEASURED_AT_MOST, help="measure (a) for so long, then extrapolate"
+    )
     parser.add_argument("--engine", metavar="KUBECONFIG", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.engine:
@@ -499,7 +572,7 @@ def main() -> int:
                     found[name], detail = by_ours(bench)
                 else:
                     found[name] = by_kubectl(
-                        bench, kubectl, 1 if name == "a" else at_once, MEASURED_AT_MOST if name == "a" else 7200
+                        bench, kubectl, 1 if name == "a" else at_once, args.serial_seconds if name == "a" else 7200
                     )
                 _say(f"({name}) {found[name].nodes} nodes in {found[name].seconds:.0f} s")
         finally:
@@ -514,7 +587,7 @@ def _summary(nodes: int, bound: Bound, found: dict[str, Measured], detail: dict[
     summary: dict[str, Any] = {
         "nodes": nodes,
         "ratio_serial": round(whole["a"] / whole["c"], 2) if {"a", "c"} <= whole.keys() else None,
-        "serial_extrapolated_from": found["a"].nodes if "a" in found else None,
+        "serial_extrapolated_from": found["a"].nodes if "a" in found and found["a"].nodes < nodes else None,
         "ratio_parallel": round(whole["b"] / whole["c"], 2) if {"b", "c"} <= whole.keys() else None,
         "efficiency": round(bound.seconds / c.seconds, 3) if c else None,
         "bound_seconds": round(bound.seconds, 1),
@@ -527,8 +600,12 @@ def _summary(nodes: int, bound: Bound, found: dict[str, Measured], detail: dict[
             "evictions_per_s": round(c.evictions / c.seconds, 1),
             "client_cpu_s": round(c.cpu, 1),
             "peak_mb": round(c.peak_mb),
-            "requests_per_eviction": round(detail["asked"] / max(1, c.evictions), 3),
-            "changes_per_eviction": round(detail["requests"] / max(1, c.evictions), 3),
+            "requests_per_eviction": round(detail["requests"] / max(1, c.evictions), 3),
+            "tries_per_eviction": round(detail["tried"] / max(1, c.evictions), 3),
+            "requests_per_node": round(detail["requests"] / max(1, c.nodes), 2),
+            "client_cpu_ms_per_node": round(1000 * c.cpu / max(1, c.nodes), 1),
+            "server_cores": {name: round(m.server_cores, 2) for name, m in found.items()},
+            "server_turned_away": detail["refused"],
         }
     return summary | {"measured": {name: asdict(m) for name, m in found.items()}}
 

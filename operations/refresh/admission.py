@@ -49,8 +49,15 @@ def choose(
     for name in active:
         queued.update(world.carries.get(name, Counter()))
 
+    # told once for each budget, not for each of thousands of nodes
+    slots = {key: _slots(world, key) for key in world.load}
+    weights = {key: number / slots[key] for key, number in world.load.items()}
+    never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
+
     def rank(node: Node) -> tuple[bool, float, int, str]:
-        return stuck(world, node.name), -weight(world, node.name), zones[node.zone], node.name
+        carried = world.carries.get(node.name, ())
+        heaviest = max((weights[key] for key in carried), default=0.0)
+        return not never.isdisjoint(carried), -heaviest, zones[node.zone], node.name
 
     chosen: list[str] = []
     for node in sorted(waiting, key=rank):
@@ -59,9 +66,9 @@ def choose(
         if zone_budget is not None and zones[node.zone] >= zone_budget.of(sizes[node.zone]):
             continue
         carried = world.carries.get(node.name, Counter())
-        if any(queued[key] and queued[key] + n > QUEUE * _slots(world, key) for key, n in carried.items()):
+        if any(queued[key] and queued[key] + n > QUEUE * slots[key] for key, n in carried.items()):
             continue
-        if chosen and stuck(world, node.name):
+        if chosen and not never.isdisjoint(carried):
             continue
         chosen.append(node.name)
         zones[node.zone] += 1

@@ -100,7 +100,8 @@ def lower_bound(
         terms.append(
             Term(
                 f"PodDisruptionBudget {budget}",
-                math.ceil(pods / budget.whole) * took + times.terminate + boot,
+                # behind the last batch nobody waits for replacements any more, only for its pods and nodes to go
+                (math.ceil(pods / budget.whole) - 1) * took + each + boot,
                 f"{pods} pods, {budget.whole} at a time, {took:.0f} s each",
             )
         )

@@ -19,6 +19,7 @@ CALLS: Final = (
     ("eks", "UpdateNodegroupConfig", "write"),
     ("autoscaling", "DescribeAutoScalingGroups", "read"),
     ("autoscaling", "DescribeAutoScalingInstances", "read"),
+    ("autoscaling", "DescribeScalingActivities", "read"),
     ("autoscaling", "TerminateInstanceInAutoScalingGroup", "write"),
     ("autoscaling", "UpdateAutoScalingGroup", "write"),
     ("autoscaling", "SuspendProcesses", "write"),
@@ -87,7 +88,10 @@ class Cloud:
         instances: dict[str, Instance] = {}
         named = {sg: name for name, group in found.items() for sg in group.scaling_groups}
         for group in self._described(list(named)):
-            self._add(found[named[group["AutoScalingGroupName"]]], group, instances)
+            mine = found[named[group["AutoScalingGroupName"]]]
+            self._add(mine, group, instances)
+            if len(group.get("Instances") or []) < group["DesiredCapacity"]:
+                mine.issues += self._failed_launch(group["AutoScalingGroupName"])
         unknown = [instance for instance in asked if instance not in instances]
         return CloudView(
             groups=found,
@@ -140,6 +144,11 @@ class Cloud:
                 item["AvailabilityZone"],
                 _state(item["LifecycleState"]),
             )
+
+    def _failed_launch(self, name: str) -> tuple[str, ...]:
+        """Why a group does not grow, when the last thing that it tried has failed; EKS tells it much later."""
+        found = self._scaling.describe_scaling_activities(AutoScalingGroupName=name, MaxRecords=1)["Activities"]
+        return tuple(str(a.get("StatusMessage")) for a in found[:1] if a.get("StatusCode") == "Failed")
 
     def _existing(self, ids: Sequence[str]) -> frozenset[str]:
         """Those that EC2 knows and that are not over; asked by filter, because an unknown id is no error then."""
@@ -223,13 +232,18 @@ def _state(lifecycle: str) -> str:
 def _tried(call: Any) -> Outcome:
     try:
         call()
-    except ClientError as error:
-        found = error.response["Error"]
-        text, code = f"{found.get('Code')}: {found.get('Message')}", str(found.get("Code"))
-        return Outcome(False, text, denied=code.startswith(_DENIED))
-    except BotoCoreError as error:
-        return Outcome(False, str(error))
+    except (ClientError, BotoCoreError) as error:
+        return refused(error)
     return Outcome(True)
+
+
+def refused(error: Exception) -> Outcome:
+    """What an error of boto3 means."""
+    if not isinstance(error, ClientError):
+        return Outcome(False, str(error))
+    found = error.response["Error"]
+    text, code = f"{found.get('Code')}: {found.get('Message')}", str(found.get("Code"))
+    return Outcome(False, text, denied=code.startswith(_DENIED))
 
 
 def _chunks(items: Sequence[str]) -> Iterator[list[str]]:

@@ -38,6 +38,8 @@ from operations.refresh.world import World
 
 SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
+NODES_A_SECOND = 5000
+"""Nodes that are looked through for the next one to begin with."""
 NEVER = float("-inf")
 
 
@@ -359,7 +361,11 @@ class Engine:
 
     def _admit(self, now: float) -> list[Action]:
         world = self.world
-        if world.looked == NEVER or world.hard_old or not self._over(now - self._admitted_at, self.pace.admission, now):
+        if world.looked == NEVER or world.hard_old:
+            return []
+        # to look through thousands of nodes takes its time: the more there are, the less often it is done
+        apart = max(self.pace.admission, len(world.old) / NODES_A_SECOND)
+        if not self._over(now - self._admitted_at, apart, now):
             return []
         active = self._active()
         room = self._room(len(active))
@@ -367,8 +373,7 @@ class Engine:
             return []
         held = self.held(now)
         names = admission.choose(world, active=active, held=held, room=room, zone_budget=self.request.zone_budget)
-        if names:
-            self._admitted_at = now
+        self._admitted_at = now
         for name in names:
             self._order[name] = len(self._order)
         return [Cordon(name, already=world.old[name].unschedulable and not world.old[name].ours) for name in names]
@@ -451,3 +456,4 @@ class Engine:
         if now > self._pruned_at + SHOWN_LATE:
             self._pruned_at = now
             self.retries.keep(("evict",), lambda key: key[1] in self.world.pods)
+            self.retries.prune(now)

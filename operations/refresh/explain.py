@@ -30,9 +30,10 @@ def _all(engine: Engine, now: float) -> Iterator[Blocker]:
     for group in world.groups.values():
         for issue in group.issues:
             yield Blocker(f"node group {group.name}", issue)
-    for (kind, about), entry in engine.retries.entries.items():
-        if kind in TOLD and entry.text:
-            yield Blocker(f"{kind} {about}".strip(), entry.text)
+    for kind in TOLD:
+        for about, entry in engine.retries.of_kind(kind):
+            if entry.text:
+                yield Blocker(f"{kind} {about}".strip(), entry.text)
     needed = engine.sizing.needed_at_the_end
     short = needed - len(world.ready_new)
     if short > 0 and engine.request.strategy is Strategy.SURGE:
@@ -63,6 +64,8 @@ def _why(engine: Engine, pod: Pod) -> str:
         return "is stopping"
     entry = engine.retries.of(("evict", pod.uid))
     named = ", ".join("/".join(key) for key in pod.budgets)
+    if any(engine.world.budgets[key].whole == 0 for key in pod.budgets):
+        return f"{REASONS[Answer.BUDGET]}, nor with all its pods healthy ({named})"
     if entry is None or entry.answer is None:
         return f"waits its turn under {named}" if named else "waits its turn"
     reason = REASONS.get(entry.answer, str(entry.answer))

@@ -1,7 +1,8 @@
 """When what failed may be tried again."""
 
 import random
-from collections.abc import Callable, Collection
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from operations.refresh.actions import Key, Outcome
@@ -28,21 +29,26 @@ class Retries:
     """
 
     seed: int = 0
-    entries: dict[Key, Try] = field(default_factory=dict)
+    _kinds: dict[str, dict[str, Try]] = field(default_factory=lambda: defaultdict(dict))
+    """Kind of action -> what it is about; what concerns few must not cost a look at thousands."""
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 - jitter, no secret
 
     def of(self, key: Key) -> Try | None:
-        return self.entries.get(key)
+        return self._kinds[key[0]].get(key[1])
+
+    def of_kind(self, kind: str) -> Iterator[tuple[str, Try]]:
+        """What each is about, and how it stands."""
+        yield from self._kinds[kind].items()
 
     def ready_at(self, key: Key) -> float:
-        entry = self.entries.get(key)
+        entry = self.of(key)
         return entry.at if entry is not None else float("-inf")
 
     def rest(self, key: Key, until: float) -> None:
         """It went well; should the world not show it, it is asked for again later."""
-        self.entries[key] = Try(at=until)
+        self._kinds[key[0]][key[1]] = Try(at=until)
 
     def failed(self, key: Key, outcome: Outcome, now: float, span: tuple[float, float]) -> None:
         """Wait, the longer the more often it fails in the same way.
@@ -50,7 +56,7 @@ class Retries:
         Args:
             span: seconds at first, and at most.
         """
-        entry = self.entries.setdefault(key, Try())
+        entry = self._kinds[key[0]].setdefault(key[1], Try())
         entry.failures = 1 if entry.answer is not outcome.answer else entry.failures + 1
         entry.text, entry.answer = outcome.text, outcome.answer
         first, most = span
@@ -58,13 +64,17 @@ class Retries:
         entry.at = now + wait * self._random.uniform(1.0, 1.25)
 
     def forget(self, key: Key) -> None:
-        self.entries.pop(key, None)
+        self._kinds[key[0]].pop(key[1], None)
 
     def prune(self, now: float) -> None:
-        """Forget what was over long ago."""
-        self.entries = {key: entry for key, entry in self.entries.items() if now < entry.at + 300}
+        """Forget what went well and is shown by now."""
+        for entries in self._kinds.values():
+            for about in [about for about, entry in entries.items() if not entry.failures and now >= entry.at]:
+                del entries[about]
 
     def keep(self, kinds: Collection[str], wanted: Callable[[Key], bool]) -> None:
         """Forget the entries of these kinds that nobody wants any more."""
-        for key in [key for key in self.entries if key[0] in kinds and not wanted(key)]:
-            del self.entries[key]
+        for kind in kinds:
+            entries = self._kinds[kind]
+            for about in [about for about in entries if not wanted((kind, about))]:
+                del entries[about]

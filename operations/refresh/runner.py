@@ -26,7 +26,7 @@ from operations.refresh.actions import (
     SoftTaint,
     Terminate,
 )
-from operations.refresh.cloud import Cloud, UnknownGroupError
+from operations.refresh.cloud import Cloud, UnknownGroupError, refused
 from operations.refresh.engine import Engine
 from operations.refresh.explain import blockers as explain
 from operations.refresh.kube import Kube
@@ -37,6 +37,8 @@ from operations.refresh.world import World
 
 WORKERS: Final = 32
 FIRST_LISTS_SECONDS: Final = 60.0
+SHOWN_SECONDS: Final = 0.25
+"""Between two snapshots: each asks everything that is waited for why."""
 RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
@@ -191,6 +193,7 @@ class Runner:
         self.deadline, self.show, self.clock, self.workers = deadline, show, clock, workers
         self.interrupted = threading.Event()
         self._denied = ""
+        self._shown = float("-inf")
 
     def run(self) -> Ended:
         """Until everything is done, or a reason to stop: what is under way is brought to its end first."""
@@ -209,7 +212,9 @@ class Runner:
                     break
                 if reason and not engine.busy:
                     break
-                self.show(self._snapshot(now - began))
+                if now - self._shown >= SHOWN_SECONDS:
+                    self._shown = now
+                    self.show(self._snapshot(now - began))
                 self._wait(events, now)
         now = self.clock()
         self.show(self._snapshot(now - began))
@@ -308,7 +313,7 @@ def look(cloud: Cloud, action: Look) -> Outcome:
     try:
         return Outcome(True, view=cloud.look(action.instances))
     except (ClientError, BotoCoreError, UnknownGroupError) as error:
-        return Outcome(False, str(error))
+        return refused(error)
 
 
 def terminate(action: Terminate, kube: Kube, cloud: Cloud, target_cni: str) -> Outcome:

@@ -1,6 +1,6 @@
 """What a refresh knows about nodes, pods, budgets, groups and instances, as plain values."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,5 +213,24 @@ class CloudView:
     """Those of them that EC2 does not know any more, or knows as terminated."""
 
 
-def budgets_of(pod: Pod, budgets: Iterable[Disruption]) -> tuple[BudgetKey, ...]:
-    return tuple(budget.key for budget in budgets if budget.key[0] == pod.namespace and budget.selects(pod.labels))
+class Selecting:
+    """Which budgets select a pod, without asking each of them: by namespace, and by one label that they ask for."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[tuple[str, str, str], dict[BudgetKey, Disruption]] = {}
+
+    @staticmethod
+    def _place(budget: Disruption) -> tuple[str, str, str]:
+        wanted = (budget.selector or {}).get("matchLabels") or {}
+        return (budget.key[0], *min(wanted.items(), default=("", "")))
+
+    def add(self, budget: Disruption) -> None:
+        self._budgets.setdefault(self._place(budget), {})[budget.key] = budget
+
+    def remove(self, budget: Disruption) -> None:
+        self._budgets.get(self._place(budget), {}).pop(budget.key, None)
+
+    def of(self, pod: Pod) -> tuple[BudgetKey, ...]:
+        places = [(pod.namespace, "", ""), *((pod.namespace, *label) for label in pod.labels.items())]
+        asked = (budget for place in places for budget in self._budgets.get(place, {}).values())
+        return tuple(budget.key for budget in asked if budget.selects(pod.labels))

@@ -15,8 +15,8 @@ from operations.refresh.values import (
     Instance,
     Node,
     Pod,
+    Selecting,
     Target,
-    budgets_of,
 )
 
 
@@ -49,6 +49,7 @@ class World:
         self.agents: dict[str, set[str]] = defaultdict(set)
         """Node -> uids of its ready CNI agents."""
         self.budgets: dict[BudgetKey, Disruption] = {}
+        self._selecting = Selecting()
         self.carries: dict[str, Counter[BudgetKey]] = defaultdict(Counter)
         """Old node -> how many of its pods stand under each budget and have still to go."""
         self.load: Counter[BudgetKey] = Counter()
@@ -139,7 +140,7 @@ class World:
         self.pods[pod.uid] = pod
         self.on[pod.node][pod.uid] = pod
         if not pod.stays:
-            pod.budgets = budgets_of(pod, self.budgets.values())
+            pod.budgets = self._selecting.of(pod)
             if not pod.terminating:
                 self._count(pod, 1)
 
@@ -174,11 +175,16 @@ class World:
     def see_budget(self, budget: Disruption) -> None:
         before = self.budgets.get(budget.key)
         self.budgets[budget.key] = budget
+        if before is not None:
+            self._selecting.remove(before)
+        self._selecting.add(budget)
         if before is None or before.selector != budget.selector:
             self._assign(budget.key[0])
 
     def lose_budget(self, key: BudgetKey) -> None:
-        if self.budgets.pop(key, None):
+        budget = self.budgets.pop(key, None)
+        if budget is not None:
+            self._selecting.remove(budget)
             self._assign(key[0])
 
     def _assign(self, namespace: str) -> None:
@@ -187,7 +193,7 @@ class World:
             if pod.namespace == namespace and not pod.stays and not pod.agent:
                 if not pod.terminating:
                     self._count(pod, -1)
-                pod.budgets = budgets_of(pod, self.budgets.values())
+                pod.budgets = self._selecting.of(pod)
                 if not pod.terminating:
                     self._count(pod, 1)
 

@@ -70,7 +70,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Request:
-    """One that came. `at`: monotonic seconds."""
+    """One that was answered, or cut. `at`: when it came, monotonic seconds."""
 
     at: float
     method: str
@@ -172,9 +172,9 @@ class Proxy:
         with self._lock:
             self._open.add(connection)
 
-    def note(self, method: str, path: str, action: str, status: int) -> None:
+    def note(self, at: float, method: str, path: str, action: str, status: int) -> None:
         with self._lock:
-            self.requests.append(Request(time.monotonic(), method, path, action, status))
+            self.requests.append(Request(at, method, path, action, status))
 
     def connect(self) -> http.client.HTTPConnection:
         host, port = self.upstream.split("//")[1].split(":")
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
         super().finish()
 
     def _handle(self) -> None:
-        proxy = self.server.proxy
+        proxy, self._came = self.server.proxy, time.monotonic()
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         action = _action(self.headers, self.command, self.path, body) if proxy.pki is None else ""
         if proxy.away:
@@ -239,10 +239,10 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self._ask(body)
         if fault is not None and fault.cut == "after":
             answer.read()
-            proxy.note(self.command, self.path, action, 0)
+            proxy.note(self._came, self.command, self.path, action, 0)
             self._cut()
             return
-        proxy.note(self.command, self.path, action, answer.status)
+        proxy.note(self._came, self.command, self.path, action, answer.status)
         if "watch=" in self.path:
             self._stream(answer)
         else:
@@ -271,7 +271,7 @@ class _Handler(BaseHTTPRequestHandler):
                 else "<ErrorResponse>{}</ErrorResponse>"
             )
             data = whole.format(error).encode()
-        self.server.proxy.note(self.command, self.path, action, 403)
+        self.server.proxy.note(self._came, self.command, self.path, action, 403)
         self._reply(403, data, {"Content-Type": kind, **headers})
         return False
 
@@ -279,21 +279,21 @@ class _Handler(BaseHTTPRequestHandler):
         """Do what the fault says; False when the request goes on to the server all the same."""
         proxy = self.server.proxy
         if fault.cut == "before":
-            proxy.note(self.command, self.path, action, 0)
+            proxy.note(self._came, self.command, self.path, action, 0)
             self._cut()
         elif fault.silent:
-            proxy.note(self.command, self.path, action, 200)
+            proxy.note(self._came, self.command, self.path, action, 200)
             self._head(200)
             while proxy.there(fault) and not proxy.away:
                 time.sleep(0.05)
             self._cut()
         elif fault.event is not None:
-            proxy.note(self.command, self.path, action, 200)
+            proxy.note(self._came, self.command, self.path, action, 200)
             self._head(200)
             self._chunk(json.dumps(fault.event).encode() + b"\n")
             self._chunk(b"")
         elif fault.status:
-            proxy.note(self.command, self.path, action, fault.status)
+            proxy.note(self._came, self.command, self.path, action, fault.status)
             kind = "application/json" if fault.body or proxy.pki is not None else "text/xml"
             data = json.dumps(fault.body).encode()
             self._reply(fault.status, data, {"Content-Type": kind, **fault.headers})

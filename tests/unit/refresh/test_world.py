@@ -180,3 +180,31 @@ def test_a_new_list_forgets_what_is_no_longer_there():
     assert not world.pods
     assert not world.old
     assert not world.attached["old"]
+
+
+@pytest.mark.parametrize(
+    ("selector", "selected"),
+    [
+        ({"matchLabels": {"app": "a"}}, True),
+        ({"matchLabels": {"app": "a", "tier": "x"}}, False),
+        ({"matchLabels": {"app": "b"}}, False),
+        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
+        ({}, True),
+        (None, False),
+    ],
+)
+def test_a_pod_finds_its_budgets_however_they_select(selector: Any, selected: bool):
+    world = _world()
+    world.see_budget(Disruption(("shop", "b"), selector))
+    world.see_budget(Disruption(("other", "b"), {}))
+    world.see_pod(_pod("p1"))
+    assert world.pods["p1"].budgets == ((("shop", "b"),) if selected else ())
+
+
+def test_a_budget_that_selects_others_from_now_on_lets_its_pods_go():
+    world = _world()
+    world.see_pod(_pod("p1"))
+    world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "a"}}))
+    world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "z"}}))
+    assert world.pods["p1"].budgets == ()
+    assert not world.load
