@@ -7,7 +7,7 @@ FROM ?= owned
 REAL ?=
 NODES ?= 100
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
-ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --dist loadgroup --durations=25
+ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --durations=25
 
 .PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
 .DEFAULT_GOAL := help

@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import lifecycle
 from sandbox.walk import Stack, walk
@@ -13,20 +15,41 @@ from tests.engine.journey import Journey, quiet
 
 WALKS = "EKS_CILIUM_TEST_WALKS"
 """Environment variable: a directory in which walks are kept for the next run. For work on one test; never in CI."""
-_MATRICES = {"interruptions", "way_back"}
-"""Files that try one thing at every stage; with those on somebody else's cluster half an hour together."""
+_MATRICES = {"test_interruptions", "test_way_back", "test_adopted"}
+"""Files that try one thing at every stage, half an hour together."""
+_OF_ONE_WALK = {
+    "test_walk",
+    "test_gates",
+    "test_refusals",
+    "test_unlabelled",
+    "test_freeze",
+    "test_destroy",
+    "test_interruptions",
+    "test_way_back",
+}
+"""Files that start from `replace_walk`."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the matrices; keeps together, for `-n`, what shares a walk or else a file."""
     for item in items:
-        if item.path.parent != Path(__file__).parent:
-            continue
-        walks = [name for name in ("replace_walk", "adopted_walk") if name in getattr(item, "fixturenames", ())]
-        if item.path.stem.removeprefix("test_") in _MATRICES or "adopted_walk" in walks:
+        if item.path.parent == Path(__file__).parent and item.path.stem in _MATRICES:
             item.add_marker(pytest.mark.matrix)
-        item.add_marker(pytest.mark.xdist_group(walks[0] if walks else item.path.stem))
+
+
+class _Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Shares tests out so that each walk, and the cluster of the fault tests, is made by one process only."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        if path.stem in _OF_ONE_WALK:
+            return "the walk"
+        return path.parent.name if path.parent.name == "faults" else path.stem
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
+    """What `-n` uses. The groups of `--dist loadgroup` (xdist 3.8) are lost under pytest 9.2."""
+    return _Together(config, log)
 
 
 @pytest.fixture(scope="session")

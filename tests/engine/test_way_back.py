@@ -82,18 +82,3 @@ def test_every_reversible_stage_is_taken_back_object_by_object(replace_walk: Jou
         assert forward["label-legacy"].against(Snapshot.of(journey), cilium=False) == []
     assert watch.violations == []
     assert watch.armed
-
-
-def test_an_owner_gets_back_what_was_surveyed(adopted_walk: Journey):
-    earlier = {stage: Snapshot.of(adopted_walk.at(stage)) for stage in ("start", "baseline", "label-legacy")}
-    assert earlier["start"].against(earlier["baseline"], cilium=False, state=False) == []
-    journey = adopted_walk.at("pin-legacy")
-    with witness.watching(journey, "way-back") as watch:
-        for stage in ("label-legacy", "baseline"):
-            deployed = journey.set(stage=stage).up()
-            assert deployed.code == 0, deployed
-            again = journey.preview("--expect-no-changes")
-            assert again.code == 0, again
-            assert earlier[stage].against(Snapshot.of(journey), cilium=False) == []
-    assert watch.violations == []
-    assert watch.armed
