@@ -94,7 +94,7 @@ class Engine:
         self._begun: dict[str, _Begun] = {}
         self._strays: dict[str, float] = {}
         self._order: dict[str, int] = {}
-        self._pruned_at = self._admitted_at = self._looked_at = NEVER
+        self._pruned_at = self._admitted_at = self._looked_at = self._touched_at = NEVER
         self._leaving: list[Node] = []
         self._revision = -1
         self._wake = float("inf")
@@ -128,8 +128,11 @@ class Engine:
         return self._leaving
 
     def finished(self) -> bool:
-        """Nothing is left to do."""
+        """Nothing is left to do, as a look at AWS shows that began after the last change there: one whose answer was
+        lost may have been carried out."""
         world = self.world
+        if world.looked == NEVER or world.looked < self._touched_at:
+            return False
         return not (world.old or world.marked_new or self._inflight) and self.sizing.complete()
 
     def phase(self, node: Node) -> Phase:
@@ -183,6 +186,8 @@ class Engine:
     def settle(self, action: Action, outcome: Outcome, now: float) -> None:
         """Take in what became of an action."""
         _, budgets = self._inflight.pop(action.key, (action, ()))
+        if isinstance(action, Resize | Rebalance | Terminate):
+            self._touched_at = now
         if outcome.busy or outcome.answer is Answer.BUSY:
             self.throttle.complained(now, outcome.retry_after)
         else:
