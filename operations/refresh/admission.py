@@ -56,7 +56,7 @@ def choose(
 
     def rank(node: Node) -> tuple[bool, float, float, int, str]:
         """Of nodes under the same budget the one with most of its pods: it keeps that budget busy on its own."""
-        carried = world.carries.get(node.name, {})
+        carried = world.carries.get(node.name, Counter[BudgetKey]())
         heaviest, pods = max(((weights[key], n / slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
         return not never.isdisjoint(carried), -heaviest, -pods, zones[node.zone], node.name
 
