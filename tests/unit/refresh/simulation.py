@@ -571,8 +571,8 @@ class Sim:
                     self.at(0.5, self._restart)
                 case "uncordon":
                     # who opens a node whose instance ends already loses the pods that go there: no refresh can help it
-                    alive = {i.id for i in self.instances.values() if i.alive}
-                    active = [n for n in self.nodes.values() if n.active and n.instance in alive]
+                    staying = {i.id for i in self.instances.values() if i.alive}
+                    active = [n for n in self.nodes.values() if n.active and n.instance in staying]
                     if active and self.uncordons < 5:
                         self.uncordons += 1
                         node = self.random.choice(active)
