@@ -464,6 +464,7 @@ class Sim:
                     node.ours = node.unschedulable = True
                     self.at(self.random.uniform(0.1, 2.0), lambda: self._begin_draining(node.instance))
                 self._node_changed(node.name)
+                return Outcome(True, version=node.version)
             case Reopen():
                 self._reopen(action)
             case DropNode():
