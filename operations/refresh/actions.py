@@ -152,5 +152,7 @@ class Outcome:
     """The server asked for fewer requests."""
     denied: bool = False
     """This identity has no right to it: it would be refused however often it is asked."""
+    version: str = ""
+    """Of the object after the change."""
     view: CloudView | None = None
     """Of a look."""

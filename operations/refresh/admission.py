@@ -54,10 +54,11 @@ def choose(
     weights = {key: number / slots[key] for key, number in world.load.items()}
     never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
 
-    def rank(node: Node) -> tuple[bool, float, int, str]:
-        carried = world.carries.get(node.name, ())
-        heaviest = max((weights[key] for key in carried), default=0.0)
-        return not never.isdisjoint(carried), -heaviest, zones[node.zone], node.name
+    def rank(node: Node) -> tuple[bool, float, float, int, str]:
+        """Of nodes under the same budget the one with most of its pods: it keeps that budget busy on its own."""
+        carried = world.carries.get(node.name, Counter[BudgetKey]())
+        heaviest, pods = max(((weights[key], n / slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
+        return not never.isdisjoint(carried), -heaviest, -pods, zones[node.zone], node.name
 
     chosen: list[str] = []
     for node in sorted(waiting, key=rank):

@@ -60,6 +60,8 @@ class _Begun:
     """Of the node as it was known then."""
     sure: bool
     """The API server said that it is done; otherwise it may be."""
+    closed: int = 0
+    """Version of the node when it was closed; 0 when that is not known."""
 
 
 @dataclass
@@ -94,7 +96,7 @@ class Engine:
         self._begun: dict[str, _Begun] = {}
         self._strays: dict[str, float] = {}
         self._order: dict[str, int] = {}
-        self._pruned_at = self._admitted_at = self._looked_at = NEVER
+        self._pruned_at = self._admitted_at = self._looked_at = self._touched_at = NEVER
         self._leaving: list[Node] = []
         self._revision = -1
         self._wake = float("inf")
@@ -128,8 +130,11 @@ class Engine:
         return self._leaving
 
     def finished(self) -> bool:
-        """Nothing is left to do."""
+        """Nothing is left to do, as a look at AWS shows that began after the last change there: one whose answer was
+        lost may have been carried out."""
         world = self.world
+        if world.looked == NEVER or world.looked < self._touched_at:
+            return False
         return not (world.old or world.marked_new or self._inflight) and self.sizing.complete()
 
     def phase(self, node: Node) -> Phase:
@@ -183,6 +188,8 @@ class Engine:
     def settle(self, action: Action, outcome: Outcome, now: float) -> None:
         """Take in what became of an action."""
         _, budgets = self._inflight.pop(action.key, (action, ()))
+        if isinstance(action, Resize | Rebalance | Terminate):
+            self._touched_at = now
         if outcome.busy or outcome.answer is Answer.BUSY:
             self.throttle.complained(now, outcome.retry_after)
         else:
@@ -203,7 +210,7 @@ class Engine:
 
     def _done(self, action: Action, outcome: Outcome, now: float) -> None:
         if isinstance(action, Cordon):
-            self._told_to_close(action.node, now, sure=True)
+            self._told_to_close(action.node, now, sure=True, closed=outcome.version)
         if outcome.view is not None:
             self.world.see_cloud(outcome.view, self._looked_at)
         elif isinstance(action, Resize | Rebalance) and action.group in self.world.groups:
@@ -383,10 +390,10 @@ class Engine:
         asked = {action.node for action, _ in self._inflight.values() if isinstance(action, Cordon)}
         return asked | {node.name for node in self.leaving} | set(self._begun)
 
-    def _told_to_close(self, name: str, now: float, *, sure: bool) -> None:
+    def _told_to_close(self, name: str, now: float, *, sure: bool, closed: str = "") -> None:
         node = self.world.old.get(name)
         if node is not None:
-            self._begun[name] = _Begun(now, node.version, sure)
+            self._begun[name] = _Begun(now, node.version, sure, int(closed) if closed.isdecimal() else 0)
 
     def _note_begun(self, now: float) -> None:
         """A watch that is silent shows nothing: what was closed counts as closed until something newer is known."""
@@ -395,6 +402,8 @@ class Engine:
             node = self.world.old.get(name)
             if node is None or (node.active and node.version != begun.version):
                 return False
+            if begun.closed and node.version.isdecimal():  # versions of one kind grow (Kubernetes 1.35, KEP-5504)
+                return int(node.version) < begun.closed
             return node.version == begun.version or now < begun.at + SHOWN_LATE
 
         self._begun = {name: begun for name, begun in self._begun.items() if hidden(name, begun)}

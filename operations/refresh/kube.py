@@ -58,6 +58,7 @@ class Response:
             text="" if self.ok else self.text,
             retry_after=self.retry_after,
             busy=self.status == 429,
+            version=str((self.body.get("metadata") or {}).get("resourceVersion", "")) if self.ok else "",
             denied=self.status == 403 and " cannot " in self.text,  # an admission plugin says it in other words
         )
 

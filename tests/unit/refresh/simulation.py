@@ -464,6 +464,7 @@ class Sim:
                     node.ours = node.unschedulable = True
                     self.at(self.random.uniform(0.1, 2.0), lambda: self._begin_draining(node.instance))
                 self._node_changed(node.name)
+                return Outcome(True, version=node.version)
             case Reopen():
                 self._reopen(action)
             case DropNode():
@@ -570,7 +571,9 @@ class Sim:
                     self.dead = True
                     self.at(0.5, self._restart)
                 case "uncordon":
-                    active = [n for n in self.nodes.values() if n.active]
+                    # who opens a node whose instance ends already loses the pods that go there: no refresh can help it
+                    staying = {i.id for i in self.instances.values() if i.alive}
+                    active = [n for n in self.nodes.values() if n.active and n.instance in staying]
                     if active and self.uncordons < 5:
                         self.uncordons += 1
                         node = self.random.choice(active)

@@ -67,6 +67,16 @@ def test_a_node_that_was_closed_counts_for_as_long_as_the_watch_shows_nothing_ne
     assert not set(cordons(engine.decide(later))) - {"aws-0"}
 
 
+def test_a_late_event_from_before_it_was_closed_does_not_make_it_open(engine: Engine):
+    begun = engine.decide(NOW)
+    settled(engine, begun, Outcome(True, version="7"), NOW)
+    engine.world.lose_pod("web-0")
+    engine.world.see_node(replace(engine.world.old["aws-0"], version="5"))
+    assert cordons(engine.decide(NOW + SHOWN_LATE + 60)) == []
+    engine.world.see_node(replace(engine.world.old["aws-0"], version="8"))  # somebody opened it meanwhile
+    assert cordons(engine.decide(NOW + SHOWN_LATE + 90)) != []
+
+
 def test_a_node_of_which_nobody_knows_whether_it_is_closed_is_closed_again_and_no_other(engine: Engine):
     begun = engine.decide(NOW)
     settled(engine, begun, Outcome(False, "cut"), NOW)
