@@ -40,6 +40,7 @@ _ORDER_SECONDS = 0.4
 _POLL_SECONDS = 0.2
 _WATCH_SECONDS = 300
 _LIST_SECONDS = 30
+_PATIENCE_SECONDS = 20
 
 Event = tuple[int, int, float, Kind, str, Object]
 """resourceVersion, sequence number, arrival, kind, event, object."""
@@ -57,7 +58,6 @@ class Stream(threading.Thread):
         self.kind = kind
         self.breaks = 0
         self.listed = threading.Event()
-        self._served = False
         self._client = client
         self._out = out
         self._known: dict[tuple[str, str], Object] = {}
@@ -75,18 +75,24 @@ class Stream(threading.Thread):
             time.sleep(0.5)
 
     def _open(self, **query: str) -> urllib3.BaseHTTPResponse:
+        """Asked again while the server says "not now", as it does for a kind whose definition is new: nothing is missed
+        by that, because a watch goes on from the revision that it names."""
         pool: urllib3.PoolManager = self._client.rest_client.pool_manager
-        response = pool.request(
-            "GET",
-            self._client.configuration.host + self.kind.path(),
-            fields=query,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=5, read=_WATCH_SECONDS + 10 if query else 30),
-            retries=False,
-        )
-        # 429: a custom resource whose definition was made a moment ago is not stored anywhere yet.
-        absent = (404, 410) if self._served else (404, 410, 429)
-        if response.status not in (200, *absent):
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            response = pool.request(
+                "GET",
+                self._client.configuration.host + self.kind.path(),
+                fields=query,
+                preload_content=False,
+                timeout=urllib3.Timeout(connect=5, read=_WATCH_SECONDS + 10 if query else 30),
+                retries=False,
+            )
+            if response.status != 429 or time.monotonic() > deadline:
+                break
+            response.close()
+            time.sleep(0.2)
+        if response.status not in (200, 404, 410):
             raise OSError(f"HTTP {response.status} for {self.kind.path()}")
         return response
 
@@ -94,7 +100,6 @@ class Stream(threading.Thread):
         """The revision to watch from; empty when the kind is not there (then all of it is gone)."""
         response = self._open()
         served = response.status == 200
-        self._served = self._served or served
         answer = json.loads(response.data) if served else {"items": []}
         items, revision = answer["items"], str(answer["metadata"]["resourceVersion"]) if served else ""
         present = {_key(item): item for item in items}

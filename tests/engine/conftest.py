@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from sandbox import lifecycle
+from sandbox import charts, lifecycle, toolcache
 from sandbox.walk import Stack, walk
 from tests.engine.journey import Journey, quiet
 
@@ -73,6 +73,7 @@ def _walked(factory: pytest.TempPathFactory, name: str, *, start: str, until: st
     try:
         if (directory / "saves" / f"replace-{until}").exists():
             lifecycle.restore(directory, f"replace-{until}", quiet)
+            charts.prepare(directory / "charts", toolcache.tigera_crds())
         else:
             result = walk(directory, "replace", quiet, stack=name, start=start, until=until, keep=True)
             assert not result.failed, result.failed
