@@ -6,6 +6,7 @@ JOURNEY ?= replace
 FROM ?= owned
 REAL ?=
 NODES ?= 100
+UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
 ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --durations=25
 
@@ -38,13 +39,13 @@ check: $(VENV)/.ready ## lint, types, import directions, freshness of locks
 	@echo "== locks";             $(RUN) tests/locks.py
 
 unit: $(VENV)/.ready ## tests without an engine or a cluster
-	@$(RUN) -m pytest tests/unit
+	@$(UNIT)
 
 engine: tools ## tests on the real engine and a local control plane
 	@$(ENGINE) -m "not matrix and (core or not faults)"
 
 test: check tools ## everything that must hold before a change lands
-	@echo "== tests without an engine";     $(RUN) -m pytest tests/unit
+	@echo "== tests without an engine";     $(UNIT)
 	@echo "== tests on the real engine";    $(ENGINE) -m "not matrix and (core or not faults)"
 
 matrix: tools ## besides: deploys interrupted and killed at every stage, every way back, other people's clusters
