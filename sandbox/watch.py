@@ -116,6 +116,8 @@ class Stream(threading.Thread):
             watch="true", resourceVersion=revision, timeoutSeconds=str(_WATCH_SECONDS), allowWatchBookmarks="true"
         )
         try:
+            if response.status != 200:
+                return ""  # the kind is not served any more: a list says so too
             for line in _lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -126,7 +128,7 @@ class Stream(threading.Thread):
                     self._emit(event["type"], item, int(revision))
         finally:
             response.close()
-        return revision if response.status == 200 else ""
+        return revision
 
     def _emit(self, event: str, item: Object, revision: int) -> None:
         if event == "DELETED":
