@@ -86,15 +86,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:
-    if half := sidecars.damaged(_backend(context), _project(context.directory), context.stack):
-        plan = Plan(context.stack, locks.of_files(_backend(context), _project(context.directory), context.stack))
+    place = _backend(context), _project(context.directory), context.stack
+    plan = Plan(context.stack, locks.of_files(*place))
+    if half := sidecars.damaged(*place):
         if plan.runs or not args.yes:
             return _unreadable(plan, half)
         for path in half:
             path.unlink()
             _say(f"state  {path} was half-written: removed. It held no state")
     exported = json.loads(_pulumi(context, "stack", "export").out)
-    plan = plan_of(context, exported, _told(args.adopt), frozenset(args.drop))
+    look(plan, context, exported, _told(args.adopt), frozenset(args.drop))
     for line in plan.text() if not plan.empty else ["nothing is pending and nothing is locked"]:
         _say(line)
     if plan.runs:
@@ -131,21 +132,19 @@ def _told(pairs: Sequence[str]) -> dict[str, str]:
     return told
 
 
-def plan_of(context: Context, exported: state.Obj, adopt: dict[str, str], drop: frozenset[str]) -> Plan:
-    """Look at everything; nothing is changed."""
+def look(plan: Plan, context: Context, exported: state.Obj, adopt: dict[str, str], drop: frozenset[str]) -> None:
+    """Look at everything but the locks, into the plan; nothing is changed."""
     operations = state.pending(exported)
     unknown = (set(adopt) | drop) - {operation.urn for operation in operations}
     if unknown:
         raise UsageError(f"nothing is pending for {', '.join(sorted(unknown))}")
     places = Places(context.aws, context.kube)
-    plan = Plan(context.stack, locks.of_files(_backend(context), _project(context.directory), context.stack))
     plan.decisions = decide(operations, lambda op: lookup.find(op, places), adopt=adopt, drop=drop)
     named = [r for r in state.resources(exported) if r["type"] == "kubernetes:helm.sh/v3:Release"]
     named += [op.resource for op in operations if op.type == "kubernetes:helm.sh/v3:Release"]
     wanted = {(r["inputs"].get("namespace") or "default", r["inputs"].get("name") or "") for r in named}
     found = [lookup.releases(context.kube, namespace, name) for namespace, name in sorted(wanted) if name]
     plan.stuck = [release for release in found if release is not None and release.stuck]
-    return plan
 
 
 # -- acting ---------------------------------------------------------------------------------------------

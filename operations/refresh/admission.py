@@ -21,14 +21,26 @@ def wave(done: int) -> int:
     return 1 if done == 0 else 2 * done
 
 
-def weight(world: World, node: str) -> float:
-    """How long the longest queue is that a node's pods stand in: pods still to go for each that may go at once."""
-    return max((world.load[key] / _slots(world, key) for key in world.carries.get(node, ())), default=0.0)
+class Queues:
+    """The queues before all budgets, told once for each budget and not for each of thousands of nodes."""
 
+    def __init__(self, world: World) -> None:
+        self._carries = world.carries
+        self.slots = {key: _slots(world, key) for key in world.load}
+        """Pods that each budget lets go at once; one at least."""
+        self.lengths = {key: number / self.slots[key] for key, number in world.load.items()}
+        """Pods still to go for each that may go at once."""
+        self._never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
 
-def stuck(world: World, node: str) -> bool:
-    """A budget never lets one of its pods go."""
-    return any(world.budgets[key].whole == 0 for key in world.carries.get(node, ()) if key in world.budgets)
+    def weight(self, node: str) -> tuple[float, float]:
+        """How long the longest queue is that a node's pods stand in, and how much of it is on the node: of
+        nodes under the same budget the one with most of its pods keeps that budget busy on its own."""
+        carried = self._carries.get(node, Counter[BudgetKey]())
+        return max(((self.lengths[key], n / self.slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
+
+    def stuck(self, node: str) -> bool:
+        """A budget never lets one of its pods go."""
+        return not self._never.isdisjoint(self._carries.get(node, ()))
 
 
 def _slots(world: World, key: BudgetKey) -> int:
@@ -49,16 +61,11 @@ def choose(
     for name in active:
         queued.update(world.carries.get(name, Counter()))
 
-    # told once for each budget, not for each of thousands of nodes
-    slots = {key: _slots(world, key) for key in world.load}
-    weights = {key: number / slots[key] for key, number in world.load.items()}
-    never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
+    queues = Queues(world)
 
     def rank(node: Node) -> tuple[bool, float, float, int, str]:
-        """Of nodes under the same budget the one with most of its pods: it keeps that budget busy on its own."""
-        carried = world.carries.get(node.name, Counter[BudgetKey]())
-        heaviest, pods = max(((weights[key], n / slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
-        return not never.isdisjoint(carried), -heaviest, -pods, zones[node.zone], node.name
+        length, part = queues.weight(node.name)
+        return queues.stuck(node.name), -length, -part, zones[node.zone], node.name
 
     chosen: list[str] = []
     for node in sorted(waiting, key=rank):
@@ -67,9 +74,9 @@ def choose(
         if zone_budget is not None and zones[node.zone] >= zone_budget.of(sizes[node.zone]):
             continue
         carried = world.carries.get(node.name, Counter())
-        if any(queued[key] and queued[key] + n > QUEUE * slots[key] for key, n in carried.items()):
+        if any(queued[key] and queued[key] + n > QUEUE * queues.slots[key] for key, n in carried.items()):
             continue
-        if chosen and not never.isdisjoint(carried):
+        if chosen and queues.stuck(node.name):
             continue
         chosen.append(node.name)
         zones[node.zone] += 1

@@ -114,7 +114,8 @@ def _pack(world: World, left: set[str], most: int, request: RefreshRequest) -> l
     used: Counter[BudgetKey] = Counter()
     sizes = Counter(node.zone for node in world.old.values())
     chosen: list[str] = []
-    for name in sorted(left, key=lambda n: (admission.stuck(world, n), -admission.weight(world, n), n)):
+    queues = admission.Queues(world)
+    for name in sorted(left, key=lambda n: (queues.stuck(n), -queues.weight(n)[0], n)):
         zone, carried = world.old[name].zone, world.carries.get(name, Counter())
         if request.zone_budget is not None and zones[zone] >= request.zone_budget.of(sizes[zone]):
             continue
