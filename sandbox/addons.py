@@ -203,7 +203,11 @@ class AddonController:
         """ACTIVE when it runs, DEGRADED when it has not for `addon_degraded_after`."""
         if record["status"].endswith("FAILED"):
             return
-        problem = self._problem(record["addonName"])
+        addon = record["addonName"]
+        problem = self._problem(addon, self._shown(addon))
+        if problem is None and record["status"] != "ACTIVE":
+            # The copy may be from before our own change, when all was well.
+            problem = self._problem(addon, self._world.get(_WORKLOADS[addon]))
         now = self._aws.now()
         with self._aws.lock:
             if problem is None:
@@ -225,10 +229,14 @@ class AddonController:
             finish_update(self._aws, update, [error] if error else None)
         self._aws.touch()
 
-    def _problem(self, addon: str) -> Json | None:
+    def _shown(self, addon: str) -> Json | None:
+        """The workload of an add-on as last seen."""
+        copies = self._deployments if addon == "coredns" else self._sets
+        return copies.get(_WORKLOADS[addon].rsplit("/", 1)[1], "kube-system")
+
+    def _problem(self, addon: str, workload: Json | None) -> Json | None:
         """Why the workload of an add-on is not well; None when it is."""
         name = _WORKLOADS[addon].rsplit("/", 1)[1]
-        workload = (self._deployments if addon == "coredns" else self._sets).get(name, "kube-system")
         if workload is None:
             return {
                 "code": "K8sResourceNotFound",

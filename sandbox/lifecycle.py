@@ -188,7 +188,7 @@ def restore(directory: Path, name: str, report: Report) -> Run:
             processes=paused.processes if paused else {},
             helpers=helpers,
         )
-        started = _start(run, report, daemon=current is None or not current.processes or DAEMON in current.processes)
+        started = _start(run, report, daemon=current is None or not current.plane_only())
         report(f"restored {source.name} in {time.monotonic() - begun:.1f} s")
         return started
 
@@ -232,7 +232,7 @@ def stand_ins() -> dict[str, str]:
 def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
     tools = toolcache.ensure(report)
     begun = time.monotonic()
-    if taken := {name: port for name, port in run.ports.items() if not processes.port_is_free(port)}:
+    if taken := processes.ports_taken(run.ports):
         raise SandboxError(
             f"ports of this sandbox are taken by another program: {taken}. They are written into its certificates "
             f"and stacks, so end that program, or `down` this sandbox ({run.directory}) and start afresh"

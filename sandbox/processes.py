@@ -44,7 +44,7 @@ class ProcessFailed(RuntimeError):
 
 
 def started_at(pid: int) -> str | None:
-    """The start instant of a live process in the kernel's own words; None when it is gone or a zombie.
+    """The start instant of a live process in the kernel's own words; None when it is gone or wholly a zombie.
 
     Linux: field 22 of /proc/PID/stat (clock ticks since boot) with the boot id, so that a record left by an
     earlier boot matches nothing. Elsewhere: what ps prints.
@@ -54,7 +54,9 @@ def started_at(pid: int) -> str | None:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
-        return None if fields[0] in {"Z", "X"} else f"{_boot_id()}:{fields[19]}"
+        # The first thread may be a zombie while others still end and hold the ports: the last one closes them.
+        ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+        return None if ended else f"{_boot_id()}:{fields[19]}"
     answer = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(maxsplit=1)
@@ -166,6 +168,19 @@ def port_is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def ports_taken(ports: Mapping[str, int], *, within_seconds: float = 5.0) -> dict[str, int]:
+    """Those of the ports that are still in use when the time is over; none of them: empty, and at once.
+
+    What was killed an instant ago may still be closing its sockets.
+    """
+    deadline = time.monotonic() + within_seconds
+    while taken := {name: port for name, port in ports.items() if not port_is_free(port)}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_POLL_SECONDS)
+    return taken
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -40,6 +40,10 @@ class Run:
         needed = [process for name, process in self.processes.items() if name != PLUGINS]
         return bool(needed) and all(process.alive() for process in needed)
 
+    def plane_only(self) -> bool:
+        """Whether it was started without an account. What a start that failed has left behind says nothing."""
+        return bool(self.processes) and not {DAEMON, PLUGINS} & self.processes.keys()
+
     def with_process(self, process: Process) -> Run:
         return self.with_processes([*self.processes.values(), process])
 

@@ -34,6 +34,18 @@ def test_run_json_says_where_the_sandbox_answers(tmp_path: Path):
     assert content["kubeconfig"] == str(tmp_path / "kubeconfig")
 
 
+@pytest.mark.parametrize(
+    ("names", "plane_only"),
+    [(("etcd", "kube-apiserver"), True), (("etcd", "daemon"), False), (("plugins",), False), ((), False)],
+)
+def test_a_start_that_failed_half_way_does_not_make_it_a_control_plane_only(
+    tmp_path: Path, names: tuple[str, ...], plane_only: bool
+):
+    """Of a sandbox whose account could not start, the plugin server may be all that is left."""
+    left = {name: processes.Process(name=name, pid=7, started="boot:1") for name in names}
+    assert _run(tmp_path, processes=left).plane_only() is plane_only
+
+
 def test_the_environment_keeps_the_users_own_accounts_out(tmp_path: Path):
     _run(tmp_path).write()
     found = lifecycle.environment(tmp_path)
@@ -56,7 +68,7 @@ def test_an_unknown_stand_in_is_refused_before_anything_starts(tmp_path: Path):
 
 def test_a_taken_port_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(toolcache, "ensure", lambda _report: {})
-    monkeypatch.setattr(processes, "port_is_free", lambda port: port != PORTS["etcd"])
+    monkeypatch.setattr(processes, "ports_taken", lambda ports: {"etcd": ports["etcd"]})
     _run(tmp_path).write()
     with pytest.raises(SandboxError, match=f"taken by another program.*'etcd': {PORTS['etcd']}"):
         lifecycle.up(tmp_path, print)

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,3 +70,39 @@ def test_a_port_with_a_listener_is_not_free():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         assert not processes.port_is_free(listener.getsockname()[1])
+
+
+def test_a_port_whose_holder_is_still_ending_is_waited_for():
+    holder = socket.create_server(("127.0.0.1", 0))
+    port = holder.getsockname()[1]
+    timer = threading.Timer(0.2, holder.close)
+    timer.start()
+    try:
+        assert processes.ports_taken({"a": port}) == {}
+    finally:
+        timer.join()
+
+
+def test_a_port_that_stays_in_use_is_named():
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        port = holder.getsockname()[1]
+        assert processes.ports_taken({"a": port}, within_seconds=0.1) == {"a": port}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ps tells nothing of single threads")
+def test_a_process_whose_first_thread_has_ended_lives_on_in_the_others(tmp_path: Path):
+    code = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("waiting", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+    process = _sleeper(tmp_path, code)
+    try:
+        stat = Path(f"/proc/{process.pid}/stat")
+        while ") Z " not in stat.read_text():
+            assert process.alive()
+        assert process.alive()
+    finally:
+        processes.kill([process])
+    assert not process.alive()
