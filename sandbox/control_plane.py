@@ -12,7 +12,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,28 +70,37 @@ class ControlPlane:
         `started` is told of each process as soon as it exists, so that none is lost when a later one fails.
         Raises ProcessFailed with the end of the log of the one that did not come up.
         """
-        self._launch("etcd", self._etcd(), started, f"http://127.0.0.1:{self.ports['etcd']}/health")
-        self._launch("kube-apiserver", self._apiserver(), started, f"{self.url}/readyz")
+        self.launch(["etcd"], started)
+        self.launch(["kube-apiserver"], started)
         # KWOK takes a lease over only when it has expired. Without this, nodes would go Unknown after a restart.
         self._call("DELETE", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases")
-        waiting = [
-            self._spawn(name, argv, started, f"{scheme}://127.0.0.1:{self.ports[name]}/healthz")
-            for name, argv, scheme in (
-                ("kube-controller-manager", self._controller_manager(), "https"),
-                ("kube-scheduler", self._scheduler(), "https"),
-                ("kwok", self._kwok(), "http"),
-            )
-        ]
-        for process, url in waiting:
-            self._wait(process, url)
+        self.launch(["kube-controller-manager", "kube-scheduler", "kwok"], started)
 
-    def _launch(self, name: str, argv: list[str], started: Callable[[Process], None], url: str) -> None:
-        self._wait(*self._spawn(name, argv, started, url))
+    def launch(self, names: Sequence[str], started: Callable[[Process], None]) -> None:
+        """Start these programs, with the flags of `start`, and return when all of them answer."""
+        waiting = []
+        for name in names:
+            process = start(name, [self.tools[name], *self._arguments(name)], log=self._log(name))
+            started(process)
+            waiting.append(process)
+        for process in waiting:
+            self._wait(process, self._health(process.name))
 
-    def _spawn(self, name: str, argv: list[str], started: Callable[[Process], None], url: str) -> tuple[Process, str]:
-        process = start(name, [self.tools[name], *argv], log=self._log(name))
-        started(process)
-        return process, url
+    def _arguments(self, name: str) -> list[str]:
+        return {
+            "etcd": self._etcd,
+            "kube-apiserver": self._apiserver,
+            "kube-controller-manager": self._controller_manager,
+            "kube-scheduler": self._scheduler,
+            "kwok": self._kwok,
+        }[name]()
+
+    def _health(self, name: str) -> str:
+        return {
+            "etcd": f"http://127.0.0.1:{self.ports['etcd']}/health",
+            "kube-apiserver": f"{self.url}/readyz",
+            "kwok": f"http://127.0.0.1:{self.ports['kwok']}/healthz",
+        }.get(name) or f"https://127.0.0.1:{self.ports[name]}/healthz"
 
     def _wait(self, process: Process, url: str) -> None:
         deadline = time.monotonic() + _DEADLINE

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 NAME = "moving"
 QUICK = {"launch_delay": 0.3, "terminate_delay": 0.2, "late_labels_delay": 0.1, "update_delay": 0.1}
 
-WORKLOADS = """
+_WORKLOADS = Template("""
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
@@ -31,32 +32,32 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {name: web, namespace: shop}
 spec:
-  replicas: 8
+  replicas: $web
   selector: {matchLabels: {app: web}}
   template:
-    metadata: {labels: {app: web}, annotations: {sandbox/start-delay: 500ms, sandbox/stop-delay: 300ms}}
+    metadata: {labels: {app: web}, annotations: {sandbox/start-delay: $start, sandbox/stop-delay: $web_stop}}
     spec: {containers: [{name: web, image: web, resources: {requests: {cpu: 10m}}}]}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: {name: web, namespace: shop}
-spec: {maxUnavailable: 2, selector: {matchLabels: {app: web}}}
+spec: {maxUnavailable: $web_missing, selector: {matchLabels: {app: web}}}
 ---
 apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: ledger, namespace: shop}
 spec:
-  replicas: 3
+  replicas: $ledger
   serviceName: ledger
   selector: {matchLabels: {app: ledger}}
   template:
-    metadata: {labels: {app: ledger}, annotations: {sandbox/start-delay: 500ms, sandbox/stop-delay: 500ms}}
+    metadata: {labels: {app: ledger}, annotations: {sandbox/start-delay: $start, sandbox/stop-delay: $ledger_stop}}
     spec: {containers: [{name: ledger, image: ledger}]}
 ---
 apiVersion: policy/v1
 kind: PodDisruptionBudget
 metadata: {name: ledger, namespace: shop}
-spec: {minAvailable: 2, selector: {matchLabels: {app: ledger}}}
+spec: {minAvailable: $ledger_kept, selector: {matchLabels: {app: ledger}}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -70,14 +71,29 @@ spec:
       nodeSelector: {cni-plugin: cilium}
       tolerations: [{operator: Exists}]
       containers: [{name: cilium-agent, image: cilium}]
-"""
+""")
+
+
+def workloads(
+    *, web: int, web_missing: int, ledger: int, ledger_kept: int, start: str, web_stop: str, ledger_stop: str
+) -> str:
+    """A Deployment and a StatefulSet with their budgets, and a DaemonSet that looks like Cilium's agent.
+
+    Numbers are replicas, the maxUnavailable of `web` and the minAvailable of `ledger`; times are as in "200ms".
+    """
+    return _WORKLOADS.substitute(locals())
+
+
+WORKLOADS = workloads(
+    web=8, web_missing=2, ledger=3, ledger_kept=2, start="500ms", web_stop="300ms", ledger_stop="500ms"
+)
 
 
 class Moving:
     """The cluster `moving`: groups `general` (cni-plugin=aws) and `workers` (cilium, at size 0), stack `one`."""
 
-    def __init__(self, directory: Path, *, size: int = 3, workloads: str = WORKLOADS) -> None:
-        self.directory, self.size, self.workloads = directory, size, list(yaml.safe_load_all(workloads))
+    def __init__(self, directory: Path, *, size: int = 3, manifests: str = WORKLOADS) -> None:
+        self.directory, self.size, self.workloads = directory, size, list(yaml.safe_load_all(manifests))
         self.project = directory / "project"
 
     def up(self) -> Moving:

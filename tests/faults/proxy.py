@@ -151,13 +151,15 @@ class Proxy:
     def there(self, fault: Fault) -> bool:
         return any(f is fault for f in self.faults)
 
-    def leave(self) -> None:
-        """Nobody answers, and every connection ends."""
+    @contextmanager
+    def gone(self) -> Iterator[None]:
+        """Nobody answers as long as the block lasts, and every connection ends at its beginning."""
         self.away = True
         self.cut_all()
-
-    def come_back(self) -> None:
-        self.away = False
+        try:
+            yield
+        finally:
+            self.away = False
 
     def cut_all(self) -> None:
         """End every connection at once."""

@@ -20,61 +20,15 @@ from urllib.parse import parse_qs
 from sandbox import lifecycle, processes, toolcache
 from sandbox.control_plane import ControlPlane
 from sandbox.record import read as recorded
-from tests.engine.refresh_cluster import NAME, ROOT, Moving
+from tests.engine.refresh_cluster import NAME, ROOT, Moving, workloads
 from tests.faults import history, recorder
 from tests.faults.history import Ended, Rules, violations
 from tests.faults.proxy import Proxy
 
 NODES = 2
-WORKLOADS = """
-apiVersion: v1
-kind: Namespace
-metadata: {name: shop}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: shop}
-spec:
-  replicas: 3
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}, annotations: {sandbox/start-delay: 200ms, sandbox/stop-delay: 200ms}}
-    spec: {containers: [{name: web, image: web}]}
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: web, namespace: shop}
-spec: {maxUnavailable: 1, selector: {matchLabels: {app: web}}}
----
-apiVersion: apps/v1
-kind: StatefulSet
-metadata: {name: ledger, namespace: shop}
-spec:
-  replicas: 2
-  serviceName: ledger
-  selector: {matchLabels: {app: ledger}}
-  template:
-    metadata: {labels: {app: ledger}, annotations: {sandbox/start-delay: 200ms, sandbox/stop-delay: 200ms}}
-    spec: {containers: [{name: ledger, image: ledger}]}
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: ledger, namespace: shop}
-spec: {minAvailable: 1, selector: {matchLabels: {app: ledger}}}
----
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: cilium, namespace: kube-system}
-spec:
-  selector: {matchLabels: {k8s-app: cilium}}
-  template:
-    metadata: {labels: {k8s-app: cilium}}
-    spec:
-      hostNetwork: true
-      nodeSelector: {cni-plugin: cilium}
-      tolerations: [{operator: Exists}]
-      containers: [{name: cilium-agent, image: cilium}]
-"""
+WORKLOADS = workloads(
+    web=3, web_missing=1, ledger=2, ledger_kept=1, start="200ms", web_stop="200ms", ledger_stop="200ms"
+)
 QUICK_LEASE = {"operations.refresh.lease:SECONDS": 4.0, "operations.refresh.lease:RENEW_SECONDS": 1.0}
 """A run that was killed holds its Lease for so long."""
 PACE = {"look": 0.5, "in_service": 1.0, "node_object": 3.0}
@@ -132,7 +86,7 @@ class Stage(Moving):
     """See the module. Every run goes through the proxies `api` and `cloud`."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, size=NODES, workloads=WORKLOADS)
+        super().__init__(directory, size=NODES, manifests=WORKLOADS)
         self._runs: dict[int, Run] = {}
         self._number = 0
         self._asked: list[Ended] = []
@@ -346,12 +300,17 @@ class Stage(Moving):
 
     @contextmanager
     def without_api_server(self, number: int = signal.SIGKILL) -> Iterator[None]:
-        """The API server ends, and starts again with the same flags after the block."""
+        """The API server ends, and starts again after the block.
+
+        The scheduler starts anew with it, as a kubelet would have it do: a bind whose answer was lost may show a pod
+        on another node than it remembers, and then it ends itself (`Scheduler cache is corrupted`).
+        """
         found = recorded(self.directory)
         assert found is not None
-        process = found.processes["kube-apiserver"]
-        os.kill(process.pid, number)
-        processes.wait_gone([process], 20)
+        names = ("kube-apiserver", "kube-scheduler")
+        for name in names:
+            os.kill(found.processes[name].pid, number)
+        processes.wait_gone([found.processes[name] for name in names], 20)
         try:
             yield
         finally:
@@ -361,12 +320,15 @@ class Stage(Moving):
                 ports=found.ports,
                 token_review=f"{found.aws_endpoint}/sandbox/token-review",
             )
-            plane._launch(
-                "kube-apiserver",
-                plane._apiserver(),
-                lambda fresh: found.with_process(fresh).write(),
-                f"{plane.url}/readyz",
-            )
+
+            def record(fresh: processes.Process) -> None:
+                nonlocal found
+                assert found is not None
+                found = found.with_process(fresh)
+                found.write()
+
+            for name in names:
+                plane.launch([name], record)
 
     @contextmanager
     def world(self, **settings: Any) -> Iterator[None]:

@@ -85,8 +85,7 @@ def test_an_api_server_that_is_killed_and_starts_again_is_waited_for(stage: Stag
 def test_while_the_api_server_is_away_nothing_is_done_and_afterwards_it_goes_on(stage: Stage):
     run = stage.refresh("cilium")
     stage.until(lambda: "Evict 1 after" in run.boundaries)
-    stage.api.leave()
-    try:
+    with stage.api.gone():
         time.sleep(3)
         begun = len(run.boundaries)
         asked = len(stage.cloud.requests)
@@ -94,21 +93,16 @@ def test_while_the_api_server_is_away_nothing_is_done_and_afterwards_it_goes_on(
         assert len(run.boundaries) == begun
         changes = [r.action for r in stage.cloud.requests[asked:] if not r.action.startswith("Describe")]
         assert changes == []
-    finally:
-        stage.api.come_back()
     away(stage, run)
 
 
 def test_somebody_who_takes_the_lease_over_while_the_api_server_is_away_keeps_it(stage: Stage):
     run = stage.refresh("cilium")
     stage.until(lambda: "Cordon 1 after" in run.boundaries)
-    stage.api.leave()
-    try:
+    with stage.api.gone():
         path = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/eks-cilium-refresh"
         time.sleep(1)
         stage.kube.patch(path, {"spec": {"holderIdentity": "somebody-else"}})
-    finally:
-        stage.api.come_back()
     run.wait()
     assert run.code == 1
     assert "somebody else has taken the refresh over" in run.text
@@ -117,26 +111,21 @@ def test_somebody_who_takes_the_lease_over_while_the_api_server_is_away_keeps_it
 
 def test_a_watch_of_nodes_that_is_silent_lets_no_further_node_begin(stage: Stage):
     """The checker counts: one node may leave at once, whatever the watch shows."""
-    stage.tune = {"operations.refresh.watch:SILENCE_SECONDS": 8.0, "operations.refresh.engine:SHOWN_LATE": 2.0}
-    silence = Fault(path=r"^/api/v1/nodes\?watch", silent=True)
-    try:
-        with stage.api.broken(silence):
-            run = stage.refresh("cilium")
-            stage.until(lambda: silence.used)
-            time.sleep(15)
-        away(stage, run)
-    finally:
-        stage.tune = {}
+    away_with_a_silent_watch(stage, Fault(path=r"^/api/v1/nodes\?watch", silent=True), noticed=8.0, seconds=15)
 
 
 def test_a_watch_of_pods_that_is_silent_ends_no_node_with_pods_on_it(stage: Stage):
-    stage.tune = {"operations.refresh.watch:SILENCE_SECONDS": 5.0, "operations.refresh.engine:SHOWN_LATE": 2.0}
-    silence = Fault(path=r"^/api/v1/pods\?watch", silent=True, times=2)
+    away_with_a_silent_watch(stage, Fault(path=r"^/api/v1/pods\?watch", silent=True, times=2), noticed=5.0, seconds=12)
+
+
+def away_with_a_silent_watch(stage: Stage, silence: Fault, *, noticed: float, seconds: float) -> None:
+    """A run whose watch falls silent for so long; the engine asks anew after `noticed` seconds without a word."""
+    stage.tune = {"operations.refresh.watch:SILENCE_SECONDS": noticed, "operations.refresh.engine:SHOWN_LATE": 2.0}
     try:
         with stage.api.broken(silence):
             run = stage.refresh("cilium")
             stage.until(lambda: silence.used)
-            time.sleep(12)
+            time.sleep(seconds)
         away(stage, run)
     finally:
         stage.tune = {}
