@@ -34,13 +34,15 @@ class ControlPlane:
     """One control plane in one directory.
 
     `tools`: paths of etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kwok. `ports`: one for each
-    of PORTS. `token_review`: URL of the webhook that knows EKS's bearer tokens.
+    of PORTS. `token_review`: URL of the webhook that knows EKS's bearer tokens. `lease_seconds`: after so long without
+    a word from its kubelet a node is Unknown; a quarter of it lies between two words.
     """
 
     directory: Path
     tools: Mapping[str, Path]
     ports: Mapping[str, int]
     token_review: str
+    lease_seconds: int = 40
 
     @property
     def url(self) -> str:
@@ -158,6 +160,8 @@ class ControlPlane:
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=10m",
             "--unsafe-no-fsync",
+            # The API server answers lists from its own copy, once etcd has told it that the copy is as new as etcd.
+            "--watch-progress-notify-interval=5s",
             "--log-level=warn",
         ]
 
@@ -187,8 +191,6 @@ class ControlPlane:
             # A loopback address may not stand in the Endpoints of the Service `kubernetes`.
             "--endpoint-reconciler-type=none",
             "--profiling=false",
-            # Streaming lists need etcd 3.5.13; with an older one clients must be told to list as they used to.
-            "--feature-gates=WatchList=false",
         ]
 
     def _controller_manager(self) -> list[str]:
@@ -197,7 +199,7 @@ class ControlPlane:
             f"--root-ca-file={self.pki / 'ca.crt'}",
             f"--service-account-private-key-file={self.pki / 'sa.key'}",
             "--use-service-account-credentials=true",
-            "--node-monitor-grace-period=40s",
+            f"--node-monitor-grace-period={self.lease_seconds}s",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
         ]
@@ -224,6 +226,6 @@ class ControlPlane:
             f"--kubeconfig={self.pki / 'kwok.kubeconfig'}",
             *(f"--config={path}" for path in sorted(STAGES.glob("*.yaml"))),
             "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-lease-duration-seconds=40",
+            f"--node-lease-duration-seconds={self.lease_seconds}",
             f"--server-address=127.0.0.1:{self.ports['kwok']}",
         ]

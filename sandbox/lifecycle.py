@@ -53,11 +53,13 @@ def up(
     real: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
     daemon: bool = True,
+    lease_seconds: int = 40,
 ) -> Run:
     """Start the sandbox, or say that it runs. State that is already in the directory is kept.
 
     `real`: stand-ins to leave out, by the short names that `stand_ins` lists. `settings`: written into world.json.
-    Without `daemon` there is a control plane only: no AWS, no controllers, no EKS tokens.
+    Without `daemon` there is a control plane only: no AWS, no controllers, no EKS tokens. `lease_seconds` of a node, as
+    ControlPlane has it, until the next start.
     Raises SandboxError, ToolMissing or ProcessFailed; what was started by then is ended again.
     """
     directory = directory.resolve()
@@ -78,7 +80,7 @@ def up(
         region = before.region if before else os.environ.get("AWS_REGION") or "eu-west-1"
         _write_settings(directory, settings)
         run = Run(directory=directory, region=region, ports=ports, real=real, processes={})
-        return _start(run, report, daemon=daemon)
+        return _start(run, report, daemon=daemon, lease_seconds=lease_seconds)
 
 
 def down(directory: Path, report: Report, *, purge: bool = False) -> None:
@@ -229,7 +231,7 @@ def stand_ins() -> dict[str, str]:
     return {path.name.rpartition("-")[2]: path.name for path in sorted(_PLUGINS.glob("pulumi-*"))}
 
 
-def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
+def _start(run: Run, report: Report, *, daemon: bool = True, lease_seconds: int = 40) -> Run:
     tools = toolcache.ensure(report)
     begun = time.monotonic()
     if taken := processes.ports_taken(run.ports):
@@ -243,6 +245,7 @@ def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
         tools=tools,
         ports=run.ports,
         token_review=f"{run.aws_endpoint}/sandbox/token-review",
+        lease_seconds=lease_seconds,
     )
     plane.prepare()
 

