@@ -40,6 +40,8 @@ SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
 NODES_A_SECOND = 5000
 """Nodes that are looked through for the next one to begin with."""
+LAG = 0.5
+"""Seconds that the disruption controller may be behind before evictions slow down."""
 NEVER = float("-inf")
 
 
@@ -170,6 +172,9 @@ class Engine:
             return []
         self._note_health(now)
         self._note_begun(now)
+        lag = self.stations.lag(now)
+        if lag > LAG:
+            self.throttle.lagging(now, lag)
         wanted = [
             *self._looks(now),
             *self._prepare(),
@@ -193,7 +198,7 @@ class Engine:
         if outcome.busy or outcome.answer is Answer.BUSY:
             self.throttle.complained(now, outcome.retry_after)
         else:
-            self.throttle.well()
+            self.throttle.well(now)
         if isinstance(action, Evict):
             self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
             self._settle_eviction(action, outcome, now)
@@ -300,7 +305,11 @@ class Engine:
             waits[node.name] = wait
             actions += self._step(node, phase, now - wait.since, now, chosen)
         self._waits = waits
-        return actions
+        # there may not be room for all requests: those that most others wait for come first
+        return sorted(actions, key=self._later)
+
+    def _later(self, action: Action) -> float:
+        return -self.stations.length(self.world.pods[action.uid]) if isinstance(action, Evict) else NEVER
 
     def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
         """What a node needs next, after it has waited in its phase for so long."""

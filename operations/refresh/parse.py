@@ -159,6 +159,7 @@ def budget(obj: Obj) -> Disruption:
         desired=int(status.get("desiredHealthy", 0)),
         healthy=int(status.get("currentHealthy", 0)),
         version=str(meta.get("resourceVersion", "")),
+        unnoted=tuple(status.get("disruptedPods") or ()),
     )
 
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from operations.refresh.values import BudgetKey, Pod
 from operations.refresh.world import World
 
+NEVER_DELETED = 30.0
+"""Seconds after which an eviction is not waiting to be counted: its pod was not deleted, and is forgotten later."""
+
 
 @dataclass
 class Stations:
@@ -19,6 +22,7 @@ class Stations:
     asking: Counter[BudgetKey] = field(default_factory=Counter)
     spent: Counter[BudgetKey] = field(default_factory=Counter)
     _seen: dict[BudgetKey, str] = field(default_factory=dict)
+    _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
 
     def begin(self, keys: Iterable[BudgetKey]) -> None:
         self.asking.update(keys)
@@ -45,6 +49,23 @@ class Stations:
                 return False  # one that is not ready may go beyond the budget, by its unhealthy pod policy
         chosen.update(pod.budgets)
         return True
+
+    def lag(self, now: float) -> float:
+        """Seconds that the disruption controller is behind: the age of the oldest eviction that it has not counted.
+
+        It is one goroutine for all budgets of the cluster (Kubernetes 1.35, pkg/controller/disruption): when more is
+        evicted than it can count, every budget waits, also the one that everything else waits for.
+        """
+        budgets = self.world.budgets
+        here = {(key, pod) for key in self.world.behind for pod in budgets[key].unnoted}
+        self._unnoted = {each: self._unnoted.get(each, now) for each in here}
+        ages = (now - since for since in self._unnoted.values())
+        return max((age for age in ages if age < NEVER_DELETED), default=0.0)
+
+    def length(self, pod: Pod) -> float:
+        """Turns that the longest queue takes in which a pod stands; 0 under no budget."""
+        world = self.world
+        return max((world.load[key] / max(1, world.budgets[key].whole) for key in pod.budgets), default=0.0)
 
     def spare(self, pod: Pod) -> bool:
         """Whether all its budgets allow a disruption."""

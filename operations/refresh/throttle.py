@@ -2,6 +2,11 @@
 
 from dataclasses import dataclass
 
+FAR_BEHIND = 2.0
+"""Seconds of lag at which the rate is not a little too high, but was wrong."""
+CAREFUL = 30.0
+"""Seconds without a lag until more is tried boldly again."""
+
 
 @dataclass
 class Throttle:
@@ -10,15 +15,19 @@ class Throttle:
     Args:
         rate: requests a second to begin with.
         lowest, highest: bounds of the rate.
+        lowest_lagging: the same for a server that does not complain and is only slow.
     """
 
     rate: float = 50.0
     lowest: float = 1.0
     highest: float = 400.0
+    lowest_lagging: float = 5.0
     tokens: float = 0.0
     at: float = float("-inf")
     quiet_until: float = float("-inf")
     cut_at: float = float("-inf")
+    lagged_at: float = float("-inf")
+    well_at: float = float("-inf")
 
     def take(self, now: float) -> bool:
         """Whether one more request may be made now."""
@@ -37,9 +46,18 @@ class Throttle:
         """When a request may be made next."""
         return max(self.quiet_until, now + max(0.0, 1 - self.tokens) / self.rate)
 
-    def well(self) -> None:
-        """A request was answered."""
-        self.rate = min(self.highest, self.rate + 0.25)
+    def well(self, now: float) -> None:
+        """A request was answered. Near the rate that was too much of late, the next one is sought slowly."""
+        careful = now - self.lagged_at < CAREFUL
+        more = self.rate * 0.04 * min(1.0, now - self.well_at) if careful else 0.25
+        self.rate, self.well_at = min(self.highest, self.rate + more), now
+
+    def lagging(self, now: float, seconds: float) -> None:
+        """What the requests set off is late by so many seconds; at least a few requests go on."""
+        self.lagged_at = now
+        if now - self.cut_at >= 2:  # until then what was cut before has hardly shown
+            self.rate = max(min(self.rate, self.lowest_lagging), self.rate * (0.8 if seconds < FAR_BEHIND else 0.5))
+            self.cut_at = now
 
     def complained(self, now: float, retry_after: float = 0.0) -> None:
         """The server asked for fewer requests. Complaints about one burst count once."""

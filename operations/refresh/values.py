@@ -111,6 +111,8 @@ class Disruption:
     healthy: int = 0
     version: str = ""
     """Changes with every status."""
+    unnoted: tuple[str, ...] = ()
+    """Names of pods that were evicted and that the disruption controller has not counted since (disruptedPods)."""
 
     @property
     def whole(self) -> int:

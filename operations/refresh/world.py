@@ -49,6 +49,8 @@ class World:
         self.agents: dict[str, set[str]] = defaultdict(set)
         """Node -> uids of its ready CNI agents."""
         self.budgets: dict[BudgetKey, Disruption] = {}
+        self.behind: set[BudgetKey] = set()
+        """Budgets with evictions that their status does not count yet."""
         self._selecting = Selecting()
         self.carries: dict[str, Counter[BudgetKey]] = defaultdict(Counter)
         """Old node -> how many of its pods stand under each budget and have still to go."""
@@ -175,6 +177,7 @@ class World:
     def see_budget(self, budget: Disruption) -> None:
         before = self.budgets.get(budget.key)
         self.budgets[budget.key] = budget
+        self.behind.add(budget.key) if budget.unnoted else self.behind.discard(budget.key)
         if before is not None:
             self._selecting.remove(before)
         self._selecting.add(budget)
@@ -182,6 +185,7 @@ class World:
             self._assign(budget.key[0])
 
     def lose_budget(self, key: BudgetKey) -> None:
+        self.behind.discard(key)
         budget = self.budgets.pop(key, None)
         if budget is not None:
             self._selecting.remove(budget)

@@ -74,6 +74,37 @@ def test_nothing_is_sent_while_the_server_asked_to_wait():
 def test_the_rate_never_exceeds_what_was_configured():
     throttle = Throttle(rate=10, highest=11)
     for _ in range(100):
-        throttle.well()
+        throttle.well(0)
     taken = sum(throttle.take(t / 1000) for t in range(3000))
     assert taken <= 11 * 3 + 11
+
+
+def test_a_server_that_is_slow_is_asked_less_every_two_seconds_but_still_asked():
+    throttle = Throttle(rate=40)
+    for now in (0, 1, 2):
+        throttle.lagging(now, 1)
+    assert throttle.rate == pytest.approx(40 * 0.8 * 0.8)
+    throttle.lagging(4, 10)
+    assert throttle.rate == pytest.approx(40 * 0.8 * 0.8 / 2)
+    for now in range(6, 60, 2):
+        throttle.lagging(now, 10)
+    assert throttle.rate == throttle.lowest_lagging
+    assert throttle.take(60)
+
+
+def test_a_rate_that_was_cut_to_less_than_that_by_a_complaint_is_not_raised_by_a_lag():
+    throttle = Throttle(rate=4)
+    throttle.lagging(0, 1)
+    assert throttle.rate == 4
+
+
+def test_after_a_lag_more_is_tried_slowly_at_first():
+    throttle = Throttle(rate=40)
+    throttle.lagging(0, 1)
+    cut = throttle.rate
+    for tenth in range(1, 101):  # ten answers a second, for ten seconds
+        throttle.well(tenth / 10)
+    assert cut < throttle.rate < 1.6 * cut
+    for tenth in range(1, 101):
+        throttle.well(40 + tenth / 10)
+    assert throttle.rate > 1.6 * cut

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh.actions import Action, Cordon, Look, Outcome, Terminate
-from operations.refresh.engine import SHOWN_LATE, Engine
+from operations.refresh.actions import Action, Cordon, Evict, Look, Outcome, Terminate
+from operations.refresh.engine import LAG, SHOWN_LATE, Engine
 from operations.refresh.request import RefreshRequest
+from operations.refresh.stations import NEVER_DELETED
 from operations.refresh.terms import Goal
 from operations.refresh.values import CloudView, Disruption, Group, Instance, Node, Owner, Pod, Sizes
 from operations.refresh.world import World
@@ -110,3 +111,48 @@ def test_no_instance_ends_while_auto_scaling_could_end_another_in_its_place(engi
     else:
         group.rebalancing = True
     assert not [a for a in other.decide(NOW) if isinstance(a, Terminate)]
+
+
+BUDGET = Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2)
+
+
+def test_an_eviction_that_the_disruption_controller_does_not_count_is_a_lag(engine: Engine):
+    lag = engine.stations.lag
+    assert lag(NOW) == 0
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
+    assert [lag(NOW), lag(NOW + 3)] == [0, 3]
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-0", "web-1")))
+    assert lag(NOW + 5) == 5
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-1",)))
+    assert lag(NOW + 6) == 1
+    engine.world.see_budget(BUDGET)
+    assert lag(NOW + 7) == 0
+
+
+def test_a_pod_that_was_evicted_and_never_deleted_is_no_lag(engine: Engine):
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
+    engine.stations.lag(NOW)
+    assert engine.stations.lag(NOW + NEVER_DELETED) == 0
+
+
+def test_a_lag_slows_the_requests_down(engine: Engine):
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
+    engine.decide(NOW)
+    before = engine.throttle.rate
+    engine.decide(NOW + 2 * LAG)
+    assert engine.throttle.rate < before
+
+
+def test_when_not_all_may_be_asked_for_the_longest_queue_comes_first(engine: Engine):
+    world = engine.world
+    node = world.old["aws-0"]
+    world.see_node(replace(node, ours=True, unschedulable=True, version="2"))
+    world.see_budget(replace(BUDGET, key=("shop", "idle"), selector={"matchLabels": {"app": "idle"}}))
+    idle = Pod("idle-0", "shop", "idle-0", "aws-0", Owner("ReplicaSet", "idle", "rs"), {"app": "idle"}, ready=True)
+    free = Pod("free-0", "shop", "free-0", "aws-0", Owner("ReplicaSet", "free", "rs"), {"app": "free"}, ready=True)
+    for each in (free, idle):  # before the third, which has two more of its kind elsewhere
+        world.see_pod(each)
+    web = world.pods["web-0"]
+    world.see_pod(web)
+    evicted = [action.uid for action in engine.decide(NOW) if isinstance(action, Evict)]
+    assert evicted == ["web-0", "idle-0", "free-0"]
