@@ -59,11 +59,14 @@ NEW_CAPACITY = 100
 """Pods for which a new node is made."""
 START, STOP = (0.5, 1.0, 2.0, 5.0), (0.2, 1.0, 2.0, 5.0)
 MEASURED_AT_MOST = 600.0
+LEASE_SECONDS = 600
+"""The heartbeats of thousands of simulated nodes would take a processor of their own."""
 ZONES = ("a", "b", "c")
 STATEFUL, STATELESS = "stateful", "stateless"
+APPS_A_NAMESPACE = 5
 POOL = 0.3
 """Share of the nodes that is set apart for what is stateful."""
-LARGEST, TIGHT = 80, (20, 30, 40, 50)
+LARGEST, TIGHT = 120, (20, 30, 40, 50)
 """Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
 TIGHT_SHARE = 0.77
 """Of the pods of the stateful nodes."""
@@ -80,6 +83,25 @@ class App:
     """maxUnavailable of its PodDisruptionBudget; 0: it has none."""
     start: float
     stop: float
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where objects of a namespaced kind are."""
+
+    api: str
+    plural: str
+
+    @property
+    def all(self) -> str:
+        return f"{self.api}/{self.plural}"
+
+    def of(self, app: App) -> str:
+        return f"{self.api}/namespaces/{app.namespace}/{self.plural}"
+
+
+DEPLOYMENTS, BUDGETS = Kind("/apis/apps/v1", "deployments"), Kind("/apis/policy/v1", "poddisruptionbudgets")
 
 
 def stateful(nodes: int) -> int:
@@ -96,12 +118,16 @@ def scenario(nodes: int) -> list[App]:
     have no budget, and none binds more than half as much. Small clusters have smaller applications.
     """
     rng, apps = random.Random(SEED), list[App]()
-    smaller = 1 if nodes >= 500 else 2 if nodes >= 50 else 8
+    smaller = 1 if nodes >= 500 else 3 if nodes >= 50 else 10
     largest, others = LARGEST // smaller, [max(2, size // smaller) for size in TIGHT]
     sets = max(1, round((TIGHT_SHARE * stateful(nodes) * PODS_A_NODE - largest) / sum(others)))
     tight = [largest, *(others * sets)]
+
+    def team() -> str:
+        return f"team-{len(apps) // APPS_A_NAMESPACE}"
+
     for size in tight:
-        apps.append(App(f"tight-{len(apps)}", STATEFUL, size, 1, max(START), rng.choice(STOP)))
+        apps.append(App(f"tight-{len(apps)}", STATEFUL, size, 1, max(START), rng.choice(STOP), team()))
     half = largest * max(START) / 2
     left = {STATEFUL: stateful(nodes) * PODS_A_NODE - sum(tight)}
     left[STATELESS] = (nodes - stateful(nodes)) * PODS_A_NODE
@@ -111,7 +137,7 @@ def scenario(nodes: int) -> list[App]:
             size, start = min(more, rng.choice((5, 10, 20, 40, 80))), rng.choice(START)
             share = rng.choice((10, 3, 0))
             may_miss = max(1, size // share, math.ceil(size * start / half)) if share else 0
-            apps.append(App(f"app-{len(apps)}", pool, size, may_miss, start, rng.choice(STOP)))
+            apps.append(App(f"app-{len(apps)}", pool, size, may_miss, start, rng.choice(STOP), team()))
             more -= size
     return apps
 
@@ -123,7 +149,7 @@ def declared_bound(apps: list[App], nodes: int, request: RefreshRequest) -> Boun
         world.see_node(Node(f"old-{n}", cni=world.source, instance=f"i-old-{n}"))
     for app in apps:
         if app.may_miss:
-            key = ("bench", app.name)
+            key = (app.namespace, app.name)
             world.see_budget(
                 Disruption(
                     key, {"matchLabels": {"app": app.name}}, expected=app.replicas, desired=app.replicas - app.may_miss
@@ -135,11 +161,11 @@ def declared_bound(apps: list[App], nodes: int, request: RefreshRequest) -> Boun
             node = f"old-{next(numbers) % nodes}"
             owner = Owner("ReplicaSet", app.name, app.name)
             world.see_pod(
-                Pod(f"{app.name}-{n}", "bench", f"{app.name}-{n}", node, owner, {"app": app.name}, ready=True)
+                Pod(f"{app.name}-{n}", app.namespace, f"{app.name}-{n}", node, owner, {"app": app.name}, ready=True)
             )
     # which pods share a node is the scheduler's choice: a node takes at least as long as the quickest pod to stop
     times = Times(stop=min(STOP), terminate=ENDING, boot=0.0, evictions_a_second=math.inf)
-    own = {("bench", app.name): app.start for app in apps}
+    own = {(app.namespace, app.name): app.start for app in apps}
     return lower_bound(world, request, times, new_missing=0, turnarounds=own)
 
 
@@ -154,10 +180,11 @@ class Bench:
         self.round = 0
 
     def up(self) -> None:
-        lifecycle.up(self.directory, _say, daemon=False)
+        lifecycle.up(self.directory, _say, daemon=False, lease_seconds=LEASE_SECONDS)
         self.kubeconfig = self.directory / "kubeconfig"
         self.kube = Kube(config.new_client_from_config(str(self.kubeconfig)), connections=16)
-        self._post("/api/v1/namespaces", {"metadata": {"name": "bench"}})
+        for namespace in {app.namespace for app in self.apps}:
+            self._post("/api/v1/namespaces", {"metadata": {"name": namespace}})
         self._post("/apis/apps/v1/namespaces/kube-system/daemonsets", _agents())
 
     def down(self) -> None:
@@ -200,25 +227,29 @@ class Bench:
         self._until(self._budgets_whole, 300, "budgets counted")
 
     def _delete_all(self) -> None:
-        self._delete("/apis/apps/v1/namespaces/bench/deployments")
-        self._delete("/apis/policy/v1/namespaces/bench/poddisruptionbudgets")
-        self._until(lambda: not self._items("/api/v1/namespaces/bench/pods"), 600, "no pods")
-        self._delete("/api/v1/nodes")
+        def gone(app: App) -> None:
+            for path in (f"{DEPLOYMENTS.of(app)}/{app.name}", f"{BUDGETS.of(app)}/{app.name}"):
+                self.kube.request("DELETE", path, {"propagationPolicy": "Background"})
 
-    def _delete(self, path: str) -> None:
-        names = [item["metadata"]["name"] for item in self._items(path)]
-        _each(lambda n: self.kube.request("DELETE", f"{path}/{n}", {"propagationPolicy": "Background"}), names)
+        _each(gone, self.apps)
+        self._until(lambda: not self._workload_pods(), 600, "no pods")
+        nodes = [item["metadata"]["name"] for item in self._items("/api/v1/nodes")]
+        _each(lambda name: self.kube.request("DELETE", f"/api/v1/nodes/{name}"), nodes)
+
+    def _workload_pods(self) -> int:
+        found = self.kube.request("GET", "/api/v1/pods?limit=500&fieldSelector=metadata.namespace!=kube-system").body
+        return len(found.get("items") or [])
 
     def _apply_apps(self) -> None:
         def one(app: App) -> None:
-            self._post("/apis/apps/v1/namespaces/bench/deployments", _deployment(app))
+            self._post(DEPLOYMENTS.of(app), _deployment(app))
             if app.may_miss:
-                self._post("/apis/policy/v1/namespaces/bench/poddisruptionbudgets", _budget(app))
+                self._post(BUDGETS.of(app), _budget(app))
 
         _each(one, self.apps)
 
     def _ready_pods(self) -> int:
-        deployments = self._items("/apis/apps/v1/namespaces/bench/deployments")
+        deployments = self._items(DEPLOYMENTS.all)
         return sum(int(d.get("status", {}).get("readyReplicas", 0)) for d in deployments)
 
     def _agents_ready(self) -> int:
@@ -226,7 +257,7 @@ class Bench:
         return int(found.get("status", {}).get("numberReady", 0))
 
     def _budgets_whole(self) -> bool:
-        budgets = self._items("/apis/policy/v1/namespaces/bench/poddisruptionbudgets")
+        budgets = self._items(BUDGETS.all)
         return all(b.get("status", {}).get("disruptionsAllowed", 0) > 0 for b in budgets)
 
     def old_nodes(self) -> int:
@@ -468,7 +499,6 @@ def ours(kubeconfig: str, old: list[str], new: list[str]) -> dict[str, Any]:
     live.world.see_cloud(cloud.look([]), began)
     goal = Goal(("old",), {"new": Sizes(0, len(new), len(new))}, len(old))
     engine = Engine(live.world, request, goal, Pace(look=0.5, idle_look=5.0, admission=0.05))
-    engine.throttle.rate = 200.0
     runner = Runner(
         engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + 7200, show=_shower()
     )
@@ -551,6 +581,8 @@ def main() -> int:
         given = json.load(sys.stdin)
         print(json.dumps(ours(args.engine, given["old"], given["new"])))
         return 0
+    # Everything shares the processors of one machine: that much less of them goes to collecting garbage, for all three.
+    os.environ.setdefault("GOGC", "400")
     chosen = set(args.only.split(","))
     request = RefreshRequest.towards(NodeKind.CILIUM, budget=BUDGET)
     apps = scenario(args.nodes)

@@ -20,6 +20,7 @@ _MATRICES = {"test_interruptions", "test_way_back", "test_adopted"}
 _OF_ONE_WALK = {
     "test_walk",
     "test_gates",
+    "test_move",
     "test_refusals",
     "test_unlabelled",
     "test_freeze",

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -59,8 +60,9 @@ def agents_on(hands: Hands, node: str) -> list[str]:
     return sorted(name for name in names if name.startswith(AGENTS))
 
 
-def test_before_anything_is_bound_it_is_a_node_like_any_other_and_named(replace_walk: Journey):
-    walked = replace_walk.at("baseline")
+@pytest.mark.parametrize("stage", ["baseline", pytest.param("label-legacy", marks=pytest.mark.matrix)])
+def test_before_anything_is_bound_it_is_a_node_like_any_other_and_named(replace_walk: Journey, stage: str):
+    walked = replace_walk.at(stage)
     hands = Hands(walked)
     node = join(walked, hands, "general")
     eventually(lambda: hands.is_ready(node), "the node's readiness")
@@ -68,22 +70,37 @@ def test_before_anything_is_bound_it_is_a_node_like_any_other_and_named(replace_
     asked = walked.operations("check", "--check", "nodes-labelled")
     assert asked.code == 1, asked
     assert_says(asked, f"node {node}: has no label cni-plugin")
-    walked.set(stage="label-legacy")  # the journey takes it in
-    done = walked.up()
+    if stage == "baseline":  # the journey takes it in
+        done = walked.set(stage="label-legacy").up()
+    else:  # as the text says
+        done = walked.operations("label", "--legacy", "present")
     assert done.code == 0, done
     assert {n["metadata"]["name"] for n in hands.nodes("cni-plugin=aws")} >= {node}
 
 
+LEGACY_NODE = ("general", "label --legacy present")
+CILIUM_NODE = ("workers", "Replace it by a node of a Cilium group")
+
+
+def besides(stage: str, kind: tuple[str, str]) -> Any:
+    """A stage that `make matrix` tries."""
+    return pytest.param(stage, *kind, marks=pytest.mark.matrix)
+
+
 @pytest.mark.parametrize(
-    ("stage", "group", "check", "fix"),
+    ("stage", "group", "fix"),
     [
-        ("pin-legacy", "general", CheckId.NODES_LABELLED, "label --legacy present"),
-        ("canary", "general", CheckId.NODES_LABELLED, "label --legacy present"),
-        ("retire-legacy", "workers", CheckId.NODES_LABELLED, "Replace it by a node of a Cilium group"),
+        ("pin-legacy", *LEGACY_NODE),
+        besides("install-cilium", LEGACY_NODE),
+        ("canary", *LEGACY_NODE),
+        besides("move-workloads", LEGACY_NODE),
+        besides("release", LEGACY_NODE),
+        ("retire-legacy", *CILIUM_NODE),
+        besides("retire-calico", CILIUM_NODE),
     ],
 )
 def test_once_agents_are_bound_it_gets_no_cni_breaks_nothing_and_is_named(
-    replace_walk: Journey, stage: str, group: str, check: CheckId, fix: str
+    replace_walk: Journey, stage: str, group: str, fix: str
 ):
     walked = replace_walk.at(stage)
     hands = Hands(walked)
@@ -95,11 +112,13 @@ def test_once_agents_are_bound_it_gets_no_cni_breaks_nothing_and_is_named(
         time.sleep(0.5)
     eventually(lambda: not seeds.unready(walked.directory) or only_waits_on(hands, node), "workloads", 30)
 
-    asked = walked.operations("check", "--check", str(check))
+    asked = walked.operations("check", "--check", CheckId.NODES_LABELLED)
     assert asked.code == 1, asked
     assert_says(asked, f"node {node}: has no label cni-plugin", fix)
+    if stage == REPLACE.stages[-1].id:
+        return
     following = REPLACE.stages[REPLACE.index[stage] + 1]
-    assert check in following.gate
+    assert CheckId.NODES_LABELLED in following.gate
     gate = walked.operations("check", "--next")
     assert gate.code == 1, gate
     assert_says(gate, f"gate of {following.id}: failed", f"node {node}: has no label cni-plugin")
