@@ -85,6 +85,8 @@ class Scenario:
     uncordon_rate: float = 0.0
     vanish_rate: float = 0.0
     busy_rate: float = 0.0
+    counting: float = 0.0
+    """What the disruption controller, one goroutine, needs for each count of a budget."""
     cloud_removes_nodes: bool = True
     turn_at: float | None = None
     """When somebody wants everything back."""
@@ -107,6 +109,8 @@ class Sim:
         self.pods: dict[str, Pod] = {}
         self.owner: dict[str, Workload] = {}
         self.budgets: dict[str, Disruption] = {}
+        self._to_count: set[str] = set()
+        self._counts_until = 0.0
         self.instances: dict[str, Instance] = {}
         self.gone: set[str] = set()
         self.targets: dict[str, bool] = {}
@@ -421,10 +425,26 @@ class Sim:
     def _later_budgets(self, pod: Pod) -> None:
         name = pod.labels.get("app", "")
         if name in self.s.budgets:
-            if not pod.ready or pod.terminating or pod.uid not in self.pods:
+            if self.s.counting and (pod.ready or pod.terminating):
+                self._queue_count(name)
+            elif not pod.ready or pod.terminating or pod.uid not in self.pods:
                 self._count_budget(name)  # what lowers it is counted by the eviction itself, at once
             else:
                 self.at(self.random.uniform(0, 0.3), lambda: self._count_budget(name))
+
+    def _queue_count(self, name: str) -> None:
+        """One budget after the other; one that waits already is not queued again."""
+        if name in self._to_count:
+            return
+        self._to_count.add(name)
+        spent = self.s.counting * self.random.uniform(0.5, 1.5)
+        self._counts_until = max(self.now, self._counts_until) + spent
+
+        def count() -> None:
+            self._to_count.discard(name)
+            self._count_budget(name)
+
+        self.at(self._counts_until - self.now, count)
 
     # -- the API server and AWS -----------------------------------------------------------------------
 
@@ -549,7 +569,13 @@ class Sim:
         if name in self.s.budgets and pod.ready:
             if self.budgets[name].allowed <= 0:
                 return Outcome(False, "budget", Answer.BUDGET)
-            self.budgets[name].allowed -= 1
+            budget = self.budgets[name]
+            budget.allowed -= 1
+            if self.s.counting:
+                budget.unnoted = (*budget.unnoted, pod.name)
+                budget.version = str(next(self.count))
+                copy = replace(budget)
+                self._tell("budgets", lambda world: world.see_budget(copy))
         self._start_deletion(pod.uid)
         return Outcome(True, answer=Answer.EVICTED)
 
@@ -662,6 +688,7 @@ def scenario(seed: int) -> Scenario:
         uncordon_rate=rng.choice([0.0, 0.0, 0.0, 0.02]),
         vanish_rate=rng.choice([0.0, 0.0, 0.0, 0.01]),
         busy_rate=rng.choice([0.0, 0.0, 0.1]),
+        counting=rng.choice([0.0, 0.02, 0.5]),
         cloud_removes_nodes=rng.random() < 0.8,
         turn_at=rng.choice([None, None, rng.uniform(1, 60)]),
     )
