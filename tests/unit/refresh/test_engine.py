@@ -156,3 +156,44 @@ def test_when_not_all_may_be_asked_for_the_longest_queue_comes_first(engine: Eng
     world.see_pod(web)
     evicted = [action.uid for action in engine.decide(NOW) if isinstance(action, Evict)]
     assert evicted == ["web-0", "idle-0", "free-0"]
+
+
+def fill(engine: Engine, *, queued: int, free: int) -> None:
+    """So many pods of the old nodes under the budget that lets one go at a time, and under none."""
+    world = engine.world
+    for uid in [uid for uid, pod in world.pods.items() if not pod.agent]:
+        world.lose_pod(uid)
+    for n in range(queued):
+        world.see_pod(pod(f"web-{n}", "aws-0"))
+    for n in range(free):
+        name = f"free-{n}"
+        owner = Owner("ReplicaSet", "free", "rs")
+        world.see_pod(Pod(name, "shop", name, "aws-1", owner, {"app": "free"}, ready=True))
+
+
+@pytest.mark.parametrize(
+    ("queued", "free", "for_budgets"),
+    [
+        ((10, 9), (90, 40), True),  # nine turns to go, one in this time; the others need as long again
+        ((10, 5), (90, 80), False),  # as many turns to go as there were in this time; of the others eight times as many
+        ((10, 10), (90, 80), True),  # the queue stands: it is the one that must be helped
+    ],
+)
+def test_what_takes_longest_is_told_from_the_pace_so_far(
+    engine: Engine, queued: tuple[int, int], free: tuple[int, int], for_budgets: bool
+):
+    for at, (slow, others) in enumerate(zip(queued, free, strict=True)):
+        fill(engine, queued=slow, free=others)
+        found = engine.stations.waits_for_budgets(NOW + 10 * at)
+    assert found is for_budgets
+
+
+def test_a_lag_is_accepted_while_the_number_of_pods_is_what_takes_longest(engine: Engine):
+    engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
+    for at, (slow, others) in enumerate([(10, 90), (5, 80)]):
+        fill(engine, queued=slow, free=others)
+        engine.stations.waits_for_budgets(NOW + 10 * at)
+        engine.stations.lag(NOW + 10 * at)
+    before = engine.throttle.rate
+    engine.decide(NOW + 10.5)
+    assert engine.throttle.rate == before
