@@ -172,8 +172,8 @@ class Engine:
             return []
         self._note_health(now)
         self._note_begun(now)
-        lag, for_budgets = self.stations.lag(now), self.stations.waits_for_budgets(now)
-        if lag > LAG and for_budgets:
+        lag = self.stations.lag(now)
+        if lag > LAG:
             self.throttle.lagging(now, lag)
         wanted = [
             *self._looks(now),

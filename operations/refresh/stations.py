@@ -3,15 +3,13 @@
 The API server decides; knowing before only saves requests that it would refuse.
 """
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from operations.refresh.values import BudgetKey, Pod
 from operations.refresh.world import World
 
-WINDOW = 30.0
-"""Seconds over which it is told how fast pods go."""
 NEVER_DELETED = 30.0
 """Seconds after which an eviction is not waiting to be counted: its pod was not deleted, and is forgotten later."""
 
@@ -25,8 +23,6 @@ class Stations:
     spent: Counter[BudgetKey] = field(default_factory=Counter)
     _seen: dict[BudgetKey, str] = field(default_factory=dict)
     _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
-    _course: deque[tuple[float, float, int]] = field(default_factory=deque)
-    """Each second of the window: when, turns of the longest queue, pods to be moved."""
 
     def begin(self, keys: Iterable[BudgetKey]) -> None:
         self.asking.update(keys)
@@ -66,25 +62,10 @@ class Stations:
         ages = (now - since for since in self._unnoted.values())
         return max((age for age in ages if age < NEVER_DELETED), default=0.0)
 
-    def waits_for_budgets(self, now: float) -> bool:
-        """Whether the longest queue will last longer than all other pods, both at their pace of the last half minute.
-
-        If so, evictions that let the disruption controller fall behind win nothing; if not, they are what is short.
-        """
-        world, course = self.world, self._course
-        if not course or now - course[-1][0] >= 1:
-            turns = max((load / world.slots(key) for key, load in world.load.items()), default=0.0)
-            course.append((now, turns, world.moving))
-            while now - course[0][0] > WINDOW:
-                course.popleft()
-        (_, turns_then, moving_then), (_, turns, moving) = course[0], course[-1]
-        turned, moved = turns_then - turns, moving_then - moving
-        return turned <= 0 or moved <= 0 or turns / turned > moving / moved
-
     def length(self, pod: Pod) -> float:
         """Turns that the longest queue takes in which a pod stands; 0 under no budget."""
         world = self.world
-        return max((world.load[key] / world.slots(key) for key in pod.budgets), default=0.0)
+        return max((world.load[key] / max(1, world.budgets[key].whole) for key in pod.budgets), default=0.0)
 
     def spare(self, pod: Pod) -> bool:
         """Whether all its budgets allow a disruption."""

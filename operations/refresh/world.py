@@ -56,8 +56,6 @@ class World:
         """Old node -> how many of its pods stand under each budget and have still to go."""
         self.load: Counter[BudgetKey] = Counter()
         """The same over all old nodes."""
-        self.moving = 0
-        """Pods of old nodes that have still to go, under a budget or not."""
         self.attached: dict[str, set[str]] = defaultdict(set)
         """Node -> volume attachments."""
         self._attachments: dict[str, str] = {}
@@ -164,7 +162,6 @@ class World:
             self._count(pod, -1)
 
     def _count(self, pod: Pod, by: int) -> None:
-        self.moving += by
         for key in pod.budgets:
             for counter in (self.load, self.carries[pod.node]):
                 counter[key] += by
@@ -203,11 +200,6 @@ class World:
                 pod.budgets = self._selecting.of(pod)
                 if not pod.terminating:
                     self._count(pod, 1)
-
-    def slots(self, key: BudgetKey) -> int:
-        """Pods that a budget lets go at once while all are healthy; one at least, also for one that is not known."""
-        budget = self.budgets.get(key)
-        return max(1, budget.whole if budget else 1)
 
     def see_attachment(self, name: str, node: str) -> None:
         self._attachments[name] = node
