@@ -21,6 +21,7 @@ import math
 import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -584,6 +585,7 @@ def main() -> int:
         given = json.load(sys.stdin)
         print(json.dumps(ours(args.engine, given["old"], given["new"])))
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then the control plane is ended too
     # Everything shares the processors of one machine: that much less of them goes to collecting garbage, for all three.
     os.environ.setdefault("GOGC", "400")
     chosen = set(args.only.split(","))
