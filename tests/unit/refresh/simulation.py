@@ -425,7 +425,7 @@ class Sim:
     def _later_budgets(self, pod: Pod) -> None:
         name = pod.labels.get("app", "")
         if name in self.s.budgets:
-            if self.s.counting and (pod.ready or pod.terminating):
+            if self.s.counting and (pod.terminating or (pod.ready and pod.uid in self.pods)):
                 self._queue_count(name)
             elif not pod.ready or pod.terminating or pod.uid not in self.pods:
                 self._count_budget(name)  # what lowers it is counted by the eviction itself, at once
@@ -449,10 +449,12 @@ class Sim:
     # -- the API server and AWS -----------------------------------------------------------------------
 
     def _start(self, action: Action) -> None:
-        generation = self.generation
+        generation, direction = self.generation, self.source
         latency = self.random.uniform(0.002, 0.08)
 
         def arrive() -> None:
+            if direction != self.source:
+                return  # who turns round ends the first run before, and it waits for its answers
             broken = self.random.random() < self.s.error_rate
             lost = broken and self.random.random() < 0.5
             outcome = Outcome(False, "broken", Answer.SERVER) if broken and not lost else self._carry_out(action)
