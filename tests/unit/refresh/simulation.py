@@ -223,7 +223,8 @@ class Sim:
 
         lag = self.s.node_lag if kind == "nodes" and self.s.node_lag is not None else self.s.lag
         self._shown[kind] = max(self._shown[kind], self.now + self.random.uniform(0, lag))
-        self.at(self._shown[kind] - self.now, arrive)
+        # the very time, not a difference added again: rounding would let an event overtake the one before
+        heapq.heappush(self.heap, (self._shown[kind], next(self.count), arrive))
 
     def _node_changed(self, name: str) -> None:
         self.nodes[name].version = str(next(self.count))
