@@ -26,7 +26,7 @@ class Queues:
 
     def __init__(self, world: World) -> None:
         self._carries = world.carries
-        self.slots = {key: _slots(world, key) for key in world.load}
+        self.slots = {key: world.slots(key) for key in world.load}
         """Pods that each budget lets go at once; one at least."""
         self.lengths = {key: number / self.slots[key] for key, number in world.load.items()}
         """Pods still to go for each that may go at once."""
@@ -41,11 +41,6 @@ class Queues:
     def stuck(self, node: str) -> bool:
         """A budget never lets one of its pods go."""
         return not self._never.isdisjoint(self._carries.get(node, ()))
-
-
-def _slots(world: World, key: BudgetKey) -> int:
-    budget = world.budgets.get(key)
-    return max(1, budget.whole if budget else 1)
 
 
 def choose(

@@ -65,7 +65,7 @@ class Stations:
     def length(self, pod: Pod) -> float:
         """Turns that the longest queue takes in which a pod stands; 0 under no budget."""
         world = self.world
-        return max((world.load[key] / max(1, world.budgets[key].whole) for key in pod.budgets), default=0.0)
+        return max((world.load[key] / world.slots(key) for key in pod.budgets), default=0.0)
 
     def spare(self, pod: Pod) -> bool:
         """Whether all its budgets allow a disruption."""

@@ -201,6 +201,11 @@ class World:
                 if not pod.terminating:
                     self._count(pod, 1)
 
+    def slots(self, key: BudgetKey) -> int:
+        """Pods that a budget lets go at once while all are healthy; one at least, also for one that is not known."""
+        budget = self.budgets.get(key)
+        return max(1, budget.whole if budget else 1)
+
     def see_attachment(self, name: str, node: str) -> None:
         self._attachments[name] = node
         self.attached[node].add(name)

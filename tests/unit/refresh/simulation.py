@@ -154,7 +154,10 @@ class Sim:
     # -- time -------------------------------------------------------------------------------------
 
     def at(self, delay: float, what: Callable[[], None]) -> None:
-        heapq.heappush(self.heap, (self.now + delay, next(self.count), what))
+        self._on(self.now + delay, what)
+
+    def _on(self, time: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self.heap, (time, next(self.count), what))
 
     def turn_round(self) -> None:
         """Half-way, somebody wants it back: source and target change places."""
@@ -224,7 +227,7 @@ class Sim:
         lag = self.s.node_lag if kind == "nodes" and self.s.node_lag is not None else self.s.lag
         self._shown[kind] = max(self._shown[kind], self.now + self.random.uniform(0, lag))
         # the very time, not a difference added again: rounding would let an event overtake the one before
-        heapq.heappush(self.heap, (self._shown[kind], next(self.count), arrive))
+        self._on(self._shown[kind], arrive)
 
     def _node_changed(self, name: str) -> None:
         self.nodes[name].version = str(next(self.count))
@@ -445,7 +448,7 @@ class Sim:
             self._to_count.discard(name)
             self._count_budget(name)
 
-        self.at(self._counts_until - self.now, count)
+        self._on(self._counts_until, count)
 
     # -- the API server and AWS -----------------------------------------------------------------------
 

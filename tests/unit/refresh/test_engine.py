@@ -16,6 +16,7 @@ from operations.refresh.values import CloudView, Disruption, Group, Instance, No
 from operations.refresh.world import World
 
 NOW = 1000.0
+BUDGET = Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2)
 
 
 def pod(name: str, node: str) -> Pod:
@@ -44,7 +45,7 @@ def engine() -> Engine:
         agent = Owner("DaemonSet", "cilium", "ds")
         world.see_pod(Pod(f"agent-{n}", "kube-system", "a", f"cilium-{n}", agent, ready=True, agent=True))
         world.see_pod(pod(f"web-{n}", f"aws-{n}"))
-    world.see_budget(Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2))
+    world.see_budget(replace(BUDGET))
     world.see_cloud(cloud(3), NOW)
     request = RefreshRequest.towards(NodeKind.CILIUM, budget="1")
     return Engine(world, request, Goal(("old",), {"new": Sizes(0, 3, 3)}, 3))
@@ -111,9 +112,6 @@ def test_no_instance_ends_while_auto_scaling_could_end_another_in_its_place(engi
     else:
         group.rebalancing = True
     assert not [a for a in other.decide(NOW) if isinstance(a, Terminate)]
-
-
-BUDGET = Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2)
 
 
 def test_an_eviction_that_the_disruption_controller_does_not_count_is_a_lag(engine: Engine):
