@@ -18,6 +18,7 @@ from pathlib import Path
 
 from sandbox import pki
 from sandbox.processes import Process, ProcessFailed, start, tail
+from sandbox.record import LEASE_SECONDS
 
 SERVICE_RANGE = "172.20.0.0/16"
 SERVICE_ADDRESS = "172.20.0.1"
@@ -42,7 +43,7 @@ class ControlPlane:
     tools: Mapping[str, Path]
     ports: Mapping[str, int]
     token_review: str
-    lease_seconds: int = 40
+    lease_seconds: int = LEASE_SECONDS
 
     @property
     def url(self) -> str:

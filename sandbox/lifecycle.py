@@ -20,7 +20,7 @@ from typing import Any
 from sandbox import processes, toolcache
 from sandbox.control_plane import PORTS, ControlPlane
 from sandbox.processes import Process, ProcessFailed
-from sandbox.record import DAEMON, PLUGINS, Run, read
+from sandbox.record import DAEMON, LEASE_SECONDS, PLUGINS, Run, read
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_DIR = ROOT / ".sandbox"
@@ -53,13 +53,13 @@ def up(
     real: Iterable[str] = (),
     settings: Mapping[str, Any] | None = None,
     daemon: bool = True,
-    lease_seconds: int = 40,
+    lease_seconds: int = LEASE_SECONDS,
 ) -> Run:
     """Start the sandbox, or say that it runs. State that is already in the directory is kept.
 
     `real`: stand-ins to leave out, by the short names that `stand_ins` lists. `settings`: written into world.json.
     Without `daemon` there is a control plane only: no AWS, no controllers, no EKS tokens. `lease_seconds` of a node, as
-    ControlPlane has it, until the next start.
+    ControlPlane has it.
     Raises SandboxError, ToolMissing or ProcessFailed; what was started by then is ended again.
     """
     directory = directory.resolve()
@@ -79,8 +79,8 @@ def up(
         ports = dict(before.ports) if before else _ports(directory)
         region = before.region if before else os.environ.get("AWS_REGION") or "eu-west-1"
         _write_settings(directory, settings)
-        run = Run(directory=directory, region=region, ports=ports, real=real, processes={})
-        return _start(run, report, daemon=daemon, lease_seconds=lease_seconds)
+        run = Run(directory=directory, region=region, ports=ports, real=real, processes={}, lease_seconds=lease_seconds)
+        return _start(run, report, daemon=daemon)
 
 
 def down(directory: Path, report: Report, *, purge: bool = False) -> None:
@@ -165,7 +165,8 @@ def restore(directory: Path, name: str, report: Report) -> Run:
     """Put the sandbox back to a save, on the same ports, and start it. `name` may also be a path."""
     directory = directory.resolve()
     source = Path(name).resolve() if "/" in name else _save_path(directory, name)
-    if not (source / "run.json").exists():
+    saved = read(source)
+    if saved is None:
         known = ", ".join(status(directory)["saves"]) or "none"
         raise SandboxError(f"there is no save {name} in {source.parent} (saves: {known})")
     with _exclusive(directory):
@@ -179,18 +180,14 @@ def restore(directory: Path, name: str, report: Report) -> Run:
             _copy(source / entry, directory / entry)
         for path in (source / "config").glob("*"):
             _copy(path, ROOT / path.name)
-        saved = json.loads((source / "run.json").read_text())
-        real = current.real if current else tuple(saved["real"])
-        helpers = current.helpers if current else ()
-        run = Run(
+        run = replace(
+            saved,
             directory=directory,
-            region=saved["region"],
-            ports=saved["ports"],
-            real=real,
+            real=current.real if current else saved.real,
             processes=paused.processes if paused else {},
-            helpers=helpers,
+            helpers=current.helpers if current else (),
         )
-        started = _start(run, report, daemon=current is None or not current.plane_only())
+        started = _start(run, report, daemon=not (current or saved).plane_only())
         report(f"restored {source.name} in {time.monotonic() - begun:.1f} s")
         return started
 
@@ -231,7 +228,7 @@ def stand_ins() -> dict[str, str]:
     return {path.name.rpartition("-")[2]: path.name for path in sorted(_PLUGINS.glob("pulumi-*"))}
 
 
-def _start(run: Run, report: Report, *, daemon: bool = True, lease_seconds: int = 40) -> Run:
+def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
     tools = toolcache.ensure(report)
     begun = time.monotonic()
     if taken := processes.ports_taken(run.ports):
@@ -245,7 +242,7 @@ def _start(run: Run, report: Report, *, daemon: bool = True, lease_seconds: int 
         tools=tools,
         ports=run.ports,
         token_review=f"{run.aws_endpoint}/sandbox/token-review",
-        lease_seconds=lease_seconds,
+        lease_seconds=run.lease_seconds,
     )
     plane.prepare()
 

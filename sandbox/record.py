@@ -13,6 +13,8 @@ from sandbox.processes import Process
 ACCOUNT = "111122223333"
 DAEMON = "daemon"
 PLUGINS = "plugins"
+LEASE_SECONDS = 40
+"""How long a node's lease is good for, unless said otherwise: Kubernetes' default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,8 @@ class Run:
     processes: Mapping[str, Process]
     helpers: tuple[Process, ...] = ()
     """Processes that only look on. They end with the sandbox, and it runs without them."""
+    lease_seconds: int = LEASE_SECONDS
+    """As ControlPlane has it."""
 
     @property
     def aws_endpoint(self) -> str:
@@ -59,6 +63,7 @@ class Run:
             "account": ACCOUNT,
             "region": self.region,
             "real": list(self.real),
+            "lease_seconds": self.lease_seconds,
             "ports": dict(self.ports),
             "pids": {name: process.pid for name, process in self.processes.items()},
             "processes": {name: process.to_json() for name, process in self.processes.items()},
@@ -85,4 +90,5 @@ def read(directory: Path) -> Run | None:
             for name, found in content["processes"].items()
         },
         helpers=tuple(Process(**helper) for helper in content["helpers"]),
+        lease_seconds=content.get("lease_seconds", LEASE_SECONDS),
     )

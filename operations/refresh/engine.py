@@ -31,6 +31,7 @@ from operations.refresh.request import RefreshRequest, Strategy
 from operations.refresh.retries import Retries
 from operations.refresh.sizing import Sizing
 from operations.refresh.stations import Stations
+from operations.refresh.tempo import Tempo
 from operations.refresh.terms import Blocker, Goal, Pace, Phase, controller
 from operations.refresh.throttle import Throttle
 from operations.refresh.values import BudgetKey, Node, Pod
@@ -85,6 +86,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.retries = Retries(self.seed)
         self.stations = Stations(self.world)
+        self.tempo = Tempo(self.world, self.stations)
         self.sizing = Sizing(self.world, self.request, self.goal)
         self.evictions = 0
         self.requests = 0
@@ -201,6 +203,8 @@ class Engine:
             self.throttle.well(now)
         if isinstance(action, Evict):
             self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
+            if outcome.answer is Answer.EVICTED:
+                self.tempo.evicted(budgets, now)
             self._settle_eviction(action, outcome, now)
         elif not outcome.ok:
             self.retries.failed(action.key, outcome, now, self.pace.retry)
@@ -244,6 +248,9 @@ class Engine:
     def _may(self, action: Action, now: float) -> bool:
         """Whether nothing speaks against beginning it now; otherwise when to ask again is noted."""
         if action.key in self._inflight or self._resting(action.key, now):
+            return False
+        if isinstance(action, Evict) and not self.tempo.take(self.world.pods[action.uid], now):
+            self._wake_at(self.tempo.next_at(now))
             return False
         if isinstance(action, SoftTaint | Cordon | Reopen | Evict | DropNode) and not self.throttle.take(now):
             self._wake_at(self.throttle.next_at(now))

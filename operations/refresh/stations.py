@@ -21,6 +21,8 @@ class Stations:
     world: World
     asking: Counter[BudgetKey] = field(default_factory=Counter)
     spent: Counter[BudgetKey] = field(default_factory=Counter)
+    short: set[BudgetKey] = field(default_factory=set)
+    """Budgets that had no room for a pod since they last let one go: others stand before them."""
     _seen: dict[BudgetKey, str] = field(default_factory=dict)
     _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
 
@@ -46,6 +48,7 @@ class Stations:
             if self.asking[key] + chosen[key] >= 1:
                 return False  # two at once on one budget make the server wait for itself
             if pod.ready and len(pod.budgets) == 1 and budget.allowed <= self.spent[key]:
+                self.short.add(key)
                 return False  # one that is not ready may go beyond the budget, by its unhealthy pod policy
         chosen.update(pod.budgets)
         return True

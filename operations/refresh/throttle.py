@@ -9,8 +9,37 @@ CAREFUL = 30.0
 
 
 @dataclass
-class Throttle:
-    """Additive increase, multiplicative decrease, over a bucket of one second's worth of requests.
+class Bucket:
+    """One second's worth of requests may be made at once.
+
+    Args:
+        rate: requests a second.
+    """
+
+    rate: float
+    tokens: float = 0.0
+    at: float = float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Whether one more request may be made now."""
+        if self.at > float("-inf"):
+            self.tokens = min(self.rate, self.tokens + (now - self.at) * self.rate)
+        else:
+            self.tokens = self.rate
+        self.at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+    def next_at(self, now: float) -> float:
+        """When a request may be made next."""
+        return now + max(0.0, 1 - self.tokens) / self.rate
+
+
+@dataclass
+class Throttle(Bucket):
+    """Additive increase, multiplicative decrease.
 
     Args:
         rate: requests a second to begin with.
@@ -22,29 +51,16 @@ class Throttle:
     lowest: float = 1.0
     highest: float = 400.0
     lowest_lagging: float = 5.0
-    tokens: float = 0.0
-    at: float = float("-inf")
     quiet_until: float = float("-inf")
     cut_at: float = float("-inf")
     lagged_at: float = float("-inf")
     well_at: float = float("-inf")
 
     def take(self, now: float) -> bool:
-        """Whether one more request may be made now."""
-        if now < self.quiet_until:
-            return False
-        self.tokens = (
-            min(self.rate, self.tokens + (now - self.at) * self.rate) if self.at > float("-inf") else self.rate
-        )
-        self.at = now
-        if self.tokens < 1:
-            return False
-        self.tokens -= 1
-        return True
+        return now >= self.quiet_until and super().take(now)
 
     def next_at(self, now: float) -> float:
-        """When a request may be made next."""
-        return max(self.quiet_until, now + max(0.0, 1 - self.tokens) / self.rate)
+        return max(self.quiet_until, super().next_at(now))
 
     def well(self, now: float) -> None:
         """A request was answered. Near the rate that was too much of late, the next one is sought slowly."""

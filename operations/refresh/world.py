@@ -56,6 +56,8 @@ class World:
         """Old node -> how many of its pods stand under each budget and have still to go."""
         self.load: Counter[BudgetKey] = Counter()
         """The same over all old nodes."""
+        self.to_go = 0
+        """Pods that have still to go, under budgets or not."""
         self.attached: dict[str, set[str]] = defaultdict(set)
         """Node -> volume attachments."""
         self._attachments: dict[str, str] = {}
@@ -162,6 +164,7 @@ class World:
             self._count(pod, -1)
 
     def _count(self, pod: Pod, by: int) -> None:
+        self.to_go += by
         for key in pod.budgets:
             for counter in (self.load, self.carries[pod.node]):
                 counter[key] += by

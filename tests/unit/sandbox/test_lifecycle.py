@@ -21,7 +21,7 @@ def _run(directory: Path, **changes: object) -> Run:
 
 def test_run_json_reads_back_as_it_was_written(tmp_path: Path):
     process = processes.Process(name="etcd", pid=7, started="boot:1")
-    run = _run(tmp_path, real=("command",), processes={"etcd": process})
+    run = _run(tmp_path, real=("command",), processes={"etcd": process}, lease_seconds=600)
     run.write()
     assert record.read(tmp_path) == run
 
@@ -110,6 +110,35 @@ def test_a_save_cannot_leave_its_directory(tmp_path: Path, name: str):
     _run(tmp_path).write()
     with pytest.raises(SandboxError, match="no name for a save"):
         lifecycle.save(tmp_path, name, print)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("names", [("etcd", "kube-apiserver"), ("etcd", "daemon")])
+def test_a_restore_starts_what_was_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], *, ended: bool
+):
+    """With or without an account, and with the leases that nodes had; also after `down`."""
+    ran = {name: processes.Process(name=name, pid=7, started="boot:1") for name in names}
+    saved = _run(tmp_path, processes=ran, lease_seconds=600)
+    saved.write()
+    save = tmp_path / "saves" / "one"
+    save.mkdir(parents=True)
+    for entry in lifecycle._STATE:
+        (save / entry).write_text("x")
+    (save / "run.json").write_text((tmp_path / "run.json").read_text())
+    if ended:
+        (tmp_path / "run.json").unlink()
+    started: list[tuple[Run, bool]] = []
+
+    def start(run: Run, _report: object, *, daemon: bool) -> Run:
+        started.append((run, daemon))
+        return run
+
+    monkeypatch.setattr(lifecycle, "_start", start)
+    lifecycle.restore(tmp_path, "one", print)
+    ((run, daemon),) = started
+    assert (run.lease_seconds, dict(run.ports), dict(run.processes)) == (600, PORTS, {})
+    assert daemon is ("daemon" in names)
 
 
 def test_an_unknown_save_lists_those_that_exist(tmp_path: Path):

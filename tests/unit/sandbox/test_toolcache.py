@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache, an empty PATH, and no tool but kwok."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    monkeypatch.setattr(toolcache, "TOOLS", {"kwok": TOOLS["kwok"]})
+    monkeypatch.setattr(toolcache, "TOOLS", {"kwok": replace(TOOLS["kwok"], mends=())})
     monkeypatch.setattr(toolcache, "_HEARTBEAT_SECONDS", 0.05)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     (tmp_path / "bin").mkdir()
@@ -48,6 +49,40 @@ def test_the_linker_is_told_the_pinned_versions():
 
 def test_tools_of_one_module_are_cached_apart():
     assert len({tool.hash for tool in TOOLS.values()}) == len(TOOLS)
+
+
+def _mended(fresh: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """kwok with one mend, `worse` to `better`, whose upstream source has this text and is read-only."""
+    source = fresh / "upstream"
+    (source / "pkg").mkdir(parents=True)
+    (source / "pkg" / "a.go").write_text(text)
+    for path in (source / "pkg" / "a.go", source / "pkg", source):
+        path.chmod(path.stat().st_mode & 0o555)
+    tool = replace(TOOLS["kwok"], mends=(toolcache.Mend("pkg/a.go", "worse", "better"),))
+    monkeypatch.setattr(toolcache, "TOOLS", {"kwok": tool})
+    monkeypatch.setattr(toolcache, "_module_dir", lambda *_: source)
+
+
+def test_what_is_mended_is_built_from_a_copy(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    _mended(fresh, monkeypatch, "a worse line")
+    _go(fresh, 'tail -1 go.mod > "$out"; cat mended/pkg/a.go >> "$out"')
+    built = toolcache.ensure(print)["kwok"].read_text()
+    assert built == "replace sigs.k8s.io/kwok => ./mended\na better line"
+    assert (fresh / "upstream" / "pkg" / "a.go").read_text() == "a worse line"
+    assert list((fresh / "cache" / "eks-cilium-sandbox").glob(".kwok-*")) == []
+
+
+def test_a_release_without_the_fault_is_not_mended_blindly(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    _mended(fresh, monkeypatch, "a better line")
+    _go(fresh, 'echo binary > "$out"')
+    with pytest.raises(ToolMissing, match=r"pkg/a.go has 'worse' 0 times instead of once: .* drop it if not"):
+        toolcache.ensure(print)
+
+
+def test_a_changed_mend_is_built_anew():
+    kwok = TOOLS["kwok"]
+    assert kwok.mends
+    assert replace(kwok, mends=()).hash != kwok.hash
 
 
 def test_a_missing_tool_is_built_once_and_then_found(fresh: Path):

@@ -1,0 +1,73 @@
+"""How fast is fast enough: everything else need not end before the longest queue does.
+
+Nobody can hurry the queue before a PodDisruptionBudget. Evictions that are ahead of it save no time, and what they take
+from the API server and from the disruption controller is what that queue waits for.
+"""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from operations.refresh.stations import Stations
+from operations.refresh.throttle import Bucket
+from operations.refresh.values import BudgetKey, Pod
+from operations.refresh.world import World
+
+AHEAD = 1.25
+"""How much faster than needed, so that what was not foreseen does not make others last."""
+LEAST = 5.0
+"""Evictions a second that are never worth saving."""
+REMEMBERED = 8
+"""Turns of a budget from which its quickest one is taken."""
+REFRESHED = 1.0
+"""Seconds for which the rate is good."""
+
+
+@dataclass
+class Tempo:
+    """A rate for the evictions that stand in no long queue."""
+
+    world: World
+    stations: Stations
+    bucket: Bucket = field(default_factory=lambda: Bucket(LEAST))
+    _evicted: dict[BudgetKey, deque[float]] = field(default_factory=dict)
+    _turns: dict[BudgetKey, deque[float]] = field(
+        default_factory=lambda: defaultdict[BudgetKey, deque[float]](lambda: deque(maxlen=REMEMBERED))
+    )
+    _longest: BudgetKey | None = None
+    _at: float = float("-inf")
+
+    def evicted(self, budgets: Iterable[BudgetKey], now: float) -> None:
+        """A pod under these budgets was evicted. Where others stood before it, its place was that of the one so many
+        before as have room, and all that lies between is a turn."""
+        for key in budgets:
+            slots = self.world.slots(key)
+            times = self._evicted.get(key)
+            if times is None or times.maxlen != slots:
+                times = self._evicted[key] = deque(maxlen=slots)
+            if len(times) == slots and key in self.stations.short:
+                self._turns[key].append(now - times[0])
+            times.append(now)
+            self.stations.short.discard(key)
+
+    def take(self, pod: Pod, now: float) -> bool:
+        """Whether to evict it now."""
+        self._look(now)
+        return self._longest is None or self._longest in pod.budgets or self.bucket.take(now)
+
+    def next_at(self, now: float) -> float:
+        """When the next one may be evicted that stands in no long queue."""
+        return self.bucket.next_at(now)
+
+    def _look(self, now: float) -> None:
+        if now < self._at + REFRESHED:
+            return
+        self._at, load = now, self.world.load
+        # the quickest turn that was seen: one that waited for something else says little about the queue
+        lasts = {key: load[key] / self.world.slots(key) * min(turns) for key, turns in self._turns.items()}
+        self._longest = max(lasts, key=lambda key: (lasts[key], key), default=None)
+        if self._longest is None or lasts[self._longest] <= 0:
+            self._longest = None
+            return
+        others = max(0, self.world.to_go - load[self._longest])
+        self.bucket.rate = max(LEAST, AHEAD * others / lasts[self._longest])

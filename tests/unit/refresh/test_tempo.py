@@ -1,0 +1,119 @@
+"""How fast evictions go that nothing waits for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from operations.refresh.stations import Stations
+from operations.refresh.tempo import AHEAD, LEAST, Tempo
+from operations.refresh.values import BudgetKey, Disruption, Node, Owner, Pod
+from operations.refresh.world import World
+
+SLOW, WIDE = ("shop", "slow"), ("shop", "wide")
+
+
+def pod(app: str, number: int) -> Pod:
+    return Pod(
+        f"{app}-{number}", "shop", f"{app}-{number}", "old", Owner("ReplicaSet", app, app), {"app": app}, ready=True
+    )
+
+
+def budget(key: BudgetKey, pods: int, slots: int, allowed: int) -> Disruption:
+    labels = {"matchLabels": {"app": key[1]}}
+    return Disruption(key, labels, allowed=allowed, expected=pods, desired=pods - slots)
+
+
+class Clock:
+    """Two hundred pods go one at a time, and as many as are asked for under no budget or a wide one."""
+
+    def __init__(self, others: int = 2000) -> None:
+        self.world = World("aws", "cilium")
+        self.world.see_node(Node("old", cni="aws"))
+        self.world.see_budget(budget(SLOW, 200, 1, 1))
+        self.world.see_budget(budget(WIDE, 100, 50, 50))
+        for app, number in (("slow", 200), ("wide", 100), ("free", others)):
+            for n in range(number):
+                self.world.see_pod(pod(app, n))
+        self.stations = Stations(self.world)
+        self.tempo = Tempo(self.world, self.stations)
+        self.now = 1000.0
+
+    def turn(self, key: BudgetKey, app: str, number: int, seconds: float) -> None:
+        """One pod is evicted; the next stands before the budget for so long."""
+        known = self.world.budgets[key]
+        self.world.see_budget(replace(known, version=f"{known.version}+"))
+        assert self.stations.lets_go(pod_under(app, key), Counter())
+        self.stations.begin([key])
+        self.stations.end([key], evicted=True)
+        self.tempo.evicted([key], self.now)
+        self.world.lose_pod(f"{app}-{number}")
+        assert self.stations.lets_go(pod_under(app, key), Counter()) is (key == WIDE)
+        self.now += seconds
+
+    def taken(self, seconds: float) -> float:
+        """Evictions a second that nothing waits for, once what was saved up is spent."""
+        while self.tempo.take(pod_under("free"), self.now):
+            pass
+        ends, taken = self.now + seconds, 0
+        while self.now < ends:
+            self.now += 0.02
+            taken += self.tempo.take(pod_under("free"), self.now)
+        return taken / seconds
+
+
+def pod_under(app: str, *keys: BudgetKey) -> Pod:
+    found = pod(app, 10**6)
+    found.budgets = keys
+    return found
+
+
+def test_nothing_is_held_back_before_a_queue_was_seen_to_stand():
+    clock = Clock()
+    assert all(clock.tempo.take(pod_under("free"), clock.now) for _ in range(1000))
+
+
+def test_what_waits_for_nothing_ends_with_the_longest_queue_and_a_little_before():
+    clock = Clock()
+    for n in range(4):
+        clock.turn(SLOW, "slow", n, 5.0)
+    needed = 2100 / (196 * 5.0)
+    assert needed < LEAST
+    assert clock.taken(20) == pytest.approx(LEAST, rel=0.1)
+    many = Clock(others=20_000)
+    for n in range(4):
+        many.turn(SLOW, "slow", n, 5.0)
+    assert many.taken(20) == pytest.approx(AHEAD * 20_100 / (196 * 5.0), rel=0.1)
+
+
+def test_the_longest_queue_itself_is_never_held_back():
+    clock = Clock()
+    for n in range(4):
+        clock.turn(SLOW, "slow", n, 5.0)
+    clock.taken(5)
+    assert all(clock.tempo.take(pod_under("slow", SLOW), clock.now) for _ in range(100))
+
+
+def test_a_turn_that_took_long_for_another_reason_does_not_slow_the_rest_down():
+    clock = Clock(others=20_000)
+    for n, seconds in enumerate((5.0, 60.0, 5.0, 300.0, 60.0)):
+        clock.turn(SLOW, "slow", n, seconds)
+    clock.turn(SLOW, "slow", 5, 5.0)
+    assert clock.taken(20) == pytest.approx(AHEAD * 20_100 / (194 * 5.0), rel=0.1)
+
+
+def test_a_budget_before_which_nobody_stands_tells_nothing_of_its_turns():
+    clock = Clock()
+    for n in range(60):
+        clock.turn(WIDE, "wide", n, 10.0)
+    assert all(clock.tempo.take(pod_under("free"), clock.now) for _ in range(1000))
+
+
+def test_the_end_of_the_longest_queue_lets_all_others_go():
+    clock = Clock()
+    for n in range(200):
+        clock.turn(SLOW, "slow", n, 5.0)
+    clock.now += 2
+    assert all(clock.tempo.take(pod_under("free"), clock.now) for _ in range(1000))
