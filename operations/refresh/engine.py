@@ -287,8 +287,8 @@ class Engine:
     def _prepare(self) -> list[Action]:
         if self.world.looked == NEVER:
             return []
-        actions: list[Action] = [SoftTaint(name) for name in self.world.hard_old]
-        actions += [Reopen(name) for name in self.world.marked_new]
+        actions: list[Action] = [SoftTaint(name) for name in sorted(self.world.hard_old)]
+        actions += [Reopen(name) for name in sorted(self.world.marked_new)]
         return actions + self.sizing.rebalancing() + self.sizing.to_set(final=not self.world.old)
 
     def _end_strays(self, now: float) -> list[Action]:
