@@ -101,7 +101,8 @@ class Scenario:
     def digest(self) -> str:
         """Twelve characters that differ when anything does."""
         manifests = [[replica_set(app), budget(app), app.pool] for app in self.apps]
-        return hashlib.sha256(json.dumps([self.nodes, asdict(REPLICA_SETS), manifests, agents()]).encode()).hexdigest()[:12]
+        everything = json.dumps([self.nodes, asdict(REPLICA_SETS), manifests, agents()])
+        return hashlib.sha256(everything.encode()).hexdigest()[:12]
 
 
 def scenario(nodes: int) -> Scenario:
