@@ -176,24 +176,24 @@ class _Counting(Kube):
         return super()._send(*given)
 
 
-def ours(kubeconfig: str, old: list[str], new: list[str]) -> dict[str, Any]:
-    """In a process of its own: the engine, its watches and requests."""
+def ours(kubeconfig: str, old: list[str], new: list[str], seconds: float) -> dict[str, Any]:
+    """In a process of its own: the engine, its watches and requests. It stops cleanly after so many seconds."""
     request = RefreshRequest.towards(NodeKind.CILIUM, budget=BUDGET)
     api = config.new_client_from_config(kubeconfig)
     kube, helper = _Counting(api), Kube(client.ApiClient(api.configuration))
     live = Live(kube, World(CNI_OF[request.source], CNI_OF[request.target]))
     began = time.monotonic()
-    live.start(120)
+    live.start(300)
+    first = _cpu()
     cloud: Any = FakeCloud(old, new, lambda name: _end_node(helper, name))
     live.world.see_cloud(cloud.look([]), began)
     goal = Goal(("old",), {"new": Sizes(0, len(new), len(new))}, len(old))
     engine = Engine(live.world, request, goal, Pace(look=0.5, idle_look=5.0, admission=0.05))
     runner = Runner(
-        engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + 7200, show=_shower()
+        engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + seconds, show=_shower()
     )
     ended = runner.run()
     live.stop()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "reason": ended.reason,
         "seconds": time.monotonic() - began,
@@ -201,9 +201,15 @@ def ours(kubeconfig: str, old: list[str], new: list[str]) -> dict[str, Any]:
         "evicted": engine.evictions,
         "requests": kube.sent,
         "changes": engine.requests,
-        "cpu": usage.ru_utime + usage.ru_stime,
-        "peak_mb": usage.ru_maxrss / 1024,
+        "cpu": _cpu(),
+        "cpu_until_begun": first,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _end_node(kube: Kube, name: str) -> None:
@@ -225,10 +231,10 @@ def _shower() -> Callable[[Any], None]:
     return show
 
 
-def by_ours(bench: Cluster) -> tuple[Measured, dict[str, Any]]:
+def by_ours(bench: Cluster, limit: float) -> tuple[Measured, dict[str, Any]]:
     before = bench.evictions()
     server, refused = bench.server_cpu(), bench.turned_away()
-    arguments = {"old": list(bench.old), "new": list(bench.new)}
+    arguments = {"old": list(bench.old), "new": list(bench.new), "seconds": limit}
     done = subprocess.run(
         [sys.executable, __file__, "--engine", str(bench.kubeconfig)],
         input=json.dumps(arguments),
@@ -237,7 +243,7 @@ def by_ours(bench: Cluster) -> tuple[Measured, dict[str, Any]]:
         check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if found["reason"]:
+    if found["reason"] and found["seconds"] < limit:
         raise RuntimeError(f"the refresh stopped: {found['reason']}")
     busy = (bench.server_cpu() - server) / found["seconds"]
     measured = Measured(found["nodes"], found["seconds"], found["evicted"], found["cpu"], found["peak_mb"], busy)
@@ -264,6 +270,9 @@ def main() -> int:
         "--parallel-seconds", type=float, default=7200, help="stop (b) after so long: its ratio is then a lower bound"
     )
     parser.add_argument(
+        "--refresh-seconds", type=float, default=7200, help="stop (c) after so long: no ratio and no efficiency then"
+    )
+    parser.add_argument(
         "--cluster",
         type=Path,
         metavar="DIR",
@@ -273,7 +282,7 @@ def main() -> int:
     args = parser.parse_args()
     if args.engine:
         given = json.load(sys.stdin)
-        print(json.dumps(ours(args.engine, given["old"], given["new"])))
+        print(json.dumps(ours(args.engine, **given)))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then the control plane is ended too
     # Everything shares the processors of one machine: that much less of them goes to collecting garbage, for all three.
@@ -295,7 +304,7 @@ def main() -> int:
                 bench.ready()
                 say(f"({name}) begins")
                 if name == "c":
-                    found[name], detail = by_ours(bench)
+                    found[name], detail = by_ours(bench, args.refresh_seconds)
                 else:
                     number, limit = (1, args.serial_seconds) if name == "a" else (at_once, args.parallel_seconds)
                     found[name] = by_kubectl(bench, kubectl, number, limit)
@@ -309,13 +318,16 @@ def main() -> int:
 def _summary(nodes: int, bound: Bound, found: dict[str, Measured], detail: dict[str, Any]) -> dict[str, Any]:
     whole = {name: m.seconds * (nodes / max(1, m.nodes) if name == "a" else 1) for name, m in found.items()}
     c = found.get("c")
+    if c and c.nodes < nodes:
+        whole.pop("c")
     summary: dict[str, Any] = {
         "nodes": nodes,
         "ratio_serial": round(whole["a"] / whole["c"], 2) if {"a", "c"} <= whole.keys() else None,
         "serial_extrapolated_from": found["a"].nodes if "a" in found and found["a"].nodes < nodes else None,
         "ratio_parallel": round(whole["b"] / whole["c"], 2) if {"b", "c"} <= whole.keys() else None,
         "parallel_stopped_at": found["b"].nodes if "b" in found and found["b"].nodes < nodes else None,
-        "efficiency": round(bound.seconds / c.seconds, 3) if c else None,
+        "efficiency": round(bound.seconds / whole["c"], 3) if "c" in whole else None,
+        "refresh_stopped_at": c.nodes if c and c.nodes < nodes else None,
         "bound_seconds": round(bound.seconds, 1),
         "binding": bound.binding.name,
         "seconds": {name: round(m.seconds, 1) for name, m in found.items()},
@@ -325,6 +337,7 @@ def _summary(nodes: int, bound: Bound, found: dict[str, Measured], detail: dict[
             "nodes_per_s": round(c.nodes / c.seconds, 2),
             "evictions_per_s": round(c.evictions / c.seconds, 1),
             "client_cpu_s": round(c.cpu, 1),
+            "client_cpu_until_begun_s": round(detail["cpu_until_begun"], 1),
             "peak_mb": round(c.peak_mb),
             "requests_per_eviction": round(detail["requests"] / max(1, c.evictions), 3),
             "tries_per_eviction": round(detail["tried"] / max(1, c.evictions), 3),
