@@ -2,8 +2,9 @@
 
 One control plane with simulated nodes, the same workloads and the same budget of nodes for each:
 
-(a) a serial loop: cordon every old node, then for each `kubectl drain`, end the instance, wait for the Node to go;
-(b) as many of these drains at once as the budget allows, group by group, as people do it;
+(a) a serial loop: cordon every old node, then for each `kubectl drain`, end the instance, wait for the Node to go, and
+    look for pods that are pending;
+(b) as many of these drains at once as the budget allows, group by group, what is easy first, as people do it;
 (c) the refresh engine of this repository, in a process of its own, with its real Kubernetes side and a fake AWS side.
 
 The scenario is fixed here; the lower bound is computed from it, and printed, before anything runs. (a) is measured on
@@ -38,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from kubernetes import client, config
 
 from benchmarks.refresh_cluster import Cluster, say
-from benchmarks.refresh_scenario import BUDGET, ENDING, SEED, declared_bound, scenario
+from benchmarks.refresh_scenario import ENDING, SEED, declared_bound, scenario
 from migration.journeys import NodeKind
 from operations.refresh.actions import Outcome, Resize
 from operations.refresh.bound import Bound
@@ -95,6 +96,9 @@ def by_kubectl(bench: Cluster, kubectl: Path, at_once: int, limit: float) -> Mea
         command = [str(kubectl), "drain", name, "--ignore-daemonsets", "--delete-emptydir-data"]
         subprocess.run(command, env=environment, check=True, capture_output=True)
         bench.end(name)
+        if at_once == 1:
+            pending = ("get", "pods", "--all-namespaces", "--field-selector=status.phase=Pending")
+            subprocess.run([str(kubectl), *pending], env=environment, check=True, capture_output=True)
         return True
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -176,9 +180,9 @@ class _Counting(Kube):
         return super()._send(*given)
 
 
-def ours(kubeconfig: str, old: list[str], new: list[str], seconds: float) -> dict[str, Any]:
+def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: float) -> dict[str, Any]:
     """In a process of its own: the engine, its watches and requests. It stops cleanly after so many seconds."""
-    request = RefreshRequest.towards(NodeKind.CILIUM, budget=BUDGET)
+    request = RefreshRequest.towards(NodeKind.CILIUM, budget=budget)
     api = config.new_client_from_config(kubeconfig)
     kube, helper = _Counting(api), Kube(client.ApiClient(api.configuration))
     live = Live(kube, World(CNI_OF[request.source], CNI_OF[request.target]))
@@ -234,7 +238,7 @@ def _shower() -> Callable[[Any], None]:
 def by_ours(bench: Cluster, limit: float) -> tuple[Measured, dict[str, Any]]:
     before = bench.evictions()
     server, refused = bench.server_cpu(), bench.turned_away()
-    arguments = {"old": list(bench.old), "new": list(bench.new), "seconds": limit}
+    arguments = {"old": list(bench.old), "new": list(bench.new), "budget": bench.given.budget, "seconds": limit}
     done = subprocess.run(
         [sys.executable, __file__, "--engine", str(bench.kubeconfig)],
         input=json.dumps(arguments),
@@ -288,10 +292,10 @@ def main() -> int:
     # Everything shares the processors of one machine: that much less of them goes to collecting garbage, for all three.
     os.environ.setdefault("GOGC", "400")
     chosen = set(args.only.split(","))
-    request = RefreshRequest.towards(NodeKind.CILIUM, budget=BUDGET)
     given = scenario(args.nodes)
+    request = RefreshRequest.towards(NodeKind.CILIUM, budget=given.budget)
     bound = declared_bound(given, request)
-    say(f"{given.nodes} nodes, {given.pods} pods, {len(given.apps)} applications, budget {BUDGET}")
+    say(f"{given.nodes} nodes, {given.pods} pods, {len(given.apps)} applications, {given.budget} nodes at once")
     say(f"lower bound {bound.seconds:.0f} s: {bound.binding.name}, {bound.binding.text}")
     at_once = request.budget.of(args.nodes)
     kubectl = kubectl_path() if chosen & {"a", "b"} else Path("kubectl")

@@ -21,8 +21,8 @@ from operations.refresh.world import World
 
 SEED = 5
 PODS_A_NODE = 10
-BUDGET = "5%"
-"""Nodes on their way out at once, for (b) and (c)."""
+AT_ONCE = 0.05
+"""Share of the nodes on their way out at once, for (b) and (c); three at least."""
 ENDING = 0.5
 """Seconds from the end of an instance until its Node object is gone, the same for all three."""
 NEW_CAPACITY = 100
@@ -31,9 +31,9 @@ START, STOP = (0.5, 1.0, 2.0, 5.0), (0.2, 1.0, 2.0, 5.0)
 ZONES = ("a", "b", "c")
 STATEFUL, STATELESS = "stateful", "stateless"
 APPS_A_NAMESPACE = 5
-POOL = 0.3
-"""Share of the nodes that is set apart for what is stateful."""
-LARGEST, TIGHT = 120, (20, 30, 40, 50)
+POOL = 0.2
+"""Share of the nodes that is set apart for what is stateful: the last group, as people keep it for last."""
+LARGEST, TIGHT = 110, (20, 30, 40, 50)
 """Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
 TIGHT_SHARE = 0.77
 """Of the pods of the stateful nodes."""
@@ -87,9 +87,14 @@ class Scenario:
     def pods(self) -> int:
         return sum(app.replicas for app in self.apps)
 
+    @property
+    def budget(self) -> str:
+        """Nodes on their way out at once."""
+        return str(max(3, round(AT_ONCE * self.nodes)))
+
     def pool(self, number: int) -> str:
         """Of the old node with this number."""
-        return STATEFUL if number < stateful(self.nodes) else STATELESS
+        return STATELESS if number < self.nodes - stateful(self.nodes) else STATEFUL
 
     def new_pools(self) -> list[str]:
         """One for each new node: enough of them for all pods."""
@@ -108,9 +113,9 @@ class Scenario:
 def scenario(nodes: int) -> Scenario:
     """Uneven on purpose.
 
-    Three tenths of the nodes are a group of their own, as databases and queues often have one. Most of their pods
-    belong to applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one
-    of these is larger than the others, and binds. Of all other applications some may miss a tenth, some a third, some
+    A fifth of the nodes is a group of its own, as databases and queues often have one. Most of its pods belong to
+    applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one of these
+    is larger than the others, and binds. Of all other applications some may miss a tenth, some a third, some
     have no budget, and none binds more than half as much. Small clusters have smaller applications.
     """
     rng, apps = random.Random(SEED), list[App]()
