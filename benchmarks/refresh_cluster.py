@@ -52,7 +52,7 @@ class Cluster:
             lifecycle.up(self.directory, say, daemon=False, lease_seconds=LEASE_SECONDS)
             self._connect()
             self._fill()
-            self._whole(900)
+            self._whole(1800)
             lifecycle.save(self.directory, save, say)
         self._until(self._quiet, 300, "a quiet API server")
 
@@ -79,8 +79,8 @@ class Cluster:
         # as many at a time as are soon ready: thousands of new pods at once only wait for each other
         for app in given.apps:
             self._apply(app)
-            self._until(lambda: self._pending() < 300, 900, "pods ready")
-        self._until(lambda: self._pending() == 0, 900, "all pods ready")
+            self._until(lambda: self._pending() < 300, 1800, "pods ready")
+        self._until(lambda: self._pending() == 0, 1800, "all pods ready")
         _each(fresh, range(len(new)))
 
     def _apply(self, app: App) -> None:
