@@ -38,8 +38,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from kubernetes import client, config
 
-from benchmarks.refresh_cluster import Cluster, say
-from benchmarks.refresh_scenario import ENDING, SEED, declared_bound, scenario
+from benchmarks.refresh_cluster import Cluster, end_node, say
+from benchmarks.refresh_scenario import SEED, declared_bound, scenario
 from migration.journeys import NodeKind
 from operations.refresh.actions import Outcome, Resize
 from operations.refresh.bound import Bound
@@ -78,14 +78,16 @@ def by_kubectl(bench: Cluster, kubectl: Path, at_once: int, limit: float) -> Mea
 
     One at a time they are drained in an order drawn by lot, so that a part of them stands for all.
     """
-    names, began, before = list(bench.old), time.monotonic(), bench.evictions()
+    names, before = list(bench.old), bench.evictions()
     server = bench.server_cpu()
     environment = os.environ | {"KUBECONFIG": str(bench.kubeconfig)}
-    cpu = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = _cpu(resource.RUSAGE_CHILDREN)
+
+    def run(*words: str) -> None:
+        subprocess.run([kubectl, *words], env=environment, check=True, capture_output=True)
+
     for start in range(0, len(names), 100):
-        subprocess.run(
-            [kubectl, "cordon", *names[start : start + 100]], env=environment, check=True, capture_output=True
-        )
+        run("cordon", *names[start : start + 100])
     if at_once == 1:
         random.Random(SEED).shuffle(names)
     began = time.monotonic()
@@ -93,21 +95,19 @@ def by_kubectl(bench: Cluster, kubectl: Path, at_once: int, limit: float) -> Mea
     def drain(name: str) -> bool:
         if time.monotonic() - began > limit:
             return False
-        command = [str(kubectl), "drain", name, "--ignore-daemonsets", "--delete-emptydir-data"]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
-        bench.end(name)
+        run("drain", name, "--ignore-daemonsets", "--delete-emptydir-data")
+        end_node(bench.kube, name)
         if at_once == 1:
-            pending = ("get", "pods", "--all-namespaces", "--field-selector=status.phase=Pending")
-            subprocess.run([str(kubectl), *pending], env=environment, check=True, capture_output=True)
+            run("get", "pods", "--all-namespaces", "--field-selector=status.phase=Pending")
         return True
 
     with ThreadPoolExecutor(at_once) as pool:
         done = sum(pool.map(drain, names))
     seconds = time.monotonic() - began
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
+    used = _cpu(resource.RUSAGE_CHILDREN) - cpu
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     busy = (bench.server_cpu() - server) / seconds
-    return Measured(done, seconds, bench.evictions() - before, used, after.ru_maxrss / 1024, busy)
+    return Measured(done, seconds, bench.evictions() - before, used, peak, busy)
 
 
 # -- (c): ours ------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
     began = time.monotonic()
     live.start(300)
     first = _cpu()
-    cloud: Any = FakeCloud(old, new, lambda name: _end_node(helper, name))
+    cloud: Any = FakeCloud(old, new, lambda name: end_node(helper, name))
     live.world.see_cloud(cloud.look([]), began)
     goal = Goal(("old",), {"new": Sizes(0, len(new), len(new))}, len(old))
     engine = Engine(live.world, request, goal, Pace(look=0.5, idle_look=5.0, admission=0.05))
@@ -211,14 +211,9 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
     }
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+def _cpu(who: int = resource.RUSAGE_SELF) -> float:
+    usage = resource.getrusage(who)
     return usage.ru_utime + usage.ru_stime
-
-
-def _end_node(kube: Kube, name: str) -> None:
-    time.sleep(ENDING)
-    kube.request("DELETE", f"/api/v1/nodes/{name}")
 
 
 def _shower() -> Callable[[Any], None]:

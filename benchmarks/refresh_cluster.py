@@ -129,11 +129,6 @@ class Cluster:
         rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
         return {key: float(value) for key, value in rows}
 
-    def end(self, name: str) -> None:
-        """The instance of a node ends: the same for all three."""
-        time.sleep(ENDING)
-        self.kube.request("DELETE", f"/api/v1/nodes/{name}")
-
     def _items(self, path: str) -> list[Any]:
         return list(self.kube.request("GET", path, seconds=60).body.get("items") or [])
 
@@ -149,6 +144,12 @@ class Cluster:
             if time.monotonic() > end:
                 raise RuntimeError(f"not within {seconds:.0f} s: {what}")
             time.sleep(0.5)
+
+
+def end_node(kube: Kube, name: str) -> None:
+    """The instance of a node ends: the same for all three."""
+    time.sleep(ENDING)
+    kube.request("DELETE", f"/api/v1/nodes/{name}")
 
 
 def _each(what: Callable[[Any], object], items: Iterable[Any]) -> None:

@@ -4,7 +4,7 @@ Nobody can hurry the queue before a PodDisruptionBudget. Evictions that are ahea
 from the API server and from the disruption controller is what that queue waits for.
 """
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -31,9 +31,7 @@ class Tempo:
     stations: Stations
     bucket: Bucket = field(default_factory=lambda: Bucket(LEAST))
     _evicted: dict[BudgetKey, deque[float]] = field(default_factory=dict)
-    _turns: dict[BudgetKey, deque[float]] = field(
-        default_factory=lambda: defaultdict[BudgetKey, deque[float]](lambda: deque(maxlen=REMEMBERED))
-    )
+    _turns: dict[BudgetKey, deque[float]] = field(default_factory=dict)
     _longest: BudgetKey | None = None
     _at: float = float("-inf")
 
@@ -46,7 +44,7 @@ class Tempo:
             if times is None or times.maxlen != slots:
                 times = self._evicted[key] = deque(maxlen=slots)
             if len(times) == slots and key in self.stations.short:
-                self._turns[key].append(now - times[0])
+                self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(now - times[0])
             times.append(now)
             self.stations.short.discard(key)
 
@@ -69,5 +67,5 @@ class Tempo:
         if self._longest is None or lasts[self._longest] <= 0:
             self._longest = None
             return
-        others = max(0, self.world.to_go - load[self._longest])
+        others = self.world.to_go - load[self._longest]
         self.bucket.rate = max(LEAST, AHEAD * others / lasts[self._longest])
