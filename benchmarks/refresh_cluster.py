@@ -80,7 +80,8 @@ class Cluster:
         for app in given.apps:
             self._apply(app)
             self._until(lambda: self._pending() < 300, 1800, "pods ready")
-        self._until(lambda: self._pending() == 0, 1800, "all pods ready")
+        # a pod that is still to be made would find the new nodes
+        self._until(lambda: self._ready_pods() == given.pods, 1800, "all pods ready")
         _each(fresh, range(len(new)))
 
     def _apply(self, app: App) -> None:
