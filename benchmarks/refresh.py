@@ -78,16 +78,14 @@ def by_kubectl(bench: Cluster, kubectl: Path, at_once: int, limit: float) -> Mea
 
     One at a time they are drained in an order drawn by lot, so that a part of them stands for all.
     """
-    names, before = list(bench.old), bench.evictions()
-    server = bench.server_cpu()
+    bench.cordon()
+    names, before, server = list(bench.old), bench.evictions(), bench.server_cpu()
     environment = os.environ | {"KUBECONFIG": str(bench.kubeconfig)}
     cpu = _cpu(resource.RUSAGE_CHILDREN)
 
     def run(*words: str) -> None:
         subprocess.run([kubectl, *words], env=environment, check=True, capture_output=True)
 
-    for start in range(0, len(names), 100):
-        run("cordon", *names[start : start + 100])
     if at_once == 1:
         random.Random(SEED).shuffle(names)
     began = time.monotonic()

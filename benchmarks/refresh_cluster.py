@@ -13,7 +13,7 @@ from kubernetes import config
 
 from benchmarks import refresh_scenario as scenario
 from benchmarks.refresh_scenario import BUDGETS, ENDING, NEW_CAPACITY, PODS_A_NODE, REPLICA_SETS, App, Scenario
-from operations.refresh.kube import Kube
+from operations.refresh.kube import MERGE, Kube
 from sandbox import lifecycle
 
 LEASE_SECONDS = 600
@@ -112,6 +112,16 @@ class Cluster:
         before = self.server_cpu()
         time.sleep(4)
         return (self.server_cpu() - before) / 4 < QUIET
+
+    def cordon(self) -> None:
+        """All old nodes, before a clock runs: `kubectl cordon` takes 0.4 s for each."""
+
+        def close(name: str) -> None:
+            response = self.kube.request("PATCH", f"/api/v1/nodes/{name}", {"spec": {"unschedulable": True}}, MERGE)
+            if not response.ok:
+                raise RuntimeError(f"cordon {name}: {response.text}")
+
+        _each(close, self.old)
 
     def evictions(self) -> float:
         """Evictions that the API server has answered, by its own metrics."""

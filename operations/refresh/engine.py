@@ -205,6 +205,8 @@ class Engine:
             self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
             if outcome.answer is Answer.EVICTED:
                 self.tempo.evicted(budgets, now)
+            else:
+                self.tempo.refused(budgets)
             self._settle_eviction(action, outcome, now)
         elif not outcome.ok:
             self.retries.failed(action.key, outcome, now, self.pace.retry)

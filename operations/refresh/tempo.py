@@ -13,8 +13,8 @@ from operations.refresh.throttle import Bucket
 from operations.refresh.values import BudgetKey, Pod
 from operations.refresh.world import World
 
-AHEAD = 1.25
-"""How much faster than needed, so that what was not foreseen does not make others last."""
+AHEAD = 1.1
+"""How much faster than needed. What has fallen behind is made good at the next look, so there is no need for more."""
 LEAST = 5.0
 """Evictions a second that are never worth saving."""
 REMEMBERED = 8
@@ -32,25 +32,35 @@ class Tempo:
     bucket: Bucket = field(default_factory=lambda: Bucket(LEAST))
     _evicted: dict[BudgetKey, deque[float]] = field(default_factory=dict)
     _turns: dict[BudgetKey, deque[float]] = field(default_factory=dict)
+    _free: dict[BudgetKey, float] = field(default_factory=dict)
     _longest: BudgetKey | None = None
     _at: float = float("-inf")
 
     def evicted(self, budgets: Iterable[BudgetKey], now: float) -> None:
         """A pod under these budgets was evicted. Where others stood before it, its place was that of the one so many
-        before as have room, and all that lies between is a turn."""
+        before as have room, and what lies between is a turn, up to when it could have gone: if a rate kept it waiting
+        from then on, that says nothing about the queue, and would make the next rate lower still."""
         for key in budgets:
+            free = self._free.pop(key, now)
             slots = self.world.slots(key)
             times = self._evicted.get(key)
             if times is None or times.maxlen != slots:
                 times = self._evicted[key] = deque(maxlen=slots)
             if len(times) == slots and key in self.stations.short:
-                self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(now - times[0])
+                self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(max(free, times[0]) - times[0])
             times.append(now)
             self.stations.short.discard(key)
 
+    def refused(self, budgets: Iterable[BudgetKey]) -> None:
+        """A pod under these budgets could not go yet."""
+        for key in budgets:
+            self._free.pop(key, None)
+
     def take(self, pod: Pod, now: float) -> bool:
-        """Whether to evict it now."""
+        """Whether to evict it now, which its budgets allow."""
         self._look(now)
+        for key in pod.budgets:
+            self._free.setdefault(key, now)
         return self._longest is None or self._longest in pod.budgets or self.bucket.take(now)
 
     def next_at(self, now: float) -> float:

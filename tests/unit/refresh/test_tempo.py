@@ -12,7 +12,7 @@ from operations.refresh.tempo import AHEAD, LEAST, Tempo
 from operations.refresh.values import BudgetKey, Disruption, Node, Owner, Pod
 from operations.refresh.world import World
 
-SLOW, WIDE = ("shop", "slow"), ("shop", "wide")
+SLOW, WIDE, EVEN = ("shop", "slow"), ("shop", "wide"), ("shop", "even")
 
 
 def pod(app: str, number: int) -> Pod:
@@ -102,6 +102,36 @@ def test_a_turn_that_took_long_for_another_reason_does_not_slow_the_rest_down():
         clock.turn(SLOW, "slow", n, seconds)
     clock.turn(SLOW, "slow", 5, 5.0)
     assert clock.taken(20) == pytest.approx(AHEAD * 20_100 / (194 * 5.0), rel=0.1)
+
+
+def even(clock: Clock) -> None:
+    """Another queue of which one may go at a time, a little shorter."""
+    clock.world.see_budget(budget(EVEN, 190, 1, 1))
+    for n in range(190):
+        clock.world.see_pod(pod("even", n))
+
+
+def test_what_a_rate_kept_waiting_is_no_longer_turn():
+    clock = Clock(others=20_000)
+    even(clock)
+    for n in range(4):
+        clock.turn(SLOW, "slow", n, 5.0)
+    for n in range(4):
+        clock.turn(EVEN, "even", n, 5.0)
+        clock.tempo.take(pod_under("even", EVEN), clock.now)
+        clock.now += 20
+    assert clock.taken(20) == pytest.approx(AHEAD * 20_286 / (196 * 5.0), rel=0.1)
+
+
+def test_the_turn_of_a_pod_that_was_refused_goes_on():
+    clock = Clock(others=20_000)
+    even(clock)
+    for n in range(4):
+        clock.turn(EVEN, "even", n, 5.0)
+        clock.tempo.take(pod_under("even", EVEN), clock.now)
+        clock.tempo.refused([EVEN])
+        clock.now += 20
+    assert clock.taken(20) == pytest.approx(AHEAD * 20_300 / (186 * 25.0), rel=0.1)
 
 
 def test_a_budget_before_which_nobody_stands_tells_nothing_of_its_turns():
