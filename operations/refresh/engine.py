@@ -41,7 +41,7 @@ SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
 NODES_A_SECOND = 5000
 """Nodes that are looked through for the next one to begin with."""
-LAG = 0.5
+LAG = 1.0
 """Seconds that the disruption controller may be behind before evictions slow down."""
 NEVER = float("-inf")
 
@@ -314,11 +314,12 @@ class Engine:
             waits[node.name] = wait
             actions += self._step(node, phase, now - wait.since, now, chosen)
         self._waits = waits
-        # there may not be room for all requests: those that most others wait for come first
-        return sorted(actions, key=self._later)
+        # there may not be room for all requests: those that most others wait for come first, then node by node
 
-    def _later(self, action: Action) -> float:
-        return -self.stations.length(self.world.pods[action.uid]) if isinstance(action, Evict) else NEVER
+        def later(action: Action) -> float:
+            return -self.stations.urgency(self.world.pods[action.uid], now) if isinstance(action, Evict) else NEVER
+
+        return sorted(actions, key=later)
 
     def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
         """What a node needs next, after it has waited in its phase for so long."""

@@ -13,6 +13,9 @@ from operations.refresh.world import World
 NEVER_DELETED = 30.0
 """Seconds after which an eviction is not waiting to be counted: its pod was not deleted, and is forgotten later."""
 
+REFRESHED = 1.0
+"""Seconds for which the length of the longest queue is good."""
+
 
 @dataclass
 class Stations:
@@ -25,6 +28,8 @@ class Stations:
     """Budgets that had no room for a pod since they last let one go: others stand before them."""
     _seen: dict[BudgetKey, str] = field(default_factory=dict)
     _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
+    _longest: float = 0.0
+    _looked_at: float = float("-inf")
 
     def begin(self, keys: Iterable[BudgetKey]) -> None:
         self.asking.update(keys)
@@ -65,10 +70,15 @@ class Stations:
         ages = (now - since for since in self._unnoted.values())
         return max((age for age in ages if age < NEVER_DELETED), default=0.0)
 
-    def length(self, pod: Pod) -> float:
-        """Turns that the longest queue takes in which a pod stands; 0 under no budget."""
+    def urgency(self, pod: Pod, now: float) -> float:
+        """Turns that the longest queue takes in which a pod stands; 0 if others take twice as long. Of those, the pods
+        of one node go together: it is done sooner, and another one can begin in its place."""
         world = self.world
-        return max((world.load[key] / world.slots(key) for key in pod.budgets), default=0.0)
+        if now >= self._looked_at + REFRESHED:
+            self._looked_at = now
+            self._longest = max((number / world.slots(key) for key, number in world.load.items()), default=0.0)
+        length = max((world.load[key] / world.slots(key) for key in pod.budgets), default=0.0)
+        return length if 2 * length > self._longest else 0.0
 
     def spare(self, pod: Pod) -> bool:
         """Whether all its budgets allow a disruption."""

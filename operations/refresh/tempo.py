@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from operations.refresh.stations import Stations
+from operations.refresh.stations import REFRESHED, Stations
 from operations.refresh.throttle import Bucket
 from operations.refresh.values import BudgetKey, Pod
 from operations.refresh.world import World
@@ -19,8 +19,6 @@ LEAST = 5.0
 """Evictions a second that are never worth saving."""
 REMEMBERED = 8
 """Turns of a budget from which its quickest one is taken."""
-REFRESHED = 1.0
-"""Seconds for which the rate is good."""
 
 
 @dataclass
