@@ -28,8 +28,7 @@ class Queues:
         self._carries = world.carries
         self.slots = {key: world.slots(key) for key in world.load}
         """Pods that each budget lets go at once; one at least."""
-        self.lengths = {key: number / self.slots[key] for key, number in world.load.items()}
-        """Pods still to go for each that may go at once."""
+        self.lengths = {key: world.queue(key) for key in world.load}
         self._never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
 
     def weight(self, node: str) -> tuple[float, float]:

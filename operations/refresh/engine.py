@@ -314,11 +314,11 @@ class Engine:
             waits[node.name] = wait
             actions += self._step(node, phase, now - wait.since, now, chosen)
         self._waits = waits
-        # there may not be room for all requests: those that most others wait for come first, then node by node
 
         def later(action: Action) -> float:
             return -self.stations.urgency(self.world.pods[action.uid], now) if isinstance(action, Evict) else NEVER
 
+        # there may not be room for all requests: those that most others wait for come first, then node by node
         return sorted(actions, key=later)
 
     def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: Counter[BudgetKey]) -> list[Action]:

@@ -73,11 +73,9 @@ class Stations:
     def urgency(self, pod: Pod, now: float) -> float:
         """Turns that the longest queue takes in which a pod stands; 0 if others take twice as long. Of those, the pods
         of one node go together: it is done sooner, and another one can begin in its place."""
-        world = self.world
         if now >= self._looked_at + REFRESHED:
-            self._looked_at = now
-            self._longest = max((number / world.slots(key) for key, number in world.load.items()), default=0.0)
-        length = max((world.load[key] / world.slots(key) for key in pod.budgets), default=0.0)
+            self._looked_at, self._longest = now, max(map(self.world.queue, self.world.load), default=0.0)
+        length = max(map(self.world.queue, pod.budgets), default=0.0)
         return length if 2 * length > self._longest else 0.0
 
     def spare(self, pod: Pod) -> bool:

@@ -45,7 +45,7 @@ class Tempo:
             if times is None or times.maxlen != slots:
                 times = self._evicted[key] = deque(maxlen=slots)
             if len(times) == slots and key in self.stations.short:
-                self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(max(free, times[0]) - times[0])
+                self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(free - times[0])
             times.append(now)
             self.stations.short.discard(key)
 
@@ -68,12 +68,12 @@ class Tempo:
     def _look(self, now: float) -> None:
         if now < self._at + REFRESHED:
             return
-        self._at, load = now, self.world.load
+        self._at = now
         # the quickest turn that was seen: one that waited for something else says little about the queue
-        lasts = {key: load[key] / self.world.slots(key) * min(turns) for key, turns in self._turns.items()}
+        lasts = {key: self.world.queue(key) * min(turns) for key, turns in self._turns.items()}
         self._longest = max(lasts, key=lambda key: (lasts[key], key), default=None)
         if self._longest is None or lasts[self._longest] <= 0:
             self._longest = None
             return
-        others = self.world.to_go - load[self._longest]
+        others = self.world.to_go - self.world.load[self._longest]
         self.bucket.rate = max(LEAST, AHEAD * others / lasts[self._longest])

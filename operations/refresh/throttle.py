@@ -72,7 +72,7 @@ class Throttle(Bucket):
         return True
 
     def going(self, now: float) -> float:
-        """Requests a second that were made of late; not more than the rate, and fewer when there is less to do."""
+        """Requests a second that were made of late; fewer than the rate when there is less to do."""
         return self._made * math.exp((self._made_at - now) / OF_LATE)
 
     def next_at(self, now: float) -> float:
@@ -81,10 +81,11 @@ class Throttle(Bucket):
     def well(self, now: float) -> None:
         """A request was answered. After a lag the rate comes back quickly, and what is more is sought slowly: often it
         was not too much, but something else kept the server busy for a moment."""
-        since, more = now - self.lagged_at, 0.25
-        if since < CAREFUL:
-            growth = 0.0 if since < CALM else 0.25 if self.rate < self.too_much else 0.04
-            more = self.rate * growth * min(1.0, now - self.well_at)
+        since, more = now - self.lagged_at, 0.0
+        if since >= CAREFUL:
+            more = 0.25
+        elif since >= CALM:
+            more = self.rate * (0.25 if self.rate < self.too_much else 0.04) * min(1.0, now - self.well_at)
         self.rate, self.well_at = min(self.highest, self.rate + more), now
 
     def lagging(self, now: float, seconds: float) -> None:

@@ -209,6 +209,10 @@ class World:
         budget = self.budgets.get(key)
         return max(1, budget.whole if budget else 1)
 
+    def queue(self, key: BudgetKey) -> float:
+        """Turns until the last pod under a budget may go: pods still to go for each that it lets go at once."""
+        return self.load[key] / self.slots(key)
+
     def see_attachment(self, name: str, node: str) -> None:
         self._attachments[name] = node
         self.attached[node].add(name)
