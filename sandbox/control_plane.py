@@ -128,7 +128,7 @@ class ControlPlane:
 
     def _call(self, method: str, path: str) -> None:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=_REQUEST, context=self._tls(self.url)) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_DEADLINE, context=self._tls(self.url)) as answer:  # noqa: S310
             answer.read()
 
     def _tls(self, url: str) -> ssl.SSLContext | None:
