@@ -45,6 +45,7 @@ from operations.refresh.actions import Outcome, Resize
 from operations.refresh.bound import Bound
 from operations.refresh.engine import Engine
 from operations.refresh.kube import Kube
+from operations.refresh.progress import Snapshot
 from operations.refresh.request import CNI_OF, RefreshRequest
 from operations.refresh.runner import Live, Runner
 from operations.refresh.terms import Goal, Pace
@@ -115,35 +116,34 @@ class FakeCloud:
     """The AWS side: instances are nodes; ending one removes its Node after a while."""
 
     def __init__(self, names: list[str], new: list[str], end: Callable[[str], None]) -> None:
-        self.end, self.alive = end, {f"i-{n}": n for n in names}
-        self.new, self.ending = new, set[str]()
+        self.end, self.new, self.desired = end, len(new), len(names)
+        self.nodes = {f"i-{n}": n for n in names}
+        self.alive = {i: Instance(i, "old", "asg", "z", "in-service") for i in self.nodes}
+        self.alive |= {f"i-{n}": Instance(f"i-{n}", "new", "asg", "z", "in-service") for n in new}
         self._lock = threading.Lock()
 
     def look(self, asked: Iterable[str]) -> CloudView:
         with self._lock:
-            old = {
-                i: Instance(i, "old", "asg", "z", "ending" if i in self.ending else "in-service") for i in self.alive
-            }
-        new = {f"i-{n}": Instance(f"i-{n}", "new", "asg", "z", "in-service") for n in self.new}
-        desired = sum(i.state == "in-service" for i in old.values())
+            alive, desired = dict(self.alive), self.desired
         groups = {
             "old": Group("old", True, Sizes(0, desired, 10**6), rebalancing=False),
-            "new": Group("new", True, Sizes(0, len(new), len(new)), rebalancing=False),
+            "new": Group("new", True, Sizes(0, self.new, self.new), rebalancing=False),
         }
         wanted = frozenset(asked)
-        return CloudView(groups, old | new, {}, wanted, wanted - old.keys() - new.keys())
+        return CloudView(groups, alive, {}, wanted, wanted - alive.keys())
 
     def terminate(self, instance: str) -> Outcome:
         with self._lock:
-            if instance not in self.alive or instance in self.ending:
+            found = self.alive.get(instance)
+            if found is None or found.state == "ending":
                 return Outcome(True)
-            self.ending.add(instance)
-            name = self.alive[instance]
-        threading.Thread(target=self._end, args=(instance, name), daemon=True).start()
+            self.alive[instance] = replace(found, state="ending")
+            self.desired -= 1
+        threading.Thread(target=self._end, args=(instance,), daemon=True).start()
         return Outcome(True)
 
-    def _end(self, instance: str, name: str) -> None:
-        self.end(name)
+    def _end(self, instance: str) -> None:
+        self.end(self.nodes[instance])
         with self._lock:
             self.alive.pop(instance, None)
 
@@ -191,8 +191,9 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
     live.world.see_cloud(cloud.look([]), began)
     goal = Goal(("old",), {"new": Sizes(0, len(new), len(new))}, len(old))
     engine = Engine(live.world, request, goal, Pace(look=0.5, idle_look=5.0, admission=0.05))
+    shower = _Shower(kube)
     runner = Runner(
-        engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + seconds, show=_shower()
+        engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + seconds, show=shower
     )
     ended = runner.run()
     live.stop()
@@ -205,6 +206,7 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
         "changes": engine.requests,
         "cpu": _cpu(),
         "cpu_until_begun": first,
+        "once": shower.once,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
@@ -214,18 +216,22 @@ def _cpu(who: int = resource.RUSAGE_SELF) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def _shower() -> Callable[[Any], None]:
-    last = [0.0]
+class _Shower:
+    """A line every ten seconds; and what had been used when the first node was gone: lists and soft taints of all nodes
+    were made by then, so that a run that is stopped can be told by the node."""
 
-    def show(snapshot: Any) -> None:
-        if time.monotonic() - last[0] > 10:
-            last[0] = time.monotonic()
+    def __init__(self, kube: _Counting) -> None:
+        self.kube, self.last, self.once = kube, 0.0, dict[str, float]()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        if snapshot.done and not self.once:
+            self.once = {"nodes": snapshot.done, "cpu": _cpu(), "requests": self.kube.sent}
+        if time.monotonic() - self.last > 10:
+            self.last = time.monotonic()
             counted = Counter(b.reason.split(" under ")[0][:50] for b in snapshot.blockers).most_common(3)
             say(
                 f"    {snapshot.seconds:5.0f} s: {snapshot.done}/{snapshot.total}, {snapshot.active} leaving, {counted}"
             )
-
-    return show
 
 
 def by_ours(bench: Cluster, limit: float) -> tuple[Measured, dict[str, Any]]:
@@ -338,12 +344,20 @@ def _summary(nodes: int, bound: Bound, found: dict[str, Measured], detail: dict[
             "peak_mb": round(c.peak_mb),
             "requests_per_eviction": round(detail["requests"] / max(1, c.evictions), 3),
             "tries_per_eviction": round(detail["tried"] / max(1, c.evictions), 3),
-            "requests_per_node": round(detail["requests"] / max(1, c.nodes), 2),
-            "client_cpu_ms_per_node": round(1000 * c.cpu / max(1, c.nodes), 1),
+            "requests_per_node": round(_a_node(nodes, c.nodes, detail["requests"], detail["once"], "requests"), 2),
+            "client_cpu_ms_per_node": round(1000 * _a_node(nodes, c.nodes, c.cpu, detail["once"], "cpu"), 1),
             "server_cores": {name: round(m.server_cores, 2) for name, m in found.items()},
             "server_turned_away": detail["refused"],
         }
     return summary | {"measured": {name: asdict(m) for name, m in found.items()}}
+
+
+def _a_node(nodes: int, done: int, used: float, once: dict[str, float], what: str) -> float:
+    """What was used until the first node was gone concerns all nodes; what came later those that went. Of a run that
+    was not stopped this is what was used, by the node."""
+    if done == nodes or not once or done == once["nodes"]:
+        return used / max(1, done)
+    return once[what] / nodes + (used - once[what]) / (done - once["nodes"])
 
 
 if __name__ == "__main__":

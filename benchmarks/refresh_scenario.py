@@ -21,7 +21,9 @@ from operations.refresh.world import World
 
 SEED = 5
 PODS_A_NODE = 10
-AT_ONCE = 0.05
+LARGE = 500
+"""Nodes from which on a cluster has applications of full size."""
+AT_ONCE, AT_ONCE_LARGE = 1 / 20, 1 / 30
 """Share of the nodes on their way out at once, for (b) and (c); three at least."""
 ENDING = 0.5
 """Seconds from the end of an instance until its Node object is gone, the same for all three."""
@@ -33,7 +35,7 @@ STATEFUL, STATELESS = "stateful", "stateless"
 APPS_A_NAMESPACE = 5
 POOL = 0.2
 """Share of the nodes that is set apart for what is stateful: the last group, as people keep it for last."""
-LARGEST, TIGHT = 110, (20, 30, 40, 50)
+LARGEST, TIGHT = 120, (20, 30, 40, 50)
 """Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
 TIGHT_SHARE = 0.77
 """Of the pods of the stateful nodes."""
@@ -90,7 +92,8 @@ class Scenario:
     @property
     def budget(self) -> str:
         """Nodes on their way out at once."""
-        return str(max(3, round(AT_ONCE * self.nodes)))
+        share = AT_ONCE_LARGE if self.nodes >= LARGE else AT_ONCE
+        return str(max(3, round(share * self.nodes)))
 
     def pool(self, number: int) -> str:
         """Of the old node with this number."""
@@ -115,11 +118,11 @@ def scenario(nodes: int) -> Scenario:
 
     A fifth of the nodes is a group of its own, as databases and queues often have one. Most of its pods belong to
     applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one of these
-    is larger than the others, and binds. Of all other applications some may miss a tenth, some a third, some
-    have no budget, and none binds more than half as much. Small clusters have smaller applications.
+    is larger than the others, and binds. Of all other applications some may miss one pod too, some a tenth, some a
+    third, some have no budget, and none binds more than half as much. Small clusters have smaller applications.
     """
     rng, apps = random.Random(SEED), list[App]()
-    smaller = 1 if nodes >= 500 else 3 if nodes >= 50 else 10
+    smaller = 1 if nodes >= LARGE else 3 if nodes >= 50 else 10
     largest, others = LARGEST // smaller, [max(2, size // smaller) for size in TIGHT]
     sets = max(1, round((TIGHT_SHARE * stateful(nodes) * PODS_A_NODE - largest) / sum(others)))
     tight = [largest, *(others * sets)]
@@ -136,7 +139,7 @@ def scenario(nodes: int) -> Scenario:
         more = pods
         while more > 0:
             size, start = min(more, rng.choice((5, 10, 20, 40, 80))), rng.choice(START)
-            share = rng.choice((10, 3, 0))
+            share = rng.choice((size, 10, 3, 0))
             may_miss = max(1, size // share, math.ceil(size * start / half)) if share else 0
             apps.append(App(f"app-{len(apps)}", pool, size, may_miss, start, rng.choice(STOP), team()))
             more -= size

@@ -6,10 +6,11 @@ schedule with the longest work first (Garey and Graham).
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from itertools import groupby
 
 from operations.refresh.request import Budget
-from operations.refresh.values import BudgetKey, Node
+from operations.refresh.values import BudgetKey
 from operations.refresh.world import World
 
 QUEUE: int = 2
@@ -25,54 +26,98 @@ class Queues:
     """The queues before all budgets, told once for each budget and not for each of thousands of nodes."""
 
     def __init__(self, world: World) -> None:
-        self._carries = world.carries
-        self.slots = {key: world.slots(key) for key in world.load}
+        self._world = world
+        self.slots = {key: world.slots(key) for key in world.remaining.under}
         """Pods that each budget lets go at once; one at least."""
-        self.lengths = {key: world.queue(key) for key in world.load}
-        self._never = {key for key in world.load if key in world.budgets and world.budgets[key].whole == 0}
+        self.lengths = {key: world.queue(key) for key in world.remaining.under}
+        self._never = {key for key in world.remaining.under if key in world.budgets and world.budgets[key].whole == 0}
 
-    def weight(self, node: str) -> tuple[float, float]:
-        """How long the longest queue is that a node's pods stand in, and how much of it is on the node: of
-        nodes under the same budget the one with most of its pods keeps that budget busy on its own."""
-        carried = self._carries.get(node, Counter[BudgetKey]())
-        return max(((self.lengths[key], n / self.slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
+    def carried(self, node: str) -> Counter[BudgetKey]:
+        """How many pods of a node stand in each queue."""
+        return self._world.remaining.of_node.get(node, Counter())
+
+    def rank(self, node: str, *, first: bool = False) -> tuple[bool, float, float]:
+        """The less, the sooner it should begin: by the longest queue that its pods stand in, and by how much of that
+        queue is on the node: of nodes under the same budget the one with most of its pods keeps that budget busy on its
+        own.
+
+        Args:
+            first: everything else waits until this one has gone: the fewest turns that its pods need instead.
+        """
+        carried = self.carried(node)
+        length, part = max(((self.lengths[key], n / self.slots[key]) for key, n in carried.items()), default=(0.0, 0.0))
+        turns = max((n / self.slots[key] for key, n in carried.items()), default=0.0)
+        return self.stuck(node), -length, turns if first else -part
 
     def stuck(self, node: str) -> bool:
         """A budget never lets one of its pods go."""
-        return not self._never.isdisjoint(self._carries.get(node, ()))
+        return not self._never.isdisjoint(self.carried(node))
+
+    def in_order(self, zones: Counter[str]) -> Iterator[str]:
+        """Old nodes by their rank, then by how many of a zone are on their way: only as many are looked at as are
+        asked for, and those that stand in the same queue.
+
+        Args:
+            zones: nodes on their way by zone.
+        """
+        old, told, stuck = self._world.old, set[str](), list[str]()
+        for _, keys in groupby(sorted(self.lengths, key=lambda k: (-self.lengths[k], k)), self.lengths.__getitem__):
+            parts = dict[str, float]()
+            for key in keys:
+                for name, n in self._world.remaining.of_budget[key].items():
+                    parts[name] = max(parts.get(name, 0.0), n / self.slots[key])
+            here = [(-part, zones[old[name].zone], name) for name, part in parts.items() if name in old]
+            for _, _, name in sorted(here):
+                if name not in told:
+                    told.add(name)
+                    if self.stuck(name):
+                        stuck.append(name)
+                    else:
+                        yield name
+        yield from sorted(old.keys() - told, key=lambda name: (zones[old[name].zone], name))
+        yield from stuck
 
 
 def choose(
-    world: World, *, active: set[str], room: int, zone_budget: Budget | None = None, held: Collection[str] = ()
+    world: World,
+    *,
+    active: set[str],
+    room: int,
+    zone_budget: Budget | None = None,
+    held: Collection[str] = (),
+    first: bool = False,
 ) -> list[str]:
-    """Names of old nodes to begin with now, at most `room`."""
-    waiting = [node for name, node in world.old.items() if name not in active and name not in held]
-    if room <= 0 or not waiting:
+    """Names of old nodes to begin with now, at most `room`.
+
+    Args:
+        first: everything else waits until this one has gone.
+    """
+    if room <= 0 or not world.old:
         return []
     zones: Counter[str] = Counter(world.old[name].zone for name in active if name in world.old)
-    sizes = Counter(node.zone for node in world.old.values())
+    sizes = Counter(node.zone for node in world.old.values()) if zone_budget is not None else Counter()
     queued: Counter[BudgetKey] = Counter()
     for name in active:
-        queued.update(world.carries.get(name, Counter()))
+        queued.update(world.remaining.of_node.get(name, Counter()))
 
     queues = Queues(world)
-
-    def rank(node: Node) -> tuple[bool, float, float, int, str]:
-        length, part = queues.weight(node.name)
-        return queues.stuck(node.name), -length, -part, zones[node.zone], node.name
-
+    by_rank = queues.in_order(Counter(zones))
+    if first:
+        by_rank = iter(sorted(world.old, key=lambda name: (*queues.rank(name, first=True), name)))
     chosen: list[str] = []
-    for node in sorted(waiting, key=rank):
+    for name in by_rank:
         if len(chosen) >= room:
             break
-        if zone_budget is not None and zones[node.zone] >= zone_budget.of(sizes[node.zone]):
+        zone, carried = world.old[name].zone, queues.carried(name)
+        if name in active or name in held:
             continue
-        carried = world.carries.get(node.name, Counter())
+        if zone_budget is not None and zones[zone] >= zone_budget.of(sizes[zone]):
+            continue
         if any(queued[key] and queued[key] + n > QUEUE * queues.slots[key] for key, n in carried.items()):
             continue
-        if chosen and queues.stuck(node.name):
+        if chosen and queues.stuck(name):
             continue
-        chosen.append(node.name)
-        zones[node.zone] += 1
+        chosen.append(name)
+        zones[zone] += 1
         queued.update(carried)
     return chosen

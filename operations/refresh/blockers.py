@@ -89,7 +89,7 @@ def _of_groups(world: World, goal: Goal) -> Iterator[Foreseen]:
 
 
 def _of_budgets(world: World) -> Iterator[Foreseen]:
-    for key in world.load:
+    for key in world.remaining.under:
         budget = world.budgets[key]
         if budget.whole == 0:
             yield Foreseen(

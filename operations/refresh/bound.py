@@ -92,7 +92,7 @@ def lower_bound(
             f"{nodes} nodes, {most} at a time, {each:.0f} s each",
         )
     ]
-    for key, pods in world.load.items():
+    for key, pods in world.remaining.under.items():
         budget = world.budgets.get(key)
         if budget is None or budget.whole == 0:
             continue

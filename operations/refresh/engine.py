@@ -27,22 +27,23 @@ from operations.refresh.actions import (
     Terminate,
 )
 from operations.refresh.answers import FIRST_DELAY, Answer
+from operations.refresh.easing import Easing
 from operations.refresh.request import RefreshRequest, Strategy
 from operations.refresh.retries import Retries
 from operations.refresh.sizing import Sizing
 from operations.refresh.stations import Stations
 from operations.refresh.tempo import Tempo
 from operations.refresh.terms import Blocker, Goal, Pace, Phase, controller
-from operations.refresh.throttle import Throttle
+from operations.refresh.throttle import Bucket, Throttle
 from operations.refresh.values import BudgetKey, Node, Pod
 from operations.refresh.world import World
 
 SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
+PREPARED = 500
+"""Nodes that are prepared at a time; more are hardly asked for before the watch shows that they are."""
 NODES_A_SECOND = 5000
 """Nodes that are looked through for the next one to begin with."""
-LAG = 1.0
-"""Seconds that the disruption controller may be behind before evictions slow down."""
 NEVER = float("-inf")
 
 
@@ -81,6 +82,7 @@ class Engine:
     goal: Goal
     pace: Pace = field(default_factory=Pace)
     throttle: Throttle = field(default_factory=Throttle)
+    easing: Easing = field(default_factory=Easing)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -96,12 +98,13 @@ class Engine:
         self._returned: Counter[tuple[str, str]] = Counter()
         self._unready_since: dict[str, float] = {}
         # whoever starts a run means the nodes that were uncordoned before, too
-        self._uncordoned = {n.name: NEVER for n in self.world.old.values() if n.ours and not n.unschedulable}
+        self._uncordoned = dict.fromkeys(self.world.reopened, NEVER)
         self._begun: dict[str, _Begun] = {}
         self._strays: dict[str, float] = {}
         self._order: dict[str, int] = {}
         self._pruned_at = self._admitted_at = self._looked_at = self._touched_at = NEVER
         self._leaving: list[Node] = []
+        self._outside: set[str] = set()
         self._revision = -1
         self._wake = float("inf")
 
@@ -125,13 +128,19 @@ class Engine:
     @property
     def leaving(self) -> list[Node]:
         """Old nodes that have begun, or whose instance somebody else ended; those that began first come first."""
-        world = self.world
-        if self._revision != world.revision:
-            self._revision = world.revision
-            ending = world.ending()
-            found = [node for node in world.old.values() if node.active or node.instance in ending]
-            self._leaving = sorted(found, key=lambda node: (self._order.get(node.name, -1), node.name))
+        self._keep_up()
         return self._leaving
+
+    def _keep_up(self) -> None:
+        """What takes a look at every node is found once for each change of nodes or instances."""
+        world, ending = self.world, self.world.ending()
+        if self._revision == world.revision:
+            return
+        self._revision = world.revision
+        found = [node for name, node in world.old.items() if name in world.active or node.instance in ending]
+        self._leaving = sorted(found, key=lambda node: (self._order.get(node.name, -1), node.name))
+        ours = {i.id for i in world.instances.values() if i.group in self.goal.sources}
+        self._outside = {name for name, node in world.old.items() if node.instance not in ours}
 
     def finished(self) -> bool:
         """Nothing is left to do, as a look at AWS shows that began after the last change there: one whose answer was
@@ -174,9 +183,7 @@ class Engine:
             return []
         self._note_health(now)
         self._note_begun(now)
-        lag = self.stations.lag(now)
-        if lag > LAG:
-            self.throttle.lagging(now, lag)
+        self.easing.look(self.stations.behind(now), self.stations.counted, now)
         wanted = [
             *self._looks(now),
             *self._prepare(),
@@ -184,7 +191,7 @@ class Engine:
             *self._end_strays(now),
             *self._close_again(),
         ]
-        keys = {action.key for action in wanted}
+        keys = {action.key for action in wanted if isinstance(action, Resize | Rebalance)}
         self.retries.keep(("resize", "rebalance"), keys.__contains__)
         chosen = [action for action in wanted if self._may(action, now)]
         chosen += [action for action in self._admit(now) if self._may(action, now)]
@@ -200,7 +207,7 @@ class Engine:
         if outcome.busy or outcome.answer is Answer.BUSY:
             self.throttle.complained(now, outcome.retry_after)
         else:
-            self.throttle.well(now)
+            self.throttle.well()
         if isinstance(action, Evict):
             self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
             if outcome.answer is Answer.EVICTED:
@@ -251,13 +258,23 @@ class Engine:
         """Whether nothing speaks against beginning it now; otherwise when to ask again is noted."""
         if action.key in self._inflight or self._resting(action.key, now):
             return False
-        if isinstance(action, Evict) and not self.tempo.take(self.world.pods[action.uid], now):
-            self._wake_at(self.tempo.next_at(now))
-            return False
-        if isinstance(action, SoftTaint | Cordon | Reopen | Evict | DropNode) and not self.throttle.take(now):
-            self._wake_at(self.throttle.next_at(now))
-            return False
+        limits = self._limits(action, now)
+        for limit in limits:
+            if not limit.has(now):
+                self._wake_at(limit.next_at(now))
+                return False
+        for limit in limits:
+            limit.spend()
         return True
+
+    def _limits(self, action: Action, now: float) -> list[Bucket]:
+        """What says how often such an action may be begun."""
+        match action:
+            case Evict():
+                return [self.throttle, self.easing, *self.tempo.limits(self.world.pods[action.uid], now)]
+            case SoftTaint() | Cordon() | Reopen() | DropNode():
+                return [self.throttle]
+        return []
 
     def _resting(self, key: Key, now: float) -> bool:
         at = self.retries.ready_at(key)
@@ -289,7 +306,7 @@ class Engine:
     def _prepare(self) -> list[Action]:
         if self.world.looked == NEVER:
             return []
-        actions: list[Action] = [SoftTaint(name) for name in sorted(self.world.hard_old)]
+        actions: list[Action] = [SoftTaint(name) for name in sorted(self.world.hard_old)[:PREPARED]]
         actions += [Reopen(name) for name in sorted(self.world.marked_new)]
         return actions + self.sizing.rebalancing() + self.sizing.to_set(final=not self.world.old)
 
@@ -398,7 +415,8 @@ class Engine:
         if room <= 0 or self.hold(now):
             return []
         held = self.held(now)
-        names = admission.choose(world, active=active, held=held, room=room, zone_budget=self.request.zone_budget)
+        zones, first = self.request.zone_budget, self.done == 0
+        names = admission.choose(world, active=active, held=held, room=room, zone_budget=zones, first=first)
         self._admitted_at = now
         for name in names:
             self._order[name] = len(self._order)
@@ -435,18 +453,11 @@ class Engine:
 
     def held(self, now: float) -> set[str]:
         """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""
-        world, held = self.world, set()
-        for name, node in world.old.items():
-            instance = world.instances.get(node.instance)
-            if instance is None or instance.group not in self.goal.sources:
-                held.add(name)
-            elif node.ours and not node.unschedulable:
-                since = self._uncordoned.setdefault(name, now)
-                if not self._over(now - since, self.pace.uncordoned, now):
-                    held.add(name)
-            else:
-                self._uncordoned.pop(name, None)
-        return held
+        self._keep_up()
+        reopened = self.world.reopened
+        self._uncordoned = {name: self._uncordoned.get(name, now) for name in reopened}
+        spared = {n for n, since in self._uncordoned.items() if not self._over(now - since, self.pace.uncordoned, now)}
+        return self._outside | spared
 
     def _room(self, active: int) -> int:
         """How many more nodes may begin."""

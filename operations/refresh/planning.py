@@ -101,22 +101,22 @@ def waves(world: World, request: RefreshRequest, goal: Goal) -> tuple[tuple[str,
     left, done, found = set(world.old), goal.total - len(world.old), []
     while left:
         most = min(request.budget.of(goal.total), admission.wave(done))
-        names = _pack(world, left, most, request)
+        names = _pack(world, left, most, request, first=done == 0)
         found.append(tuple(names))
         left -= set(names)
         done += len(names)
     return tuple(found)
 
 
-def _pack(world: World, left: set[str], most: int, request: RefreshRequest) -> list[str]:
+def _pack(world: World, left: set[str], most: int, request: RefreshRequest, *, first: bool) -> list[str]:
     """As many nodes as fit: by zone, and by the pods that each budget lets go at once."""
     zones: Counter[str] = Counter()
     used: Counter[BudgetKey] = Counter()
     sizes = Counter(node.zone for node in world.old.values())
     chosen: list[str] = []
     queues = admission.Queues(world)
-    for name in sorted(left, key=lambda n: (queues.stuck(n), -queues.weight(n)[0], n)):
-        zone, carried = world.old[name].zone, world.carries.get(name, Counter())
+    for name in sorted(left, key=lambda n: (*queues.rank(n, first=first), n)):
+        zone, carried = world.old[name].zone, world.remaining.of_node.get(name, Counter())
         if request.zone_budget is not None and zones[zone] >= request.zone_budget.of(sizes[zone]):
             continue
         if chosen and any(used[key] + n > max(1, world.budgets[key].whole) for key, n in carried.items()):

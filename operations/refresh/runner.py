@@ -39,6 +39,11 @@ WORKERS: Final = 32
 FIRST_LISTS_SECONDS: Final = 60.0
 SHOWN_SECONDS: Final = 0.25
 """Between two snapshots: each asks everything that is waited for why."""
+PAUSE: Final = (0.01, 0.25)
+"""Seconds between two decisions, at least and at most, in which nothing is decided."""
+SHARE_DECIDING: Final = 0.1
+SHARE_SHOWING: Final = 0.02
+"""Of the time that goes into each, as far as the pause allows it: both take longer with more nodes."""
 RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
@@ -193,7 +198,7 @@ class Runner:
         self.deadline, self.show, self.clock, self.workers = deadline, show, clock, workers
         self.interrupted = threading.Event()
         self._denied = ""
-        self._shown = float("-inf")
+        self._next_shown = float("-inf")
 
     def run(self) -> Ended:
         """Until everything is done, or a reason to stop: what is under way is brought to its end first."""
@@ -206,16 +211,18 @@ class Runner:
                 reason = reason or self._stop_reason(now)
                 # without the API server nobody can take the refresh over either: it waits, and then goes on
                 blind = bool(self.live.troubles) or not self.lease.held()
-                for action in engine.decide(now, stopping=bool(reason) or blind):
+                before = time.thread_time()
+                actions = engine.decide(now, stopping=bool(reason) or blind)
+                cost = time.thread_time() - before
+                for action in actions:
                     self._submit(pool, action)
                 if not reason and not blind and engine.finished():
                     break
                 if reason and not engine.busy:
                     break
-                if now - self._shown >= SHOWN_SECONDS:
-                    self._shown = now
-                    self.show(self._snapshot(now - began))
-                self._wait(events, now)
+                if now >= self._next_shown:
+                    self._show(now, began)
+                self._wait(events, now, min(PAUSE[1], max(PAUSE[0], cost / SHARE_DECIDING)))
         now = self.clock()
         self.show(self._snapshot(now - began))
         return Ended(reason, engine.done, engine.goal.total, now - began, self._blockers(now) if reason else ())
@@ -246,13 +253,19 @@ class Runner:
         else:
             self.live.apply(event)
 
-    def _wait(self, events: "queue.SimpleQueue[Any]", now: float) -> None:
-        until = min(self.engine.wake_at - now, self.deadline - now, 1.0)
+    def _show(self, now: float, began: float) -> None:
+        before = time.thread_time()
+        self.show(self._snapshot(now - began))
+        self._next_shown = now + max(SHOWN_SECONDS, (time.thread_time() - before) / SHARE_SHOWING)
+
+    def _wait(self, events: "queue.SimpleQueue[Any]", now: float, pause: float) -> None:
+        """Until something happens or is due; at least for `pause`: what comes together is decided on together."""
+        until, began = min(self.engine.wake_at - now, self.deadline - now, 1.0), time.monotonic()
         try:
-            self._apply(events.get(timeout=max(0.02, until)))
+            self._apply(events.get(timeout=max(0.02, pause, until)))
         except queue.Empty:
             return
-        time.sleep(0.01)  # what came together is decided on together
+        time.sleep(max(0.0, began + pause - time.monotonic()))
 
     def _submit(self, pool: ThreadPoolExecutor, action: Action) -> None:
         def report(future: "Future[Outcome]") -> None:
@@ -274,7 +287,7 @@ class Runner:
             seconds=seconds,
             done=engine.done,
             total=engine.goal.total,
-            active=sum(node.active for node in engine.world.old.values()),
+            active=len(engine.world.active),
             new_ready=len(engine.world.ready_new),
             new_wanted=engine.sizing.needed_at_the_end,
             evicted=engine.evictions,

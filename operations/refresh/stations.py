@@ -4,7 +4,7 @@ The API server decides; knowing before only saves requests that it would refuse.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from operations.refresh.values import BudgetKey, Pod
@@ -30,11 +30,14 @@ class Stations:
     _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
     _longest: float = 0.0
     _looked_at: float = float("-inf")
+    _under_budgets: int = 0
+    """Evictions that it has to count."""
 
     def begin(self, keys: Iterable[BudgetKey]) -> None:
         self.asking.update(keys)
 
-    def end(self, keys: Iterable[BudgetKey], *, evicted: bool) -> None:
+    def end(self, keys: Collection[BudgetKey], *, evicted: bool) -> None:
+        self._under_budgets += evicted and bool(keys)
         for key in keys:
             self.asking[key] -= 1
             self.spent[key] += evicted
@@ -58,7 +61,7 @@ class Stations:
         chosen.update(pod.budgets)
         return True
 
-    def lag(self, now: float) -> float:
+    def behind(self, now: float) -> float:
         """Seconds that the disruption controller is behind: the age of the oldest eviction that it has not counted.
 
         It is one goroutine for all budgets of the cluster (Kubernetes 1.35, pkg/controller/disruption): when more is
@@ -70,11 +73,16 @@ class Stations:
         ages = (now - since for since in self._unnoted.values())
         return max((age for age in ages if age < NEVER_DELETED), default=0.0)
 
+    @property
+    def counted(self) -> int:
+        """Evictions that the disruption controller has counted so far, as `behind` found them."""
+        return self._under_budgets - len(self._unnoted)
+
     def urgency(self, pod: Pod, now: float) -> float:
         """Turns that the longest queue takes in which a pod stands; 0 if others take twice as long. Of those, the pods
         of one node go together: it is done sooner, and another one can begin in its place."""
         if now >= self._looked_at + REFRESHED:
-            self._looked_at, self._longest = now, max(map(self.world.queue, self.world.load), default=0.0)
+            self._looked_at, self._longest = now, max(map(self.world.queue, self.world.remaining.under), default=0.0)
         length = max(map(self.world.queue, pod.budgets), default=0.0)
         return length if 2 * length > self._longest else 0.0
 

@@ -54,16 +54,12 @@ class Tempo:
         for key in budgets:
             self._free.pop(key, None)
 
-    def take(self, pod: Pod, now: float) -> bool:
-        """Whether to evict it now, which its budgets allow."""
+    def limits(self, pod: Pod, now: float) -> list[Bucket]:
+        """What holds back an eviction that the pod's budgets allow now: nothing, if it stands in the longest queue."""
         self._look(now)
         for key in pod.budgets:
             self._free.setdefault(key, now)
-        return self._longest is None or self._longest in pod.budgets or self.bucket.take(now)
-
-    def next_at(self, now: float) -> float:
-        """When the next one may be evicted that stands in no long queue."""
-        return self.bucket.next_at(now)
+        return [] if self._longest is None or self._longest in pod.budgets else [self.bucket]
 
     def _look(self, now: float) -> None:
         if now < self._at + REFRESHED:
@@ -75,5 +71,5 @@ class Tempo:
         if self._longest is None or lasts[self._longest] <= 0:
             self._longest = None
             return
-        others = self.world.to_go - self.world.load[self._longest]
+        others = self.world.remaining.pods - self.world.remaining.under[self._longest]
         self.bucket.rate = max(LEAST, AHEAD * others / lasts[self._longest])

@@ -3,10 +3,11 @@
 Only what decisions need is kept: pods of old nodes, agents, and pods elsewhere that are not ready.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from operations.refresh.remaining import Remaining
 from operations.refresh.values import (
     BudgetKey,
     CloudView,
@@ -39,6 +40,10 @@ class World:
         """Old nodes without the soft taint."""
         self.marked_new: set[str] = set()
         """New nodes with marks of a refresh in the other direction."""
+        self.active: set[str] = set()
+        """Old nodes on their way out."""
+        self.reopened: set[str] = set()
+        """Old nodes that were, and were uncordoned by somebody."""
         self.revision = 0
         """Grows with every change of nodes or instances that could matter; heartbeats do not count."""
         self.pods: dict[str, Pod] = {}
@@ -52,12 +57,7 @@ class World:
         self.behind: set[BudgetKey] = set()
         """Budgets with evictions that their status does not count yet."""
         self._selecting = Selecting()
-        self.carries: dict[str, Counter[BudgetKey]] = defaultdict(Counter)
-        """Old node -> how many of its pods stand under each budget and have still to go."""
-        self.load: Counter[BudgetKey] = Counter()
-        """The same over all old nodes."""
-        self.to_go = 0
-        """Pods that have still to go, under budgets or not."""
+        self.remaining = Remaining()
         self.attached: dict[str, set[str]] = defaultdict(set)
         """Node -> volume attachments."""
         self._attachments: dict[str, str] = {}
@@ -68,6 +68,7 @@ class World:
         self.targets: dict[str, tuple[Target, ...]] = {}
         self.looked: float = float("-inf")
         """When the last look at AWS began."""
+        self._ending: set[str] = set()
         self._foreign: frozenset[str] = frozenset()
         """Instances that exist and belong to no group that is looked at."""
         self._unknown: tuple[int, set[str]] = (-1, set())
@@ -98,6 +99,8 @@ class World:
         old, new = self.old.get(name), self.new.get(name)
         for names, belongs in (
             (self.hard_old, old is not None and not old.soft),
+            (self.active, old is not None and old.active),
+            (self.reopened, old is not None and old.ours and not old.unschedulable),
             (self.marked_new, new is not None and (new.ours or new.soft) and not self._dying(new)),
             (self.ready_new, new is not None and self.is_ready(new)),
         ):
@@ -114,14 +117,13 @@ class World:
 
     def ending(self) -> set[str]:
         """Instances that end, or have ended."""
-        return {i.id for i in self.instances.values() if i.state == "ending"} | self.gone
+        return self._ending
 
     def unknown_instances(self) -> set[str]:
         """Instances of nodes that no look has told of yet."""
         if self._unknown[0] != self.revision:
-            known = self.instances.keys() | self.gone | self._foreign
             found = {node.instance for nodes in (self.old, self.new) for node in nodes.values()}
-            self._unknown = self.revision, found - known - {""}
+            self._unknown = self.revision, found.difference(self.instances, self.gone, self._foreign, ("",))
         return self._unknown[1]
 
     # -- pods -----------------------------------------------------------------------------------
@@ -146,7 +148,7 @@ class World:
         if not pod.stays:
             pod.budgets = self._selecting.of(pod)
             if not pod.terminating:
-                self._count(pod, 1)
+                self.remaining.add(pod, 1)
 
     def lose_pod(self, uid: str) -> None:
         self.unready.pop(uid, None)
@@ -161,15 +163,7 @@ class World:
             self.agents[pod.node].discard(uid)
             self._file(pod.node)
         if not pod.stays and not pod.terminating:
-            self._count(pod, -1)
-
-    def _count(self, pod: Pod, by: int) -> None:
-        self.to_go += by
-        for key in pod.budgets:
-            for counter in (self.load, self.carries[pod.node]):
-                counter[key] += by
-                if not counter[key]:
-                    del counter[key]
+            self.remaining.add(pod, -1)
 
     def leaving(self, node: str) -> list[Pod]:
         """Pods that must have gone before the instance of a node may end."""
@@ -199,10 +193,10 @@ class World:
         for pod in self.pods.values():
             if pod.namespace == namespace and not pod.stays and not pod.agent:
                 if not pod.terminating:
-                    self._count(pod, -1)
+                    self.remaining.add(pod, -1)
                 pod.budgets = self._selecting.of(pod)
                 if not pod.terminating:
-                    self._count(pod, 1)
+                    self.remaining.add(pod, 1)
 
     def slots(self, key: BudgetKey) -> int:
         """Pods that a budget lets go at once while all are healthy; one at least, also for one that is not known."""
@@ -211,7 +205,7 @@ class World:
 
     def queue(self, key: BudgetKey) -> float:
         """Turns until the last pod under a budget may go: pods still to go for each that it lets go at once."""
-        return self.load[key] / self.slots(key)
+        return self.remaining.under[key] / self.slots(key)
 
     def see_attachment(self, name: str, node: str) -> None:
         self._attachments[name] = node
@@ -258,6 +252,7 @@ class World:
         self.revision += 1
         self.groups, self.instances = view.groups, view.instances
         self.gone = (self.gone - set(view.instances)) | view.gone
+        self._ending = {i.id for i in view.instances.values() if i.state == "ending"} | self.gone
         self._foreign = (self._foreign | view.asked) - set(view.instances) - self.gone
         self.looked = began
         self.targets = {instance: view.targets.get(instance, ()) for instance in view.asked}

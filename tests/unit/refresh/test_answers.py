@@ -74,68 +74,6 @@ def test_nothing_is_sent_while_the_server_asked_to_wait():
 def test_the_rate_never_exceeds_what_was_configured():
     throttle = Throttle(rate=10, highest=11)
     for _ in range(100):
-        throttle.well(0)
+        throttle.well()
     taken = sum(throttle.take(t / 1000) for t in range(3000))
     assert taken <= 11 * 3 + 11
-
-
-def used(rate: float, before: float, asked: float = 1000) -> Throttle:
-    """One of which all is made use of until then, or what is asked for."""
-    throttle = Throttle(rate=rate)
-    for n in range(round(10 * asked)):
-        throttle.take(before - 10 + n / asked)
-    return throttle
-
-
-def test_what_is_asked_of_late_is_known():
-    assert used(40, 0).going(0) == pytest.approx(40, rel=0.1)
-    assert used(40, 0, asked=20).going(0) == pytest.approx(20, rel=0.1)
-    assert used(40, 0).going(10) < 1
-    assert Throttle().going(0) == 0
-
-
-def test_a_server_that_is_slow_is_asked_less_every_two_seconds_but_still_asked():
-    throttle = used(40, 0)
-    throttle.rate = throttle.going(0)
-    full = throttle.rate
-    for now in (0, 1, 2):
-        throttle.lagging(now, 1)
-    assert throttle.rate == pytest.approx(full * 0.8 * 0.8)
-    throttle.lagging(4, 10)
-    assert throttle.rate == pytest.approx(full * 0.8 * 0.8 / 2)
-    for now in range(6, 60, 2):
-        throttle.lagging(now, 10)
-    assert throttle.rate == throttle.lowest_lagging
-    assert throttle.take(60)
-
-
-def test_a_rate_that_was_cut_to_less_than_that_by_a_complaint_is_not_raised_by_a_lag():
-    throttle = Throttle(rate=4)
-    throttle.lagging(0, 1)
-    assert throttle.rate == 4
-
-
-def answered(throttle: Throttle, begin: int, end: int) -> float:
-    """Ten answers a second between these seconds; the rate then."""
-    for tenth in range(10 * begin, 10 * end):
-        throttle.well(tenth / 10)
-    return throttle.rate
-
-
-def test_it_is_less_than_what_was_asked_when_it_became_too_much_and_not_than_what_nobody_made_use_of():
-    throttle = used(400, 0, asked=20)
-    throttle.lagging(0, 1)
-    assert throttle.rate == pytest.approx(0.8 * 20, rel=0.1)
-
-
-def test_after_a_lag_the_rate_comes_back_quickly_more_slowly_and_after_a_while_boldly():
-    throttle = used(40, 0)
-    for now in (0, 1, 2, 3, 4):
-        throttle.lagging(now, 10)
-    cut = throttle.rate
-    assert cut == pytest.approx(40 / 8, rel=0.1)
-    assert answered(throttle, 4, 7) == cut
-    near = answered(throttle, 7, 17)
-    assert near == pytest.approx(40, rel=0.15)
-    assert near < answered(throttle, 17, 27) < 1.6 * near
-    assert answered(throttle, 40, 50) > 1.6 * near

@@ -8,7 +8,8 @@ import pytest
 
 from migration.journeys import NodeKind
 from operations.refresh.actions import Action, Cordon, Evict, Look, Outcome, Terminate
-from operations.refresh.engine import LAG, SHOWN_LATE, Engine
+from operations.refresh.easing import LATE, Easing
+from operations.refresh.engine import SHOWN_LATE, Engine
 from operations.refresh.request import RefreshRequest
 from operations.refresh.stations import NEVER_DELETED
 from operations.refresh.terms import Goal
@@ -115,30 +116,42 @@ def test_no_instance_ends_while_auto_scaling_could_end_another_in_its_place(engi
 
 
 def test_an_eviction_that_the_disruption_controller_does_not_count_is_a_lag(engine: Engine):
-    lag = engine.stations.lag
-    assert lag(NOW) == 0
+    behind = engine.stations.behind
+    assert behind(NOW) == 0
     engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
-    assert [lag(NOW), lag(NOW + 3)] == [0, 3]
+    assert [behind(NOW), behind(NOW + 3)] == [0, 3]
     engine.world.see_budget(replace(BUDGET, unnoted=("web-0", "web-1")))
-    assert lag(NOW + 5) == 5
+    assert behind(NOW + 5) == 5
     engine.world.see_budget(replace(BUDGET, unnoted=("web-1",)))
-    assert lag(NOW + 6) == 1
+    assert behind(NOW + 6) == 1
     engine.world.see_budget(BUDGET)
-    assert lag(NOW + 7) == 0
+    assert behind(NOW + 7) == 0
 
 
 def test_a_pod_that_was_evicted_and_never_deleted_is_no_lag(engine: Engine):
     engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
-    engine.stations.lag(NOW)
-    assert engine.stations.lag(NOW + NEVER_DELETED) == 0
+    engine.stations.behind(NOW)
+    assert engine.stations.behind(NOW + NEVER_DELETED) == 0
 
 
-def test_a_lag_slows_the_requests_down(engine: Engine):
+def test_when_the_disruption_controller_is_late_fewer_are_evicted_and_as_many_nodes_closed(engine: Engine):
     engine.world.see_budget(replace(BUDGET, unnoted=("web-0",)))
     engine.decide(NOW)
-    before = engine.throttle.rate
-    engine.decide(NOW + 2 * LAG)
-    assert engine.throttle.rate < before
+    evictions, requests = engine.easing.rate, engine.throttle.rate
+    engine.decide(NOW + 2 * LATE)
+    assert engine.easing.rate < evictions
+    assert engine.throttle.rate == requests
+
+
+def test_an_eviction_that_one_limit_holds_back_uses_up_no_other(engine: Engine):
+    world = engine.world
+    world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
+    engine.easing = Easing(rate=0.5)
+    engine.decide(NOW)
+    tokens = engine.throttle.tokens
+    assert not [a for a in engine.decide(NOW + 0.1) if isinstance(a, Evict)]
+    assert engine.throttle.tokens >= tokens
+    assert engine.wake_at <= NOW + 3
 
 
 def test_when_not_all_may_be_asked_for_the_longest_queue_comes_first_and_then_node_by_node(engine: Engine):

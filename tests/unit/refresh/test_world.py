@@ -137,15 +137,15 @@ def test_what_stands_under_a_budget_is_counted_through_every_change():
     world.see_pod(_pod("p1"))
     world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "a"}}, version="1"))
     world.see_pod(_pod("p2"))
-    assert world.load == Counter({("shop", "b"): 2})
+    assert world.remaining.under == Counter({("shop", "b"): 2})
     world.see_pod(_pod("p2", terminating=True))
-    assert world.carries["old"] == Counter({("shop", "b"): 1})
+    assert world.remaining.of_node["old"] == Counter({("shop", "b"): 1})
     world.lose_pod("p2")
     world.lose_pod("p1")
-    assert not world.load
+    assert not world.remaining.under
     world.see_pod(_pod("p3"))
     world.lose_budget(("shop", "b"))
-    assert not world.load
+    assert not world.remaining.under
     assert world.pods["p3"].budgets == ()
 
 
@@ -207,4 +207,4 @@ def test_a_budget_that_selects_others_from_now_on_lets_its_pods_go():
     world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "a"}}))
     world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "z"}}))
     assert world.pods["p1"].budgets == ()
-    assert not world.load
+    assert not world.remaining.under
