@@ -30,14 +30,13 @@ class Stations:
     _unnoted: dict[tuple[BudgetKey, str], float] = field(default_factory=dict)
     _longest: float = 0.0
     _looked_at: float = float("-inf")
-    _under_budgets: int = 0
-    """Evictions that it has to count."""
+    _evicted: int = 0
 
     def begin(self, keys: Iterable[BudgetKey]) -> None:
         self.asking.update(keys)
 
     def end(self, keys: Collection[BudgetKey], *, evicted: bool) -> None:
-        self._under_budgets += evicted and bool(keys)
+        self._evicted += evicted
         for key in keys:
             self.asking[key] -= 1
             self.spent[key] += evicted
@@ -75,8 +74,8 @@ class Stations:
 
     @property
     def counted(self) -> int:
-        """Evictions that the disruption controller has counted so far, as `behind` found them."""
-        return self._under_budgets - len(self._unnoted)
+        """Evictions so far that the disruption controller has counted, or need not count, as `behind` found them."""
+        return self._evicted - len(self._unnoted)
 
     def urgency(self, pod: Pod, now: float) -> float:
         """Turns that the longest queue takes in which a pod stands; 0 if others take twice as long. Of those, the pods

@@ -66,7 +66,8 @@ class Tempo:
             return
         self._at = now
         # the quickest turn that was seen: one that waited for something else says little about the queue
-        lasts = {key: self.world.queue(key) * min(turns) for key, turns in self._turns.items()}
+        known = ((key, turns) for key, turns in self._turns.items() if len(turns) > 1)
+        lasts = {key: self.world.queue(key) * min(turns) for key, turns in known}
         self._longest = max(lasts, key=lambda key: (lasts[key], key), default=None)
         if self._longest is None or lasts[self._longest] <= 0:
             self._longest = None
