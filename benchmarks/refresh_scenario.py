@@ -35,7 +35,7 @@ STATEFUL, STATELESS = "stateful", "stateless"
 APPS_A_NAMESPACE = 5
 POOL = 0.2
 """Share of the nodes that is set apart for what is stateful: the last group, as people keep it for last."""
-LARGEST, TIGHT = 120, (20, 30, 40, 50)
+LARGEST, TIGHT = 140, (20, 30, 40, 50)
 """Replicas of applications that may miss one pod at a time, and take the longest to start: one, and all others."""
 TIGHT_SHARE = 0.77
 """Of the pods of the stateful nodes."""
@@ -118,8 +118,8 @@ def scenario(nodes: int) -> Scenario:
 
     A fifth of the nodes is a group of its own, as databases and queues often have one. Most of its pods belong to
     applications that may miss one pod at a time (what most charts ship) and take five seconds to start; one of these
-    is larger than the others, and binds. Of all other applications some may miss one pod too, some a tenth, some a
-    third, some have no budget, and none binds more than half as much. Small clusters have smaller applications.
+    is larger than the others, and binds. Of all other applications two in five may miss one pod too, and as many each a
+    tenth, a third, or any (no budget); none binds more than half as much. Small clusters have smaller applications.
     """
     rng, apps = random.Random(SEED), list[App]()
     smaller = 1 if nodes >= LARGE else 3 if nodes >= 50 else 10
@@ -139,7 +139,7 @@ def scenario(nodes: int) -> Scenario:
         more = pods
         while more > 0:
             size, start = min(more, rng.choice((5, 10, 20, 40, 80))), rng.choice(START)
-            share = rng.choice((size, 10, 3, 0))
+            share = rng.choice((size, size, 10, 3, 0))
             may_miss = max(1, size // share, math.ceil(size * start / half)) if share else 0
             apps.append(App(f"app-{len(apps)}", pool, size, may_miss, start, rng.choice(STOP), team()))
             more -= size
