@@ -70,7 +70,7 @@ class Cluster:
         self._post("/apis/apps/v1/namespaces/kube-system/daemonsets", scenario.agents())
 
         def old(n: int) -> None:
-            self._post("/api/v1/nodes", scenario.node(self.old[n], "aws", n, PODS_A_NODE + 5, given.pool(n)))
+            self._post("/api/v1/nodes", scenario.node(self.old[n], "aws", n, PODS_A_NODE, given.pool(n)))
 
         def fresh(n: int) -> None:
             self._post("/api/v1/nodes", scenario.node(new[n][0], "cilium", n, NEW_CAPACITY + 10, new[n][1]))
