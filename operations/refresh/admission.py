@@ -86,11 +86,13 @@ def choose(
     zone_budget: Budget | None = None,
     held: Collection[str] = (),
     first: bool = False,
+    only: BudgetKey | None = None,
 ) -> list[str]:
     """Names of old nodes to begin with now, at most `room`.
 
     Args:
         first: everything else waits until this one has gone.
+        only: nodes with pods under this budget alone.
     """
     if room <= 0 or not world.old:
         return []
@@ -109,7 +111,7 @@ def choose(
         if len(chosen) >= room:
             break
         zone, carried = world.old[name].zone, queues.carried(name)
-        if name in active or name in held:
+        if name in active or name in held or (only is not None and only not in carried):
             continue
         if zone_budget is not None and zones[zone] >= zone_budget.of(sizes[zone]):
             continue

@@ -7,6 +7,7 @@ Order for each node (see the design): soft taint on all old nodes → cordon and
 for volumes and target groups → end the instance → the Node object last → check.
 """
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -44,6 +45,8 @@ PREPARED = 500
 """Nodes that are prepared at a time; more are hardly asked for before the watch shows that they are."""
 NODES_A_SECOND = 5000
 """Nodes that are looked through for the next one to begin with."""
+IN_STORE = 5.0
+"""Seconds for which there are evictions that only wait for their turn: until then no further node begins."""
 NEVER = float("-inf")
 
 
@@ -94,6 +97,8 @@ class Engine:
         self.requests = 0
         """Changes asked for, refused ones included; looks at AWS are not counted."""
         self._inflight: dict[Key, tuple[Action, tuple[BudgetKey, ...]]] = {}
+        self._in_store = 0
+        """Evictions that only a rate holds back."""
         self._waits: dict[str, _Wait] = {}
         self._returned: Counter[tuple[str, str]] = Counter()
         self._unready_since: dict[str, float] = {}
@@ -194,6 +199,7 @@ class Engine:
         keys = {action.key for action in wanted if isinstance(action, Resize | Rebalance)}
         self.retries.keep(("resize", "rebalance"), keys.__contains__)
         chosen = [action for action in wanted if self._may(action, now)]
+        self._in_store = sum(isinstance(a, Evict) for a in wanted) - sum(isinstance(a, Evict) for a in chosen)
         chosen += [action for action in self._admit(now) if self._may(action, now)]
         for action in chosen:
             self._begin(action, now)
@@ -414,13 +420,29 @@ class Engine:
         room = self._room(len(active))
         if room <= 0 or self.hold(now):
             return []
-        held = self.held(now)
-        zones, first = self.request.zone_budget, self.done == 0
-        names = admission.choose(world, active=active, held=held, room=room, zone_budget=zones, first=first)
+        useful, longest = self._useful(), self.tempo.longest
+        if not useful and longest is None:
+            return []
+        names = admission.choose(
+            world,
+            active=active,
+            held=self.held(now),
+            room=min(room, useful or room),
+            zone_budget=self.request.zone_budget,
+            first=self.done == 0,
+            only=None if useful else longest,
+        )
         self._admitted_at = now
         for name in names:
             self._order[name] = len(self._order)
         return [Cordon(name, already=world.old[name].unschedulable and not world.old[name].ours) for name in names]
+
+    def _useful(self) -> int:
+        """How many more nodes are soon worked at: others would only stand there, closed and half empty. At 0 it is
+        those alone that keep the longest queue busy."""
+        rate = min(self.tempo.rate, self.easing.rate, self.throttle.rate)
+        missing = rate * IN_STORE - self._in_store
+        return max(0, math.ceil(missing * len(self.world.old) / max(1, self.world.remaining.pods)))
 
     def _active(self) -> set[str]:
         """Old nodes on their way, also those whose cordon the watch has not shown yet."""

@@ -4,6 +4,7 @@ Nobody can hurry the queue before a PodDisruptionBudget. Evictions that are ahea
 from the API server and from the disruption controller is what that queue waits for.
 """
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ class Tempo:
     _evicted: dict[BudgetKey, deque[float]] = field(default_factory=dict)
     _turns: dict[BudgetKey, deque[float]] = field(default_factory=dict)
     _free: dict[BudgetKey, float] = field(default_factory=dict)
-    _longest: BudgetKey | None = None
+    longest: BudgetKey | None = None
+    """The budget whose queue takes longest; None while that is not known."""
     _at: float = float("-inf")
 
     def evicted(self, budgets: Iterable[BudgetKey], now: float) -> None:
@@ -59,7 +61,12 @@ class Tempo:
         self._look(now)
         for key in pod.budgets:
             self._free.setdefault(key, now)
-        return [] if self._longest is None or self._longest in pod.budgets else [self.bucket]
+        return [] if self.longest is None or self.longest in pod.budgets else [self.bucket]
+
+    @property
+    def rate(self) -> float:
+        """Evictions a second outside the longest queue."""
+        return math.inf if self.longest is None else self.bucket.rate
 
     def _look(self, now: float) -> None:
         if now < self._at + REFRESHED:
@@ -68,9 +75,9 @@ class Tempo:
         # the quickest turn that was seen: one that waited for something else says little about the queue
         known = ((key, turns) for key, turns in self._turns.items() if len(turns) > 1)
         lasts = {key: self.world.queue(key) * min(turns) for key, turns in known}
-        self._longest = max(lasts, key=lambda key: (lasts[key], key), default=None)
-        if self._longest is None or lasts[self._longest] <= 0:
-            self._longest = None
+        self.longest = max(lasts, key=lambda key: (lasts[key], key), default=None)
+        if self.longest is None or lasts[self.longest] <= 0:
+            self.longest = None
             return
-        others = self.world.remaining.pods - self.world.remaining.under[self._longest]
-        self.bucket.rate = max(LEAST, AHEAD * others / lasts[self._longest])
+        others = self.world.remaining.pods - self.world.remaining.under[self.longest]
+        self.bucket.rate = max(LEAST, AHEAD * others / lasts[self.longest])

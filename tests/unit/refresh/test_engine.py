@@ -167,3 +167,25 @@ def test_when_not_all_may_be_asked_for_the_longest_queue_comes_first_and_then_no
     world.see_pod(web)
     evicted = [action.uid for action in engine.decide(NOW) if isinstance(action, Evict)]
     assert evicted == ["web-0", "free-0", "idle-0"]
+
+
+@pytest.mark.parametrize(("rate", "closed"), [(400.0, 20), (2.0, 2)])
+def test_no_more_nodes_are_closed_than_are_worked_at(rate: float, closed: int):
+    world = World("aws", "cilium")
+    agent = Owner("DaemonSet", "cilium", "ds")
+    for n in range(40):
+        world.see_node(Node(f"aws-{n}", cni="aws", instance=f"i-aws-{n}", soft=True, version="1"))
+        world.see_node(Node(f"cilium-{n}", cni="cilium", instance=f"i-cilium-{n}", version="1"))
+        world.see_pod(Pod(f"agent-{n}", "kube-system", "a", f"cilium-{n}", agent, ready=True, agent=True))
+        for m in range(10):
+            world.see_pod(Pod(f"{n}-{m}", "shop", f"{n}-{m}", f"aws-{n}", Owner("ReplicaSet", "a", "a"), ready=True))
+    world.see_cloud(cloud(40), NOW)
+    engine = Engine(world, RefreshRequest.towards(NodeKind.CILIUM, budget="20"), Goal(("old",), {}, 60))
+    engine.easing = Easing(rate=rate, highest=rate)
+    for tenth in range(1, 30):
+        for action in engine.decide(NOW + tenth / 10):
+            if isinstance(action, Cordon):
+                node = world.old[action.node]
+                world.see_node(replace(node, ours=True, unschedulable=True, version="2"))
+                engine.settle(action, Outcome(True, version="2"), NOW + tenth / 10)
+    assert len(world.active) == pytest.approx(closed, abs=1)
