@@ -138,11 +138,11 @@ class Engine:
 
     def _keep_up(self) -> None:
         """What takes a look at every node is found once for each change of nodes or instances."""
-        world, ending = self.world, self.world.ending()
+        world = self.world
         if self._revision == world.revision:
             return
         self._revision = world.revision
-        found = [node for name, node in world.old.items() if name in world.active or node.instance in ending]
+        found = [node for name, node in world.old.items() if name in world.active or node.instance in world.ending]
         self._leaving = sorted(found, key=lambda node: (self._order.get(node.name, -1), node.name))
         ours = {i.id for i in world.instances.values() if i.group in self.goal.sources}
         self._outside = {name for name, node in world.old.items() if node.instance not in ours}

@@ -17,8 +17,7 @@ class Bucket:
 
     def has(self, now: float) -> bool:
         """Whether one more request may be made now."""
-        since = now - self.at
-        self.tokens = self.rate if since == float("inf") else min(self.rate, self.tokens + since * self.rate)
+        self.tokens = min(self.rate, self.tokens + (now - self.at) * self.rate)
         self.at = now
         return self.tokens >= 1
 

@@ -68,7 +68,8 @@ class World:
         self.targets: dict[str, tuple[Target, ...]] = {}
         self.looked: float = float("-inf")
         """When the last look at AWS began."""
-        self._ending: set[str] = set()
+        self.ending: set[str] = set()
+        """Instances that end, or have ended."""
         self._foreign: frozenset[str] = frozenset()
         """Instances that exist and belong to no group that is looked at."""
         self._unknown: tuple[int, set[str]] = (-1, set())
@@ -114,10 +115,6 @@ class World:
     def _dying(self, node: Node) -> bool:
         instance = self.instances.get(node.instance)
         return node.instance in self.gone or (instance is not None and instance.state == "ending")
-
-    def ending(self) -> set[str]:
-        """Instances that end, or have ended."""
-        return self._ending
 
     def unknown_instances(self) -> set[str]:
         """Instances of nodes that no look has told of yet."""
@@ -252,7 +249,7 @@ class World:
         self.revision += 1
         self.groups, self.instances = view.groups, view.instances
         self.gone = (self.gone - set(view.instances)) | view.gone
-        self._ending = {i.id for i in view.instances.values() if i.state == "ending"} | self.gone
+        self.ending = {i.id for i in view.instances.values() if i.state == "ending"} | self.gone
         self._foreign = (self._foreign | view.asked) - set(view.instances) - self.gone
         self.looked = began
         self.targets = {instance: view.targets.get(instance, ()) for instance in view.asked}

@@ -10,9 +10,9 @@ from operations.refresh.easing import CALM, CAREFUL, LATE, Easing
 class Controller:
     """It counts so many a second, one after the other; asked for are as many as may be, up to `asked` a second."""
 
-    def __init__(self, a_second: float, asked: float, easing: Easing | None = None) -> None:
+    def __init__(self, a_second: float, asked: float) -> None:
         self.a_second, self.asked = a_second, asked
-        self.easing = easing or Easing()
+        self.easing = Easing()
         self.now, self.counted, self.worst = 1000.0, 0.0, 0.0
         self._made: list[float] = []
         self._wish = 0.0
