@@ -27,20 +27,21 @@ from operations.refresh.actions import (
     SoftTaint,
     Terminate,
 )
+from operations.refresh.alarm import Alarm
 from operations.refresh.answers import FIRST_DELAY, Answer
+from operations.refresh.closing import Closing, cordon
 from operations.refresh.easing import Easing
+from operations.refresh.health import Health
 from operations.refresh.request import RefreshRequest, Strategy
 from operations.refresh.retries import Retries
 from operations.refresh.sizing import Sizing
 from operations.refresh.stations import Stations
 from operations.refresh.tempo import Tempo
-from operations.refresh.terms import Blocker, Goal, Pace, Phase, controller
+from operations.refresh.terms import SHOWN_LATE, Blocker, Goal, Pace, Phase
 from operations.refresh.throttle import Bucket, Throttle
 from operations.refresh.values import BudgetKey, Node, Pod
 from operations.refresh.world import World
 
-SHOWN_LATE = 30.0
-"""Seconds after which the watch should have shown what was done."""
 PREPARED = 500
 """Nodes that are prepared at a time; more are hardly asked for before the watch shows that they are."""
 NODES_A_SECOND = 5000
@@ -56,19 +57,6 @@ class _Wait:
 
     phase: Phase
     since: float
-
-
-@dataclass
-class _Begun:
-    """A node that was told to close, as long as the watch does not show it."""
-
-    at: float
-    version: str
-    """Of the node as it was known then."""
-    sure: bool
-    """The API server said that it is done; otherwise it may be."""
-    closed: int = 0
-    """Version of the node when it was closed; 0 when that is not known."""
 
 
 @dataclass
@@ -93,6 +81,9 @@ class Engine:
         self.stations = Stations(self.world)
         self.tempo = Tempo(self.world, self.stations)
         self.sizing = Sizing(self.world, self.request, self.goal)
+        self.alarm = Alarm()
+        self.closing = Closing(self.world)
+        self.health = Health(self.world, self.goal, self.pace, self.alarm)
         self.evictions = 0
         self.requests = 0
         """Changes asked for, refused ones included; looks at AWS are not counted."""
@@ -101,17 +92,14 @@ class Engine:
         """Evictions that only a rate holds back."""
         self._waits: dict[str, _Wait] = {}
         self._returned: Counter[tuple[str, str]] = Counter()
-        self._unready_since: dict[str, float] = {}
         # whoever starts a run means the nodes that were uncordoned before, too
         self._uncordoned = dict.fromkeys(self.world.reopened, NEVER)
-        self._begun: dict[str, _Begun] = {}
         self._strays: dict[str, float] = {}
         self._order: dict[str, int] = {}
         self._pruned_at = self._admitted_at = self._looked_at = self._touched_at = NEVER
         self._leaving: list[Node] = []
         self._outside: set[str] = set()
         self._revision = -1
-        self._wake = float("inf")
 
     # -- what others ask ------------------------------------------------------------------------
 
@@ -128,7 +116,7 @@ class Engine:
     @property
     def wake_at(self) -> float:
         """When to decide again even if nothing happens."""
-        return self._wake
+        return self.alarm.at
 
     @property
     def leaving(self) -> list[Node]:
@@ -183,18 +171,18 @@ class Engine:
             now: seconds of any steady clock.
             stopping: begin nothing more.
         """
-        self._wake = now + 3600
+        self.alarm.reset(now)
         if stopping:
             return []
-        self._note_health(now)
-        self._note_begun(now)
+        self._keep_house(now)
+        self.closing.look(now)
         self.easing.look(self.stations.behind(now), self.stations.counted, now)
         wanted = [
             *self._looks(now),
             *self._prepare(),
             *self._advance(now),
             *self._end_strays(now),
-            *self._close_again(),
+            *self.closing.again(),
         ]
         keys = {action.key for action in wanted if isinstance(action, Resize | Rebalance)}
         self.retries.keep(("resize", "rebalance"), keys.__contains__)
@@ -204,6 +192,16 @@ class Engine:
         for action in chosen:
             self._begin(action, now)
         return chosen
+
+    def _keep_house(self, now: float) -> None:
+        """What is kept up in every round."""
+        self.health.look(now)
+        # `replace` alone has no spare room: the only node, or pods that fit nowhere, get one new node ahead of time
+        self.sizing.cramped = self.goal.total == 1 or self.health.homeless(now)
+        if now > self._pruned_at + SHOWN_LATE:
+            self._pruned_at = now
+            self.retries.keep(("evict",), lambda key: key[1] in self.world.pods)
+            self.retries.prune(now)
 
     def settle(self, action: Action, outcome: Outcome, now: float) -> None:
         """Take in what became of an action."""
@@ -224,7 +222,7 @@ class Engine:
         elif not outcome.ok:
             self.retries.failed(action.key, outcome, now, self.pace.retry)
             if isinstance(action, Cordon):
-                self._told_to_close(action.node, now, sure=False)
+                self.closing.told(action.node, now, sure=False)
         else:
             if isinstance(action, Look | Resize | Rebalance):
                 self.retries.forget(action.key)
@@ -234,7 +232,7 @@ class Engine:
 
     def _done(self, action: Action, outcome: Outcome, now: float) -> None:
         if isinstance(action, Cordon):
-            self._told_to_close(action.node, now, sure=True, closed=outcome.version)
+            self.closing.told(action.node, now, sure=True, closed=outcome.version)
         if outcome.view is not None:
             self.world.see_cloud(outcome.view, self._looked_at)
         elif isinstance(action, Resize | Rebalance) and action.group in self.world.groups:
@@ -267,7 +265,7 @@ class Engine:
         limits = self._limits(action, now)
         for limit in limits:
             if not limit.has(now):
-                self._wake_at(limit.next_at(now))
+                self.alarm.set(limit.next_at(now))
                 return False
         for limit in limits:
             limit.spend()
@@ -285,16 +283,8 @@ class Engine:
     def _resting(self, key: Key, now: float) -> bool:
         at = self.retries.ready_at(key)
         if now < at:
-            self._wake_at(at)
+            self.alarm.set(at)
         return now < at
-
-    def _wake_at(self, at: float) -> None:
-        self._wake = min(self._wake, at)
-
-    def _over(self, waited: float, limit: float, now: float) -> bool:
-        if waited < limit:
-            self._wake_at(now + limit - waited)
-        return waited >= limit
 
     # -- before the first node, and after the last --------------------------------------------------
 
@@ -305,7 +295,7 @@ class Engine:
         soon = asked or growing or not world.old
         due = world.looked + (self.pace.look if soon else self.pace.idle_look)
         if now < due:
-            self._wake_at(due)
+            self.alarm.set(due)
             return []
         return [Look(frozenset(asked - {""}))]
 
@@ -322,7 +312,8 @@ class Engine:
             self._strays.clear()
             return []
         self._strays = {i: self._strays.get(i, now) for i in self.sizing.in_service()}
-        return [Terminate("", i) for i, since in self._strays.items() if self._over(now - since, self.pace.join, now)]
+        late = [i for i, since in self._strays.items() if self.alarm.over(now - since, self.pace.join, now)]
+        return [Terminate("", instance) for instance in late]
 
     # -- nodes on their way out -----------------------------------------------------------------
 
@@ -352,13 +343,13 @@ class Engine:
                 actions = self._end(node, now, silent=True)
             case Phase.DRAINING:
                 actions = self._evictions(node, now, chosen)
-            case Phase.DETACHING if self._over(waited, self.pace.volumes, now):
+            case Phase.DETACHING if self.alarm.over(waited, self.pace.volumes, now):
                 actions = self._leave_balancers(node, now, waited - self.pace.volumes)
             case Phase.DEREGISTERING:
                 actions = self._leave_balancers(node, now, waited)
             case Phase.EMPTY:
                 actions = self._end(node, now)
-            case Phase.LEFT if self._over(waited, self.pace.node_object, now):
+            case Phase.LEFT if self.alarm.over(waited, self.pace.node_object, now):
                 actions = [DropNode(node.name, node.uid)]
         return actions
 
@@ -366,12 +357,12 @@ class Engine:
         """Its kubelet is silent and everything on it was told to stop: ending the instance is what stops it."""
         if node.ready or not all(pod.terminating for pod in self.world.leaving(node.name)):
             return False
-        return self._over(waited, self.pace.unreachable, now)
+        return self.alarm.over(waited, self.pace.unreachable, now)
 
     def _end(self, node: Node, now: float, *, silent: bool = False) -> list[Action]:
         group = self.world.group_of(node)
         if group is None or group.sizes.minimum > 0 or group.rebalancing:
-            self._wake_at(now + 1)
+            self.alarm.set(now + 1)
             return []  # Auto Scaling would refuse, or end another node in its place
         left = {pod.owner.uid for pod in self.world.leaving(node.name) if pod.owner and self._goes_with_node(pod)}
         return [Terminate(node.name, node.instance, frozenset(left), silent)]
@@ -383,11 +374,11 @@ class Engine:
         targets = self.world.targets.get(node.instance, ())
         serving = [target for target in targets if target.serving]
         if serving:
-            if self._over(waited, self.pace.in_service, now):
+            if self.alarm.over(waited, self.pace.in_service, now):
                 return [Deregister(node.instance, target.target_group) for target in serving]
             return []
         bound = max((target.delay + self.pace.deregistration_margin for target in targets), default=0.0)
-        return self._end(node, now) if self._over(waited, bound, now) else []
+        return self._end(node, now) if self.alarm.over(waited, bound, now) else []
 
     def _evictions(self, node: Node, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
         actions: list[Action] = []
@@ -414,7 +405,7 @@ class Engine:
             return []
         # to look through thousands of nodes takes its time: the more there are, the less often it is done
         apart = max(self.pace.admission, len(world.old) / NODES_A_SECOND)
-        if not self._over(now - self._admitted_at, apart, now):
+        if not self.alarm.over(now - self._admitted_at, apart, now):
             return []
         active = self._active()
         room = self._room(len(active))
@@ -435,7 +426,7 @@ class Engine:
         self._admitted_at = now
         for name in names:
             self._order[name] = len(self._order)
-        return [Cordon(name, already=world.old[name].unschedulable and not world.old[name].ours) for name in names]
+        return [cordon(world.old[name]) for name in names]
 
     def _useful(self) -> int:
         """How many more nodes are soon worked at: others would only stand there, closed and half empty. At 0 it is
@@ -447,39 +438,14 @@ class Engine:
     def _active(self) -> set[str]:
         """Old nodes on their way, also those whose cordon the watch has not shown yet."""
         asked = {action.node for action, _ in self._inflight.values() if isinstance(action, Cordon)}
-        return asked | {node.name for node in self.leaving} | set(self._begun)
-
-    def _told_to_close(self, name: str, now: float, *, sure: bool, closed: str = "") -> None:
-        node = self.world.old.get(name)
-        if node is not None:
-            self._begun[name] = _Begun(now, node.version, sure, int(closed) if closed.isdecimal() else 0)
-
-    def _note_begun(self, now: float) -> None:
-        """A watch that is silent shows nothing: what was closed counts as closed until something newer is known."""
-
-        def hidden(name: str, begun: _Begun) -> bool:
-            node = self.world.old.get(name)
-            if node is None or (node.active and node.version != begun.version):
-                return False
-            if begun.closed and node.version.isdecimal():  # versions of one kind grow (Kubernetes 1.35, KEP-5504)
-                return int(node.version) < begun.closed
-            return node.version == begun.version or now < begun.at + SHOWN_LATE
-
-        self._begun = {name: begun for name, begun in self._begun.items() if hidden(name, begun)}
-
-    def _close_again(self) -> list[Action]:
-        """Nodes of which nobody knows whether they are closed: no other begins in their place."""
-        old = self.world.old
-        unsure = [old[name] for name, begun in self._begun.items() if not begun.sure]
-        return [Cordon(node.name, already=node.unschedulable and not node.ours) for node in unsure]
+        return asked | {node.name for node in self.leaving} | self.closing.names()
 
     def held(self, now: float) -> set[str]:
         """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""
         self._keep_up()
-        reopened = self.world.reopened
-        self._uncordoned = {name: self._uncordoned.get(name, now) for name in reopened}
-        spared = {n for n, since in self._uncordoned.items() if not self._over(now - since, self.pace.uncordoned, now)}
-        return self._outside | spared
+        self._uncordoned = {name: self._uncordoned.get(name, now) for name in self.world.reopened}
+        over, alone = self.alarm.over, self.pace.uncordoned
+        return self._outside | {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
 
     def _room(self, active: int) -> int:
         """How many more nodes may begin."""
@@ -494,27 +460,5 @@ class Engine:
         return room
 
     def hold(self, now: float) -> tuple[Blocker, ...]:
-        """Workloads that must be ready again before a further node begins: any after the first node, later those
-        that take too long."""
-        if self.done == 0:
-            return ()
-        grace = 0.0 if self.done == 1 else self.pace.recovery
-        late = []
-        for uid, since in self._unready_since.items():
-            pod = self.world.unready.get(uid)
-            if pod is None or controller(pod) in self.goal.unhealthy_before:
-                continue
-            if self._over(now - since, grace, now):
-                late.append(Blocker(f"pod {pod}", pod.problem or "is not ready", pod.node))
-        return tuple(late)
-
-    def _note_health(self, now: float) -> None:
-        unready = self.world.unready
-        self._unready_since = {uid: self._unready_since.get(uid, now) for uid in unready}
-        waited = [now - since for uid, since in self._unready_since.items() if not unready[uid].node]
-        # `replace` alone has no spare room: the only node, or pods that fit nowhere, get one new node ahead of time
-        self.sizing.cramped = self.goal.total == 1 or max(waited, default=0.0) >= self.pace.recovery
-        if now > self._pruned_at + SHOWN_LATE:
-            self._pruned_at = now
-            self.retries.keep(("evict",), lambda key: key[1] in self.world.pods)
-            self.retries.prune(now)
+        """Workloads that must be ready again before a further node begins."""
+        return self.health.hold(self.done, now)

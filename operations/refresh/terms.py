@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from operations.refresh.values import Pod, Sizes
 
+SHOWN_LATE = 30.0
+"""Seconds after which the watch should have shown what was done."""
+
 
 class Phase(StrEnum):
     """How far a node is on its way out."""

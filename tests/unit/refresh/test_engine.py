@@ -9,10 +9,10 @@ import pytest
 from migration.journeys import NodeKind
 from operations.refresh.actions import Action, Cordon, Evict, Look, Outcome, Terminate
 from operations.refresh.easing import LATE, Easing
-from operations.refresh.engine import SHOWN_LATE, Engine
+from operations.refresh.engine import Engine
 from operations.refresh.request import RefreshRequest
 from operations.refresh.stations import NEVER_DELETED
-from operations.refresh.terms import Goal
+from operations.refresh.terms import SHOWN_LATE, Goal
 from operations.refresh.values import CloudView, Disruption, Group, Instance, Node, Owner, Pod, Sizes
 from operations.refresh.world import World
 
