@@ -57,11 +57,17 @@ def _of_node(engine: Engine, node: Node) -> Iterator[Blocker]:
     yield Blocker(f"node {node.name}", text, node.name)
 
 
+def _stopping(pod: Pod) -> str:
+    if not (pod.finished and pod.finalizers):
+        return "is stopping"
+    return f"has stopped, but its finalizers keep it ({', '.join(pod.finalizers)}): their controller has to remove them"
+
+
 def _why(engine: Engine, pod: Pod) -> str:
+    if pod.terminating:
+        return _stopping(pod)
     if pod.bare:
         return "has no controller, so nothing would make it again: delete it, or give it one"
-    if pod.terminating:
-        return "is stopping"
     entry = engine.retries.of(("evict", pod.uid))
     named = ", ".join("/".join(key) for key in pod.budgets)
     if any(engine.world.budgets[key].whole == 0 for key in pod.budgets):

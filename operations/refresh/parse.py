@@ -93,6 +93,7 @@ def pod(obj: Obj, target_cni: str) -> Pod:
         mirror=MIRROR in (meta.get("annotations") or {}),
         finished=status.get("phase") in ("Succeeded", "Failed"),
         terminating=bool(meta.get("deletionTimestamp")),
+        finalizers=tuple(meta.get("finalizers") or ()),
         ready=ready,
         agent=meta["namespace"] == SYSTEM_NAMESPACE and labels.get("k8s-app") == AGENT_OF[target_cni],
         tolerates_cordon=any(_tolerates_cordon(t) for t in spec.get("tolerations") or []),

@@ -31,6 +31,8 @@ class Pod:
     """Made by kubelet from a file; goes with its node."""
     finished: bool = False
     terminating: bool = False
+    finalizers: tuple[str, ...] = ()
+    """What keeps its object after its containers have stopped."""
     ready: bool = False
     agent: bool = False
     """The CNI agent of its node: aws-node, or cilium."""
@@ -51,8 +53,14 @@ class Pod:
 
     @property
     def stays(self) -> bool:
-        """Whether it goes with its node instead of being evicted."""
-        return self.mirror or self.finished or (self.owner is not None and self.owner.kind == "DaemonSet")
+        """Whether it goes with its node instead of being evicted.
+
+        A finished pod that is being deleted does not: kubelet calls a pod finished as soon as its containers have
+        stopped, and a finalizer that still keeps it may need the node (`kubectl drain` waits for it too).
+        """
+        if self.mirror or (self.owner is not None and self.owner.kind == "DaemonSet"):
+            return True
+        return self.finished and not self.terminating
 
     @property
     def bare(self) -> bool:

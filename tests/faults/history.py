@@ -78,7 +78,10 @@ def pod(obj: Json) -> Json:
         "node": spec.get("nodeName") or "",
         "healthy": _true(status, "Ready") and not meta.get("deletionTimestamp") and status.get("phase") == "Running",
         "deleting": bool(meta.get("deletionTimestamp")),
-        "stays": status.get("phase") in ("Succeeded", "Failed")
+        "stays": (
+            status.get("phase") in ("Succeeded", "Failed")
+            and not (meta.get("deletionTimestamp") and meta.get("finalizers"))
+        )
         or any(o["kind"] == "DaemonSet" for o in owners)
         or "kubernetes.io/config.mirror" in (meta.get("annotations") or {}),
     }

@@ -79,6 +79,15 @@ def test_daemonset_mirror_and_finished_pods_go_with_their_node():
     assert not parse.pod(pod(), "cilium").stays
 
 
+def test_a_pod_that_has_stopped_holds_its_node_while_a_finalizer_keeps_it():
+    held = pod()
+    held["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": ["example.com/held"]}
+    held["status"]["phase"] = "Succeeded"
+    found = parse.pod(held, "cilium")
+    assert not found.stays
+    assert found.finalizers == ("example.com/held",)
+
+
 def test_a_pod_bound_to_its_nodes_name_is_recognised():
     assert parse.pod(pod(nodeSelector={"kubernetes.io/hostname": "x"}), "cilium").pinned
     assert not parse.pod(pod(), "cilium").pinned
