@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.history import Ended, Event, Rules, violations
+from tests.faults.history import Ended, Event, Rules, pod, violations
 
 RULES = Rules(budget=1, floor=1, zone_cap=1)
 
@@ -164,3 +164,12 @@ def test_what_came_before_only_makes_the_state(three: History):
     three.pod("p1", deleting=True)
     three.pod("p2", deleting=True)
     assert violations(three.events, [], RULES, since=9.0) == []
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "stays"), [(["example.com/held"], False), ([], True)], ids=["kept by a finalizer", "kept by nothing"]
+)
+def test_a_pod_that_has_stopped_counts_on_its_node_while_a_finalizer_keeps_it(finalizers: list[str], stays: bool):
+    meta = {"uid": "p", "namespace": "shop", "name": "p", "deletionTimestamp": "2026-01-01T00:00:00Z"}
+    obj = {"metadata": meta | {"finalizers": finalizers}, "spec": {"nodeName": "n1"}, "status": {"phase": "Succeeded"}}
+    assert pod(obj)["stays"] is stays

@@ -10,6 +10,7 @@ from migration.journeys import NodeKind
 from operations.refresh.actions import Action, Cordon, Evict, Look, Outcome, Terminate
 from operations.refresh.easing import LATE, Easing
 from operations.refresh.engine import Engine
+from operations.refresh.explain import blockers
 from operations.refresh.request import RefreshRequest
 from operations.refresh.stations import NEVER_DELETED
 from operations.refresh.terms import SHOWN_LATE, Goal
@@ -95,6 +96,19 @@ def test_a_node_that_is_shown_to_be_open_after_all_makes_room_for_another(engine
     settled(engine, begun, Outcome(True), NOW)
     engine.world.see_node(replace(engine.world.old["aws-0"], version="2"))
     assert cordons(engine.decide(NOW + SHOWN_LATE + 1)) == ["aws-0"]
+
+
+def test_a_pod_that_only_a_finalizer_keeps_holds_its_node_and_is_named_with_it(engine: Engine):
+    world = engine.world
+    world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
+    stopped = replace(pod("web-0", "aws-0"), ready=False, terminating=True, finished=True)
+    world.see_pod(replace(stopped, finalizers=("example.com/held",)))
+    world.see_cloud(replace(cloud(3), asked=frozenset({"i-aws-0"})), NOW)
+    assert not any(isinstance(a, Terminate) for a in engine.decide(NOW))
+    why = [b.reason for b in blockers(engine, NOW) if b.object == "pod shop/web-0"]
+    assert why == ["has stopped, but its finalizers keep it (example.com/held): their controller has to remove them"]
+    world.lose_pod("web-0")
+    assert [a.node for a in engine.decide(NOW + 1) if isinstance(a, Terminate)] == ["aws-0"]
 
 
 @pytest.mark.parametrize("change", [{"minimum": 1}, {"rebalancing": True}])
