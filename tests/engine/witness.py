@@ -204,7 +204,11 @@ def _changes(before: Any, after: Any, path: str = "") -> str:
     if isinstance(before, dict) and isinstance(after, dict):
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         return "; ".join(_changes(before.get(key), after.get(key), f"{path}.{key}") for key in keys)
-    return f"{path or 'it'} was {json.dumps(before, default=str)[:300]}, is {json.dumps(after, default=str)[:300]}"
+    if isinstance(before, list) and isinstance(after, list):  # all that is equal would only hide the rest
+        before, after = [x for x in before if x not in after], [x for x in after if x not in before]
+        if not before and not after:
+            return f"{path or 'it'}: the same, in another number or order"
+    return f"{path or 'it'} was {json.dumps(before, default=str)[:600]}, is {json.dumps(after, default=str)[:600]}"
 
 
 # -- the watcher ----------------------------------------------------------------------------------------
