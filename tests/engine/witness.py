@@ -205,10 +205,19 @@ def _changes(before: Any, after: Any, path: str = "") -> str:
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         return "; ".join(_changes(before.get(key), after.get(key), f"{path}.{key}") for key in keys)
     if isinstance(before, list) and isinstance(after, list):  # all that is equal would only hide the rest
-        before, after = [x for x in before if x not in after], [x for x in after if x not in before]
+        before, after = _less(before, after), _less(after, before)
         if not before and not after:
-            return f"{path or 'it'}: the same, in another number or order"
+            return f"{path or 'it'} is the same, in another order"
     return f"{path or 'it'} was {json.dumps(before, default=str)[:600]}, is {json.dumps(after, default=str)[:600]}"
+
+
+def _less(items: list[Any], others: list[Any]) -> list[Any]:
+    """Without one for each equal one of the others: two equal nodes less one are one."""
+    left = list(items)
+    for other in others:
+        if other in left:
+            left.remove(other)
+    return left
 
 
 # -- the watcher ----------------------------------------------------------------------------------------
