@@ -34,6 +34,9 @@ FREEZE_POLICY: Final = "eks-cilium-policy-freeze"
 MAY_GO: Final = f"{ANNOTATION_PREFIX}/may-go"
 """Annotation of a Calico policy that the freeze lets be deleted."""
 
+MARK: Final = "eks-cilium-mark"
+"""ConfigMap in kube-system: which stack moves this cluster, and how far (`migration/mark.py`)."""
+
 SYSTEM_NAMESPACE: Final = "kube-system"
 AWS_NODE: Final = "aws-node"
 KUBE_PROXY: Final = "kube-proxy"

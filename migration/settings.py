@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from migration import addressing, versions
 from migration.chart_keys import value_errors
+from migration.deployers import InvalidDeployer, canonical
 from migration.names import CANARY_GROUP
 
 
@@ -216,6 +217,9 @@ class Settings(Model):
     """How long all workloads must have run on Cilium nodes before anything of the legacy network is removed."""
     policies: str = "policies/network"
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
+    deployers: tuple[str, ...] = ()
+    """Who may deploy this stack: ARNs of IAM roles and users, `user:NAME` or `group:NAME`. What guards the cluster
+    lets nobody else write. Left out: whoever makes the first deploy."""
 
     @classmethod
     def load(cls, values: Mapping[str, object]) -> Self:
@@ -308,6 +312,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
             "this stack owns the cluster already",
             "Remove the key, or set cluster.adopt",
         )
+    yield from _deployer_problems(settings.deployers)
     yield from _address_problems(network)
     yield from _group_problems(settings)
     yield from _version_problems(settings)
@@ -320,6 +325,18 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
             f"the journey {settings.journey} gives pods addresses of the VPC",
             "Remove the key",
         )
+
+
+def _deployer_problems(deployers: tuple[str, ...]) -> Iterable[Problem]:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(deployers):
+        try:
+            known = seen.setdefault(canonical(entry), index)
+        except InvalidDeployer as error:
+            yield Problem(f"deployers.{index}", entry, error.reason, error.fix)
+            continue
+        if known != index:
+            yield Problem(f"deployers.{index}", entry, f"is the same as deployers.{known}", "Remove one of the two")
 
 
 _CHART_MINOR = ".".join(versions.CILIUM_DEFAULT.split(".")[:2])
