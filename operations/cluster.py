@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
@@ -178,6 +179,21 @@ class Cluster:
 
     def network_policies(self) -> list[Obj]:
         return self.items("/apis/networking.k8s.io/v1/networkpolicies")
+
+    def now(self) -> datetime:
+        """What time it is by the API server's clock, UTC, to the second.
+
+        A SelfSubjectReview is never stored, anybody may ask for one, and the API server stamps it (Kubernetes 1.28).
+
+        Raises:
+            KubeError: the API server does not say.
+        """
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = self.request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", body=review)
+        stamp = (answer.get("metadata") or {}).get("creationTimestamp")
+        if not stamp:
+            raise KubeError(0, "the API server does not say what time it is: its SelfSubjectReview has no timestamp")
+        return datetime.fromisoformat(str(stamp).replace("Z", "+00:00")).astimezone(UTC)
 
     def version(self) -> str:
         """Kubernetes minor version, for example "1.35"."""

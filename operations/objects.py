@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from migration.names import (
     AGENT_NOT_READY_TAINT,
@@ -61,6 +61,29 @@ def since(obj: Obj, kind: str) -> datetime | None:
 
 def instant(text: str) -> datetime:
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC)
+
+
+def written(obj: Obj, *path: str) -> datetime | None:
+    """When whoever set a field wrote last, UTC, by the API server's clock; None when it is not recorded.
+
+    Args:
+        path: to the field, as in `managedFields` but without `f:` before names: ("spec", "renewTime").
+    """
+    times = [
+        instant(entry["time"])
+        for entry in obj["metadata"].get("managedFields") or []
+        if entry.get("time") and _holds_field(entry.get("fieldsV1") or {}, path)
+    ]
+    return max(times, default=None)
+
+
+def _holds_field(fields: Mapping[str, Any], path: Iterable[str]) -> bool:
+    here: Any = fields
+    for part in path:
+        here = here.get(part if part.startswith("k:") else f"f:{part}")
+        if here is None:
+            return False
+    return True
 
 
 # -- nodes ------------------------------------------------------------------------------------------

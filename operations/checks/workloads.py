@@ -1,7 +1,8 @@
 """Workloads: what keeps them from moving, whether they have moved, and for how long."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final
 
 from migration.journeys import CheckId
@@ -10,13 +11,15 @@ from operations import blockers, objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.context import Context
-from operations.evidence import Answer, Finding
+from operations.evidence import Answer, Finding, UnknownError
 
 PROBE: Final = "eks-cilium-probe"
 """The probes' DaemonSets in kube-system are `eks-cilium-probe-<kind of node>`."""
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 WATCHED: Final = (("", "nodes"), ("coordination.k8s.io", "leases"), ("", "pods/eviction"))
 """What a refresh, and every kubelet, must be able to write."""
+CLOCKS_DIFFER: Final = timedelta(minutes=1)
+"""Clocks that are kept right differ by less."""
 
 
 # -- moving -----------------------------------------------------------------------------------------
@@ -184,33 +187,97 @@ def probe_findings(name: str, kind: str, live: Obj | None, pods: Iterable[Obj]) 
 def soaked(context: Context) -> Answer:
     """All workloads have run on Cilium nodes for the configured time."""
     wanted = timedelta(minutes=context.settings.soak_minutes)
+    if not wanted:
+        return Answer("soakMinutes is 0: no soak is asked for")
     lease = context.kube.get(f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases/{REFRESH_LEASE}")
     nodes = {objects.name(n) for n in context.kube.nodes() if objects.is_cilium(n)}
     pods = [p for p in context.kube.pods() if objects.node_of(p) in nodes and objects.is_workload(p)]
+    waiting = tuple(not_running(pods))
     source, begin = soak_begin(lease, pods)
     if begin is None:
-        return Answer(f"{source}: nothing to soak")
-    return soak_answer(source, begin, wanted, datetime.now(UTC))
+        return Answer(f"{source}: nothing to soak", waiting)
+    answer = soak_answer(source, begin, wanted, context.kube.now())
+    return replace(answer, findings=(*waiting, *answer.findings))
+
+
+def soaking(pod: Obj) -> bool:
+    """Whether a pod counts: those of Jobs come and go and say nothing."""
+    return objects.owner_kind(pod) != "Job" and not pod["metadata"].get("deletionTimestamp")
+
+
+def not_running(pods: Iterable[Obj]) -> Iterator[Finding]:
+    """Workload pods whose time on Cilium has not begun."""
+    for pod in filter(soaking, pods):
+        if (objects.condition(pod, "Ready") or {}).get("status") == "False":
+            yield Finding(
+                f"pod {objects.key(pod)}",
+                "is not Ready, so its soak has not begun",
+                "Look at why; a workload that nobody needs is best removed",
+            )
 
 
 def soak_begin(lease: Obj | None, pods: Iterable[Obj]) -> tuple[str, datetime | None]:
-    """Which object says since when, and the time.
+    """Which object says since when, and the time: the latest of all.
 
-    The refresh renews its Lease until the last legacy node has left. Where no refresh ran, it is the workload pod that
-    became Ready last; pods of Jobs come and go and say nothing.
+    The refresh renews its Lease until the last legacy node has left, and a workload pod may have become Ready long
+    after that.
+
+    Raises:
+        UnknownError: an object does not say when.
     """
-    renewed = ((lease or {}).get("spec") or {}).get("renewTime")
-    if renewed:
-        return f"lease {SYSTEM_NAMESPACE}/{REFRESH_LEASE}", objects.instant(renewed)
-    ready = [(when, p) for p in pods if objects.owner_kind(p) != "Job" and (when := objects.since(p, "Ready"))]
-    if not ready:
+    found: list[tuple[datetime, str]] = []
+    if lease is not None:
+        found.append((lease_end(lease), f"lease {objects.key(lease)}"))
+    found += [(ready_since(pod), f"pod {objects.key(pod)}") for pod in pods if soaking(pod)]
+    if not found:
         return "no workload pod", None
-    when, last = max(ready, key=lambda pair: pair[0])
-    return f"pod {objects.key(last)}", when
+    begin, source = max(found)
+    return source, begin
+
+
+def lease_end(lease: Obj) -> datetime:
+    """When the refresh renewed its Lease last: as the API server wrote it down, for the renewal itself carries the
+    time of the machine that the refresh ran on."""
+    renewed = (lease.get("spec") or {}).get("renewTime")
+    when = objects.written(lease, "spec", "renewTime") or (objects.instant(renewed) if renewed else None)
+    if when is None:
+        raise UnknownError(
+            f"lease {objects.key(lease)} does not say when it was renewed",
+            "Run `python -m operations refresh run --to cilium` once more: it finds nothing to do and renews it",
+            about=f"lease {objects.key(lease)}",
+        )
+    return when
+
+
+def ready_since(pod: Obj) -> datetime:
+    """When a pod became Ready: no earlier than its kubelet, whose clock may be wrong, and the API server say."""
+    told, made = objects.since(pod, "Ready"), pod["metadata"].get("creationTimestamp")
+    if told is None or made is None:
+        raise UnknownError(
+            f"pod {objects.key(pod)} does not say since when it is Ready",
+            f"Look at its node {objects.node_of(pod)}",
+            about=f"pod {objects.key(pod)}",
+        )
+    seen = objects.written(pod, "status", "conditions", 'k:{"type":"Ready"}')
+    return max(told, objects.instant(made), *([seen] if seen else []))
 
 
 def soak_answer(source: str, begin: datetime, wanted: timedelta, now: datetime) -> Answer:
-    minutes = (now - begin).total_seconds() / 60
+    """Whether the soak is over.
+
+    Args:
+        now: by the API server's clock.
+
+    Raises:
+        UnknownError: it begins in the future.
+    """
+    if begin - now > CLOCKS_DIFFER:
+        raise UnknownError(
+            f"{source} says {begin:%Y-%m-%d %H:%M:%S} UTC, and the API server's clock {now:%Y-%m-%d %H:%M:%S} UTC",
+            "Set the clock of the machine that it was written on; or wait",
+            about=source,
+        )
+    minutes = max(0.0, (now - begin).total_seconds() / 60)
     summary = f"{minutes:.0f} of {wanted.total_seconds() / 60:.0f} min since {begin:%Y-%m-%d %H:%M:%S} UTC ({source})"
     if now - begin >= wanted:
         return Answer(summary)

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -583,6 +583,78 @@ def refresh_just_ended(world):
 @case(CheckId.SOAKED, "pod shop/web-1: workloads have run on Cilium for 0 min only")
 def pod_just_ready(world):
     world.find("Pod", "web-1")["status"]["conditions"][0]["lastTransitionTime"] = now()
+
+
+@case(CheckId.SOAKED, "pod shop/web-1: workloads have run on Cilium for 0 min only")
+def pod_just_ready_long_after_the_refresh(world):
+    world.add(w.thing("Lease", "eks-cilium-refresh", "kube-system", spec={"renewTime": w.AGO}))
+    pod_just_ready(world)
+
+
+@case(CheckId.SOAKED, "lease kube-system/eks-cilium-refresh: workloads have run on Cilium for 0 min only")
+def refresh_just_ended_on_a_machine_whose_clock_is_slow(world):
+    world.add(written("spec", "renewTime", of=w.thing("Lease", "eks-cilium-refresh", "kube-system")))
+    world.find("Lease", "eks-cilium-refresh")["spec"] = {"renewTime": w.AGO}
+
+
+@case(CheckId.SOAKED, "pod shop/web-1: workloads have run on Cilium for 0 min only")
+def pod_just_made_on_a_node_whose_clock_is_slow(world):
+    world.find("Pod", "web-1")["metadata"]["creationTimestamp"] = now()
+
+
+@case(CheckId.SOAKED, "pod shop/web-1: workloads have run on Cilium for 0 min only")
+def pod_just_ready_on_a_node_whose_clock_is_slow(world):
+    written("status", "conditions", 'k:{"type":"Ready"}', of=world.find("Pod", "web-1"))
+
+
+@case(CheckId.SOAKED, "workloads have run on Cilium for 30 min only")
+def our_own_clock_is_fast(world):
+    world.api.ahead = -timedelta(minutes=150)
+
+
+@case(CheckId.SOAKED, "pod shop/web-1: is not Ready, so its soak has not begun")
+def pod_not_ready(world):
+    world.find("Pod", "web-1")["status"]["conditions"][0]["status"] = "False"
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [
+        (
+            lambda world: world.find("Pod", "web-1")["status"].pop("conditions"),
+            "pod shop/web-1 does not say since when",
+        ),
+        (lambda world: world.add(w.thing("Lease", "eks-cilium-refresh", "kube-system", spec={})), "lease kube-system/"),
+        (lambda world: setattr(world.api, "ahead", -timedelta(hours=4)), "and the API server's clock"),
+        (lambda world: setattr(world.api, "ahead", None), "does not say what time it is"),
+    ],
+    ids=["pod", "lease", "future", "server"],
+)
+def test_a_soak_whose_beginning_or_present_nobody_tells_is_unknown(missing: Break, expected: str, tmp_path: Path):
+    world = MOVED(tmp_path)
+    missing(world)
+    evidence = ask(CheckId.SOAKED, world)
+    assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+    assert expected in told(evidence)
+
+
+def test_jobs_and_pods_that_are_leaving_do_not_hold_up_the_soak(tmp_path: Path):
+    world = MOVED(tmp_path)
+    for name, owner in (("nightly", "Job/nightly"), ("leaving", "ReplicaSet/web")):
+        late = w.pod(name, "new-a", owner)
+        late["status"]["conditions"] = [w.condition("Ready", "False")]
+        world.add(late)
+    world.find("Pod", "leaving")["metadata"]["deletionTimestamp"] = now()
+    assert ask(CheckId.SOAKED, world).verdict is Verdict.PASSED
+
+
+def written(*path: str, of: Any) -> Any:
+    """Say that the API server took in a field just now."""
+    fields: Any = {}
+    for part in reversed(path):
+        fields = {part if part.startswith("k:") else f"f:{part}": fields}
+    of["metadata"]["managedFields"] = [{"manager": "m", "time": now(), "fieldsV1": fields}]
+    return of
 
 
 def now() -> str:

@@ -60,6 +60,8 @@ class FakeApi:
     def __init__(self, objects: Iterable[Obj]) -> None:
         self.objects = list(objects)
         self.refuse = 0
+        self.ahead: timedelta | None = timedelta()
+        """By how much the API server's clock is ahead of this machine's; None: it does not say."""
         self.requests: list[tuple[str, str]] = []
         self.outputs: dict[str, str] = {}
         """What commands print, by pod."""
@@ -73,6 +75,10 @@ class FakeApi:
         parts = urlsplit(path)
         if parts.path == "/version":
             return {"major": "1", "minor": "35"}
+        if (method, parts.path) == ("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews"):
+            if self.ahead is None:
+                return {"metadata": {}}
+            return {"metadata": {"creationTimestamp": (datetime.now(UTC) + self.ahead).strftime("%Y-%m-%dT%H:%M:%SZ")}}
         collection, namespace, name = _split(parts.path)
         found = [o for o in self.objects if PLURALS[o["kind"]] == collection]
         found = [o for o in found if not namespace or o["metadata"].get("namespace") == namespace]
