@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from migration import addressing, affinity
+from migration import addon_values, addressing, affinity
 from migration.affinity import Affinity
 from migration.cilium_values import cilium_values
 from migration.facts import DaemonSetFacts, Facts
@@ -288,7 +288,7 @@ def _vpc_cni(settings: Settings, facts: Facts | None, stage: Stage, protected: f
     if found.kind != "addon":
         return _self_managed(AWS_NODE, found, stage)
     literal = found.configuration
-    configuration = _configuration(json.loads(literal or "{}"), found.affinity, stage)
+    configuration = _configuration(addon_values.parse(literal), found.affinity, stage)
     untouched = not stage.pinned and (literal or stage is JOURNEYS[settings.journey].first)
     return _adopted_addon(
         settings, stage, Piece.VPC_CNI, AWS_NODE, found, configuration=literal if untouched else configuration

@@ -30,6 +30,15 @@ MINIMUM_KERNEL: Final[Minor] = (5, 10)
 """Cilium 1.18 and later (Documentation/operations/system_requirements.rst)."""
 
 
+def is_version(text: str) -> bool:
+    """Whether a text, such as an image's tag, names a version at all."""
+    try:
+        minor(text)
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class Misfit:
     """Two versions that do not go together; `text` says why and what would."""

@@ -1,12 +1,15 @@
 """Where a walk begins: a network in the emulated account, a whole legacy cluster for those who adopt one, workloads.
 
 `owned`: a VPC with three private subnets; the stack makes the cluster. `adopted`: besides, a cluster of somebody else
-with managed add-ons. `self-managed`: the same, with the aws-node, kube-proxy and CoreDNS that EKS puts into a new
-cluster by itself. Both run Calico by the Tigera operator, for policy only.
+with managed add-ons, and with what such clusters have and few tests think of: a second block of the VPC, an add-on
+configured in YAML, excluded blocks as people write them, images pinned by digest. `self-managed`: a plain one, with
+the aws-node, kube-proxy and CoreDNS that EKS puts into a new cluster by itself. Both run Calico by the Tigera
+operator, for policy only.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -23,9 +26,19 @@ from kubernetes import dynamic
 from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from sandbox import charts, lifecycle, toolcache
+from sandbox.operators import modules
 
 VPC_CIDR = "10.0.0.0/16"
+SECOND_CIDR = "100.64.0.0/16"
 KUBERNETES = "1.35"
+
+VPC_CNI_VALUES = """\
+# kept by the platform team
+env:
+  WARM_IP_TARGET: "5"
+  AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS: 10.9.1.1/16, fd00::/8, office
+"""
+"""aws-node masks the host bits of the first block and ignores the other two entries."""
 
 _WORKLOADS = Path(__file__).parent / "workloads"
 _MANAGER = "sandbox-owner"
@@ -93,8 +106,11 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     report(f"making the legacy cluster {name} ({kind})")
     values["cluster"]["adopt"] = True
     values["cluster"]["takeOver"] = True
+    if kind == "adopted":
+        account("ec2").associate_vpc_cidr_block(VpcId=found.vpc, CidrBlock=SECOND_CIDR)
+        values["network"]["vpcCidrs"].append(SECOND_CIDR)
     legacy_cluster(account, name, found, managed_addons=kind == "adopted")
-    install_calico(directory, chart_paths)
+    install_calico(directory, chart_paths, by_digest=kind == "adopted")
     workloads(directory)
     return values
 
@@ -148,7 +164,7 @@ def legacy_cluster(account: Account, name: str, found: Network, *, managed_addon
         eks.create_addon(
             clusterName=name,
             addonName="vpc-cni",
-            configurationValues=json.dumps({"env": {"WARM_IP_TARGET": "5"}}),
+            configurationValues=VPC_CNI_VALUES,
         )
         eks.create_addon(clusterName=name, addonName="kube-proxy")
     groups = {"general": 2, "batch": 1}
@@ -178,14 +194,21 @@ def legacy_cluster(account: Account, name: str, found: Network, *, managed_addon
             _await(status, "ACTIVE", f"add-on {addon}")
 
 
-def install_calico(directory: Path, chart_paths: dict[str, Path]) -> None:
-    """Calico by the Tigera operator for policy only, installed with Helm by the cluster's owner."""
+def install_calico(directory: Path, chart_paths: dict[str, Path], *, by_digest: bool = False) -> None:
+    """Calico by the Tigera operator for policy only, installed with Helm by the cluster's owner.
+
+    `by_digest`: an ImageSet pins its images, as an admission policy for digests asks for.
+    """
     helm = [str(directory / "bin" / "helm"), "--kubeconfig", str(directory / "kubeconfig")]
     common = ["--namespace", "tigera-operator", "--create-namespace"]
     _run([*helm, "install", "calico-crds", str(chart_paths["crd.projectcalico.org.v1"]), *common])
     # Helm maps every object of a chart before it makes the first: a definition that the API server does not serve
     # yet, a moment after it was made, fails the whole installation.
     _await(lambda: _served(directory, "operator.tigera.io/v1", "Installation"), "served", "the kind Installation")
+    client = _client(directory)
+    if by_digest:
+        _await(lambda: _served(directory, "operator.tigera.io/v1", "ImageSet"), "served", "the kind ImageSet")
+        client.resources.get(api_version="operator.tigera.io/v1", kind="ImageSet").create(body=_image_set())
     values = {
         "installation": {
             "enabled": True,
@@ -199,7 +222,6 @@ def install_calico(directory: Path, chart_paths: dict[str, Path]) -> None:
     }
     chart = [str(chart_paths["tigera-operator"]), *common, "--values", "-"]
     _run([*helm, "install", "tigera-operator", *chart], stdin=json.dumps(values))
-    client = _client(directory)
 
     def ready() -> str:
         try:
@@ -211,6 +233,17 @@ def install_calico(directory: Path, chart_paths: dict[str, Path]) -> None:
         return "ready" if wanted and numbers.get("numberReady") == wanted else json.dumps(numbers)
 
     _await(ready, "ready", "calico-node")
+
+
+def _image_set() -> dict[str, Any]:
+    images = [f"calico/{name}" for name in ("node", "typha", "kube-controllers")]
+    pinned = [{"image": i, "digest": f"sha256:{hashlib.sha256(i.encode()).hexdigest()}"} for i in images]
+    return {
+        "apiVersion": "operator.tigera.io/v1",
+        "kind": "ImageSet",
+        "metadata": {"name": f"calico-{modules.CALICO_VERSION}"},
+        "spec": {"images": pinned},
+    }
 
 
 def workloads(directory: Path) -> None:

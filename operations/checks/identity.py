@@ -1,10 +1,8 @@
 """Is it the cluster that is meant, and is it still what was surveyed?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import yaml
-
-from migration import affinity
+from migration import addon_values, affinity
 from migration.facts import DaemonSetFacts, Facts
 from migration.journeys import CheckId, Piece
 from migration.names import (
@@ -20,6 +18,8 @@ from operations.checks import check
 from operations.cluster import Obj
 from operations.context import FACTS_HINT, Context
 from operations.evidence import Answer, Finding, UnknownError
+from operations.survey import describe
+from operations.survey.decisions.cluster import CALICO_TELL, CALICO_UNTOLD
 
 RESURVEY = "Undo the change, or survey again and review the difference"
 FRONT = {"vpc-cni": AWS_NODE, "kube-proxy": KUBE_PROXY}
@@ -173,8 +173,15 @@ def daemonset_findings(addon: str, known: DaemonSetFacts, record: Obj | None, li
 
 
 def settings_of(configuration: str | None) -> Obj:
-    """`configurationValues` of an add-on (JSON or YAML) without what this program may have put there."""
-    values: Obj = dict(yaml.safe_load(configuration or "{}") or {})
+    """`configurationValues` of an add-on without what this program may have put there.
+
+    Raises:
+        UnknownError: the text cannot be read.
+    """
+    try:
+        values: Obj = addon_values.parse(configuration)
+    except ValueError as error:
+        raise UnknownError(f"the configuration of an add-on {error}", RESURVEY, about="add-on") from None
     values.pop("affinity", None)  # compared on the DaemonSet itself
     env = {k: v for k, v in (values.pop("env", None) or {}).items() if v != OURS.get(k)}
     return values | ({"env": env} if env else {})
@@ -191,14 +198,21 @@ def _calico(context: Context, facts: Facts) -> Iterator[Finding]:
     if live is None:
         yield Finding(f"daemonset {namespace}/{CALICO_NODE}", "does not exist, the facts say it does", RESURVEY)
         return
-    running = calico_version(objects.images(live)[0])
-    if known.version and running and running.removeprefix("v") != known.version.removeprefix("v"):
+    running = calico_version(context, live)
+    if running is None:
+        raise UnknownError(CALICO_UNTOLD, CALICO_TELL, about=f"daemonset {namespace}/{CALICO_NODE}")
+    if running.removeprefix("v") != (known.version or "").removeprefix("v"):
         yield Finding(
             f"daemonset {namespace}/{CALICO_NODE}", f"runs {running}, the facts say {known.version}", RESURVEY
         )
 
 
-def calico_version(image: str) -> str:
-    """The tag of an image; empty for one pinned by digest alone."""
-    tagged = image.split("@", maxsplit=1)[0].rsplit("/", 1)[-1]
-    return tagged.split(":", 1)[1] if ":" in tagged else ""
+def calico_version(context: Context, live: Obj) -> str | None:
+    """Version of the Calico that runs; None when nothing tells it. See `describe.calico_version`."""
+    installations = context.kube.custom("operator.tigera.io/v1", "installations")
+    information = context.kube.custom("crd.projectcalico.org/v1", "clusterinformations")
+    return describe.calico_version(live, *(_default(found) for found in (installations, information)))
+
+
+def _default(found: Iterable[Obj]) -> Obj | None:
+    return next((one for one in found if objects.name(one) == "default"), None)

@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
 
-from migration import affinity
+from migration import addon_values, affinity
 from migration.journeys import CheckId, Piece
 from migration.names import (
     AWS_NODE,
@@ -72,24 +72,15 @@ def addon_takes_affinity(context: Context) -> Answer:
         return Answer("the VPC CNI is self-managed: its affinity is patched")
     version = str(record["addonVersion"])
     described = context.aws.client("eks").describe_addon_configuration(addonName="vpc-cni", addonVersion=version)
-    live = json.loads(record.get("configurationValues") or "{}") if _is_json(record) else {}
+    try:
+        live = addon_values.parse(record.get("configurationValues"))
+    except ValueError as error:
+        raise UnknownError(f"its configuration {error}", "Write it as JSON", about="add-on vpc-cni") from None
     original = context.facts.vpc_cni.affinity if context.facts else affinity.on_linux_ec2()
     wanted = live | {"affinity": affinity.pin(live.get("affinity") or original, CNI_LABEL, LEGACY_CNI)}
     return Answer(
         f"vpc-cni {version}", tuple(schema_findings(version, described.get("configurationSchema") or "", wanted))
     )
-
-
-def _is_json(record: Obj) -> bool:
-    text = record.get("configurationValues") or "{}"
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        raise UnknownError(
-            "the configuration of the add-on vpc-cni is YAML, which this program does not rewrite",
-            "Write the same configuration as JSON with `aws eks update-addon`, then survey again",
-            about="add-on vpc-cni",
-        ) from None
 
 
 def schema_findings(version: str, schema: str, wanted: Mapping[str, Any]) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ from operations.context import Context, UsageError, facts_path
 from operations.survey import describe
 from operations.survey.decisions import Seen, decide
 from operations.survey.gather import gather
-from operations.survey.gathered import Gathered
+from operations.survey.gathered import Gathered, is_true
 
 HEAD: Final = """\
 # What cluster {name} was like before the migration, as `python -m operations survey` found it.
@@ -97,7 +97,6 @@ def facts_of(gathered: Gathered, settings: Settings, at: str) -> Facts:
     subnets = describe.subnets(gathered, used)
     seen = Seen(gathered=gathered, settings=settings, vpc_cni=vpc_cni, calico=calico, groups=groups, subnets=subnets)
     env = gathered.env
-    excluded = (env.get("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS") or "").replace(" ", "")
     return Facts.model_validate(
         {
             "format": FORMAT,
@@ -108,8 +107,8 @@ def facts_of(gathered: Gathered, settings: Settings, at: str) -> Facts:
             "calico": calico,
             "groups": groups,
             "subnets": subnets,
-            "egress_source": "pod" if env.get("AWS_VPC_K8S_CNI_EXTERNALSNAT", "").lower() == "true" else "node",
-            "exclude_snat_cidrs": tuple(block for block in excluded.split(",") if block),
+            "egress_source": "pod" if is_true(env.get("AWS_VPC_K8S_CNI_EXTERNALSNAT")) else "node",
+            "exclude_snat_cidrs": describe.snat_exclusions(env)[0],
             "decisions": decide(seen),
         }
     )

@@ -1,12 +1,10 @@
 """What was gathered → facts. Pure."""
 
-import json
 from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any, Final, Literal
 
-import yaml
-
+from migration import addon_values, versions
 from migration.facts import (
     CalicoFacts,
     ClusterFacts,
@@ -24,7 +22,7 @@ from migration.names import (
 from operations import objects
 from operations.cluster import Obj
 from operations.survey.gather import instance_id, scaling_group_names
-from operations.survey.gathered import Gathered, env_of
+from operations.survey.gathered import Gathered, env_of, is_true
 
 Kind = Literal["managed", "self-managed", "karpenter", "other"]
 NODEPOOL: Final = "karpenter.sh/nodepool"
@@ -80,13 +78,33 @@ def kube_proxy(g: Gathered) -> DaemonSetFacts:
 
 
 def configuration(addon: Obj | None) -> dict[str, Any]:
-    """`configurationValues` of an add-on, JSON or YAML; what is neither counts as none."""
-    text = (addon or {}).get("configurationValues") or "{}"
+    """`configurationValues` of an add-on; empty for what cannot be read, which a decision of its own refuses."""
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
-    except (ValueError, yaml.YAMLError):
+        return addon_values.parse((addon or {}).get("configurationValues"))
+    except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+
+
+def snat_exclusions(env: Mapping[str, str]) -> tuple[tuple[IPv4Network, ...], tuple[str, ...]]:
+    """Blocks to which aws-node keeps a pod's own address, and the entries that it ignores.
+
+    Entries lose their host bits; IPv6 and what is no block is skipped, and everything is with
+    AWS_VPC_K8S_CNI_EXTERNALSNAT (amazon-vpc-cni-k8s, pkg/networkutils/network.go, parseCIDRString).
+    """
+    entries = [e.strip() for e in env.get("AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS", "").split(",") if e.strip()]
+    if is_true(env.get("AWS_VPC_K8S_CNI_EXTERNALSNAT")):
+        return (), tuple(entries)
+    found = {entry: _block(entry) for entry in entries}
+    blocks = tuple(dict.fromkeys(block for block in found.values() if block is not None))
+    return blocks, tuple(entry for entry, block in found.items() if block is None)
+
+
+def _block(entry: str) -> IPv4Network | None:
+    address, _, bits = entry.partition("/")
+    try:
+        return IPv4Network(f"{address}/{bits}", strict=False) if bits.isdecimal() else None
+    except ValueError:
+        return None
 
 
 # -- Calico -------------------------------------------------------------------------------------------
@@ -114,7 +132,9 @@ def calico(g: Gathered) -> CalicoFacts:
         return CalicoFacts(kind="absent")
     policies = len(g.objects_of("globalnetworkpolicies")) + len(g.objects_of("networkpolicies"))
     namespace = objects.namespace(live) if live else CALICO_NAMESPACE
-    version = tag(objects.images(live)[0]) if live else None
+    version = calico_version(
+        live, operated, next((i for i in g.objects_of("clusterinformations") if objects.name(i) == "default"), None)
+    )
     if operated is not None and namespace == CALICO_NAMESPACE:
         override: dict[str, Any] = operated.get("spec") or {}
         for key in ("calicoNodeDaemonSet", "spec", "template", "spec", "affinity"):
@@ -132,8 +152,29 @@ def calico(g: Gathered) -> CalicoFacts:
     )
 
 
+def calico_version(live: Obj | None, installation: Obj | None, information: Obj | None) -> str | None:
+    """Version of Calico; None when nothing tells it.
+
+    An image that is pinned by digest, or whose tag is a word, has none. Then the operator is asked, and last what
+    calico-node itself writes down when it starts.
+
+    Args:
+        live: the DaemonSet calico-node.
+        installation: the Installation `default`.
+        information: the ClusterInformation `default`.
+    """
+    for told in (
+        tag(objects.images(live)[0]) if live else None,
+        ((installation or {}).get("status") or {}).get("calicoVersion"),
+        ((information or {}).get("spec") or {}).get("calicoVersion"),
+    ):
+        if told and versions.is_version(str(told)):
+            return str(told)
+    return None
+
+
 def tag(image: str) -> str | None:
-    """Version in an image's name; None for one that is pinned by digest alone."""
+    """Tag of an image; None for one that is pinned by digest alone."""
     last = image.split("@", 1)[0].rsplit("/", 1)[-1]
     return last.split(":", 1)[1] if ":" in last else None
 

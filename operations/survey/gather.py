@@ -16,6 +16,7 @@ CUSTOM: Final = {
     "policyendpoints": "networking.k8s.aws/v1alpha1",
     "installations": "operator.tigera.io/v1",
     "hostendpoints": "crd.projectcalico.org/v1",
+    "clusterinformations": "crd.projectcalico.org/v1",
     "felixconfigurations": "crd.projectcalico.org/v1",
     "globalnetworkpolicies": "crd.projectcalico.org/v1",
     "networkpolicies": "crd.projectcalico.org/v1",

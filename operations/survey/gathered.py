@@ -62,3 +62,8 @@ def env_of(daemonset: Obj | None) -> dict[str, str]:
         return {}
     container = daemonset["spec"]["template"]["spec"]["containers"][0]
     return {e["name"]: str(e["value"]) for e in container.get("env") or [] if "value" in e}
+
+
+def is_true(value: str | None) -> bool:
+    """Whether aws-node takes a variable for set (Go's strconv.ParseBool)."""
+    return value in {"1", "t", "T", "true", "TRUE", "True"}

@@ -65,9 +65,13 @@ CILIUM_CLUSTER_POLICIES = Kind(
     "cilium.io", "v2", "ciliumclusterwidenetworkpolicies", "CiliumClusterwideNetworkPolicy", namespaced=False
 )
 INSTALLATIONS = Kind("operator.tigera.io", "v1", "installations", "Installation", namespaced=False)
+IMAGE_SETS = Kind("operator.tigera.io", "v1", "imagesets", "ImageSet", namespaced=False)
 TIGERA_STATUSES = Kind("operator.tigera.io", "v1", "tigerastatuses", "TigeraStatus", namespaced=False)
 FELIX_CONFIGURATIONS = Kind(
     "crd.projectcalico.org", "v1", "felixconfigurations", "FelixConfiguration", namespaced=False
+)
+CLUSTER_INFORMATIONS = Kind(
+    "crd.projectcalico.org", "v1", "clusterinformations", "ClusterInformation", namespaced=False
 )
 CALICO_TIERS = Kind("crd.projectcalico.org", "v1", "tiers", "Tier", namespaced=False)
 CALICO_POLICIES = Kind("crd.projectcalico.org", "v1", "networkpolicies", "NetworkPolicy")

@@ -92,12 +92,18 @@ class TigeraOperator:
         for kind, body in tigera_render.initial_calico_objects():
             if kube.name(body) not in {kube.name(item) for item in self.cluster.list(kind)}:
                 self.cluster.create(kind, body)
-        for kind, body in tigera_render.objects(spec, self._schedulable()):
+        for kind, body in tigera_render.objects(spec, self._schedulable(), self._digests()):
             self._keep(kind, body, installation)
         status = {"variant": "Calico", "calicoVersion": modules.CALICO_VERSION, "computed": spec}
         if not kube.contains(installation.get("status"), status):
             self.cluster.patch(kube.INSTALLATIONS, installation, {"status": status}, "status")
         self._report(installation, progressing=self._progress())
+
+    def _digests(self) -> dict[str, str]:
+        """Image -> digest, from the ImageSet of this version (pkg/controller/utils/imageset)."""
+        wanted = f"calico-{modules.CALICO_VERSION}"
+        found = next((s for s in self.cluster.list(kube.IMAGE_SETS) if kube.name(s) == wanted), None)
+        return {i["image"]: i["digest"] for i in ((found or {}).get("spec") or {}).get("images") or []}
 
     def _schedulable(self) -> int:
         nodes = self.cluster.list(kube.NODES)

@@ -80,8 +80,12 @@ def typha_replicas(nodes: int) -> int:
     return max(3, nodes // 200 + 2)
 
 
-def objects(spec: Mapping[str, Any], nodes: int) -> list[tuple[Kind, Object]]:
-    """Everything that the operator keeps in place, in the order in which it is applied."""
+def objects(spec: Mapping[str, Any], nodes: int, digests: Mapping[str, str] | None = None) -> list[tuple[Kind, Object]]:
+    """Everything that the operator keeps in place, in the order in which it is applied.
+
+    Args:
+        digests: of an ImageSet, by image: these images are named by their digest alone.
+    """
     made: list[tuple[Kind, Object]] = [
         (kube.NAMESPACES, {"metadata": {"name": NAMESPACE, "labels": {"name": NAMESPACE}}}),
         *[(kube.SERVICE_ACCOUNTS, {"metadata": _meta(name)}) for _, name in WORKLOADS],
@@ -93,15 +97,26 @@ def objects(spec: Mapping[str, Any], nodes: int) -> list[tuple[Kind, Object]]:
         (kube.DAEMON_SETS, _node(spec)),
         (kube.DEPLOYMENTS, _controllers(spec)),
     ]
+    for _, item in made[-3:]:
+        for container in item["spec"]["template"]["spec"]["containers"]:
+            container["image"] = _image(container["image"], digests or {})
     return made
+
+
+def _image(image: str, digests: Mapping[str, str]) -> str:
+    repository = image.rsplit(":", 1)[0]
+    digest = digests.get(repository.split("/", 1)[1])
+    return f"{repository}@{digest}" if digest else image
 
 
 def initial_calico_objects() -> list[tuple[Kind, Object]]:
     """Objects that Calico makes for itself when they are not there; later changes of them are left alone."""
     felix = {"healthPort": 9099, "routeTableRange": {"min": 65, "max": 99}, "bpfConnectTimeLoadBalancing": "TCP"}
+    about = {"calicoVersion": CALICO_VERSION, "clusterType": "typha,kdd,k8s,operator,ecs", "datastoreReady": True}
     tiers = (("kube-admin", 1e3, "Pass"), ("default", 1e6, "Deny"), ("kube-baseline", 1e7, "Pass"))
     return [
         (kube.FELIX_CONFIGURATIONS, {"metadata": {"name": "default"}, "spec": felix}),
+        (kube.CLUSTER_INFORMATIONS, {"metadata": {"name": "default"}, "spec": about}),
         *[
             (kube.CALICO_TIERS, {"metadata": {"name": name}, "spec": {"order": order, "defaultAction": action}})
             for name, order, action in tiers

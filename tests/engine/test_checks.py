@@ -18,6 +18,7 @@ from migration.names import CNI_LABEL, FIELD_MANAGER, FREEZE_POLICY, LABELLED_BY
 from operations.cluster import APPLY, KubeError, Obj
 from operations.context import Context
 from sandbox import lifecycle, seeds, toolcache
+from sandbox.operators.modules import CALICO_VERSION
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -121,14 +122,14 @@ def surveyed(context: Context) -> Facts:
                 "region": "eu-west-1",
                 "version": cluster["version"],
                 "vpcId": cluster["resourcesVpcConfig"]["vpcId"],
-                "vpcCidrs": ["10.0.0.0/16"],
+                "vpcCidrs": [seeds.VPC_CIDR, seeds.SECOND_CIDR],
                 "serviceCidr": cluster["kubernetesNetworkConfig"]["serviceIpv4Cidr"],
                 "oidcIssuer": cluster["identity"]["oidc"]["issuer"],
                 "securityGroupId": cluster["resourcesVpcConfig"]["clusterSecurityGroupId"],
             },
             "vpcCni": agent("vpc-cni", "aws-node"),
             "kubeProxy": agent("kube-proxy", "kube-proxy"),
-            "calico": {"kind": "operator", "namespace": "calico-system"},
+            "calico": {"kind": "operator", "version": CALICO_VERSION, "namespace": "calico-system"},
             "groups": [{"name": g["nodegroupName"], "kind": "managed"} for g in context.aws.nodegroups(NAME)],
             "subnets": [],
             "egressSource": "node",

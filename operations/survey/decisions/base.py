@@ -41,7 +41,3 @@ def named(kind: str, names: Iterable[str]) -> str:
     """`"3 nodes: a, b, c"`."""
     found = sorted(names)
     return f"{objects.count(len(found), kind)}: {objects.some(found)}"
-
-
-def is_true(value: str | None) -> bool:
-    return (value or "").strip().lower() == "true"

@@ -1,14 +1,24 @@
 """The cluster itself: versions, address family, identity provider."""
 
+from typing import Final
+
 from migration import versions
 from migration.facts import Decision
 from operations.survey.decisions.base import Decider, Seen, absent, handled, refused
+
+CALICO_UNTOLD: Final = "neither its image, its Installation nor its ClusterInformation says which version runs"
+CALICO_TELL: Final = (
+    "Name the version besides the digest (node:v3.31.2@sha256:…), or let calico-node write ClusterInformation default"
+)
 
 
 def versions_fit(seen: Seen) -> Decision:
     kubernetes, calico = seen.gathered.cluster["version"], seen.calico.version
     cilium = seen.settings.cilium.version
-    found = f"Kubernetes {kubernetes}, Cilium {cilium}, Calico {calico or 'absent'}"
+    there = seen.calico.kind != "absent"
+    found = f"Kubernetes {kubernetes}, Cilium {cilium}, Calico {calico or ('unknown' if there else 'absent')}"
+    if there and calico is None:
+        return refused("versions", found, CALICO_UNTOLD, CALICO_TELL)
     try:
         misfits = versions.misfits(kubernetes=kubernetes, cilium=cilium, calico=calico)
     except ValueError as error:

@@ -1,10 +1,12 @@
 """What the VPC CNI does besides giving pods an address."""
 
+from migration import addon_values
 from migration.facts import Decision
 from operations import objects
 from operations.checks.nodes import foreign_cnis
 from operations.survey import describe
-from operations.survey.decisions.base import Decider, Seen, absent, handled, is_true, named, refused
+from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
+from operations.survey.gathered import is_true
 
 
 def is_there(seen: Seen) -> Decision:
@@ -122,6 +124,43 @@ def egress(seen: Seen) -> Decision:
     return handled("egress source", found, "kept")
 
 
+def configurations(seen: Seen) -> Decision:
+    """Whether what the owner configured can be read, kept and added to."""
+    item, yaml, unreadable = "add-on configuration", [], []
+    for name in ("vpc-cni", "kube-proxy"):
+        text = (seen.gathered.addons.get(name) or {}).get("configurationValues") or ""
+        try:
+            addon_values.parse(text)
+        except ValueError as error:
+            unreadable.append(f"add-on {name} {error}")
+        else:
+            yaml += [name] if text.strip() and not text.lstrip().startswith("{") else []
+    if unreadable:
+        return refused(
+            item,
+            "; ".join(unreadable),
+            "the pin is written into the same configuration",
+            "Write it as JSON with `aws eks update-addon --configuration-values`, then survey again",
+        )
+    if yaml:
+        return handled(
+            item,
+            f"YAML of {' and '.join(yaml)}",
+            "the pin is written into the same values as JSON; the way back restores the text letter by letter",
+        )
+    return absent(item, "every configuration is JSON, or there is none")
+
+
+def snat_exclusions(seen: Seen) -> Decision:
+    item, (blocks, ignored) = "SNAT exclusions", describe.snat_exclusions(seen.gathered.env)
+    if not blocks and not ignored:
+        return absent(item, "AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS")
+    found = f"{', '.join(map(str, blocks)) or 'none in force'}"
+    if ignored:
+        found += f"; aws-node itself ignores {', '.join(ignored)}"
+    return handled(item, found, "pods keep their own address to the same blocks on Cilium nodes")
+
+
 DECIDERS: tuple[Decider, ...] = (
     is_there,
     several_cnis,
@@ -130,4 +169,6 @@ DECIDERS: tuple[Decider, ...] = (
     prefix_delegation,
     own_policy_agent,
     egress,
+    snat_exclusions,
+    configurations,
 )

@@ -127,6 +127,34 @@ def test_the_gate_of_a_launch_passes_on_an_empty_cluster(check: CheckId, tmp_pat
     assert ask(check, World(tmp_path, [], stage="launch")).verdict is Verdict.PASSED
 
 
+def test_a_calico_of_which_nothing_tells_the_version_is_unknown(tmp_path: Path):
+    world = w.legacy_world(tmp_path)
+    by_digest(world)
+    evidence = ask(CheckId.FACTS_HOLD, world)
+    assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+    assert "neither its image, its Installation nor its ClusterInformation" in told(evidence)
+    world.add(w.thing("ClusterInformation", "default", spec={"calicoVersion": "v3.32.1"}))
+    assert ask(CheckId.FACTS_HOLD, world).verdict is Verdict.PASSED
+
+
+def test_a_configuration_in_yaml_says_the_same_as_one_in_json(tmp_path: Path):
+    world = w.legacy_world(tmp_path)
+    addon = world.aws.answers["describe_addon"]["addon"]
+    addon["configurationValues"] = "env:\n  WARM_IP_TARGET: '5'\n"
+    assert "configuration is not the surveyed one" in told(ask(CheckId.FACTS_HOLD, world))
+    facts = world.facts
+    assert facts is not None
+    as_json = {"configuration": '{"env":{"WARM_IP_TARGET":"5"}}'}
+    world.facts = facts.model_copy(
+        update={
+            "vpc_cni": facts.vpc_cni.model_copy(update=as_json),
+            "kube_proxy": facts.kube_proxy.model_copy(update=as_json),
+        }
+    )
+    assert ask(CheckId.FACTS_HOLD, world).verdict is Verdict.PASSED
+    assert ask(CheckId.ADDON_TAKES_AFFINITY, world).verdict is Verdict.PASSED
+
+
 # -- what breaks them -------------------------------------------------------------------------------
 
 Break = Callable[[World], Any]
@@ -205,9 +233,20 @@ def other_image(world):
     world.find("DaemonSet", "kube-proxy")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v9"
 
 
-@case(CheckId.FACTS_HOLD, "daemonset calico-system/calico-node: runs v9, the facts say v1")
+@case(CheckId.FACTS_HOLD, "daemonset calico-system/calico-node: runs v3.32.9, the facts say v3.32.1")
 def other_calico(world):
-    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v9"
+    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v3.32.9"
+
+
+def by_digest(world: World) -> None:
+    image = f"calico/node@sha256:{'0' * 64}"
+    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]["image"] = image
+
+
+@case(CheckId.FACTS_HOLD, "runs v3.31.4, the facts say v3.32.1")
+def other_calico_by_digest(world):
+    by_digest(world)
+    world.add(w.thing("Installation", "default", status={"calicoVersion": "v3.31.4"}))
 
 
 @case(CheckId.FACTS_HOLD, "neither the surveyed one nor that one pinned")

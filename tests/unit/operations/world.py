@@ -40,6 +40,8 @@ PLURALS = {
     "GlobalNetworkPolicy": "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
     "Tier": "/apis/crd.projectcalico.org/v1/tiers",
     "TigeraStatus": "/apis/operator.tigera.io/v1/tigerastatuses",
+    "Installation": "/apis/operator.tigera.io/v1/installations",
+    "ClusterInformation": "/apis/crd.projectcalico.org/v1/clusterinformations",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "NodePool": "/apis/karpenter.sh/v1/nodepools",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
@@ -258,7 +260,8 @@ def legacy_objects(*, pinned: bool) -> list[Obj]:
     found = [node("old-a", "aws", ZONES[0]), node("old-b", "aws", ZONES[1])]
     for name, namespace in AGENTS:
         original = affinity.on_linux_ec2() if name != "calico-node" else None
-        found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original))
+        image = "img:v1" if name != "calico-node" else "calico/node:v3.32.1"
+        found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original, image=image))
         found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", namespace, host_network=True) for n in ("old-a", "old-b")]
     found.append(
         thing("TigeraStatus", "calico", status={"conditions": [condition("Available"), condition("Degraded", "False")]})
@@ -375,7 +378,7 @@ def facts() -> Facts:
             },
             "vpcCni": agent,
             "kubeProxy": agent,
-            "calico": {"kind": "operator", "version": "v1", "namespace": "calico-system"},
+            "calico": {"kind": "operator", "version": "v3.32.1", "namespace": "calico-system"},
             "groups": [
                 {"name": "old", "kind": "managed", "scalingGroup": "asg-old", "desired": 2},
                 {"name": "own", "kind": "self-managed", "scalingGroup": "asg-own"},

@@ -4,6 +4,7 @@ import pytest
 
 from sandbox.operators import kube, tigera_render
 from sandbox.operators.kube import Object
+from sandbox.operators.modules import CALICO_VERSION
 from sandbox.operators.tigera import FINALIZERS, TigeraOperator
 from tests.unit.operators.fakes import FakeCluster, node, pod
 
@@ -171,3 +172,17 @@ def test_the_status_goes_with_the_installation(cluster, operator):
 @pytest.mark.parametrize(("nodes", "replicas"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (199, 3), (200, 3), (400, 4)])
 def test_typha_grows_with_the_cluster(nodes, replicas):
     assert tigera_render.typha_replicas(nodes) == replicas
+
+
+def test_an_image_set_names_images_by_their_digest_alone(cluster, operator):
+    cluster.put(kube.INSTALLATIONS, installation())
+    pinned = {"image": "calico/node", "digest": "sha256:ab"}
+    cluster.put(kube.IMAGE_SETS, {"metadata": {"name": f"calico-{CALICO_VERSION}"}, "spec": {"images": [pinned]}})
+    settle(operator)
+    images = {
+        name: cluster.get(kind, name, "calico-system")["spec"]["template"]["spec"]["containers"][0]["image"]
+        for kind, name in tigera_render.WORKLOADS
+    }
+    assert images["calico-node"] == "quay.io/calico/node@sha256:ab"
+    assert images["calico-typha"] == f"quay.io/calico/typha:{CALICO_VERSION}"
+    assert cluster.get(kube.CLUSTER_INFORMATIONS, "default")["spec"]["calicoVersion"] == CALICO_VERSION

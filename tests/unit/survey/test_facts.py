@@ -1,13 +1,15 @@
 """What is surveyed becomes facts that load again, restore exactly, and are not overwritten unseen."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from migration import affinity
-from migration.facts import Facts
+from migration.desired import desired
+from migration.facts import Facts, Verdict
 from operations.survey.cli import facts_of, pinned, write
 from tests.unit.survey.cluster import CALICO, INSTALLATION, aws_node, daemonset, gathered, named, settings
 
@@ -114,7 +116,66 @@ def test_a_cluster_that_is_pinned_already_is_recognised():
     assert pinned(gathered()) == []
 
 
-@pytest.mark.parametrize(("text", "blocks"), [("", 0), ("10.1.0.0/16", 1), ("10.1.0.0/16, 10.2.0.0/16", 2)])
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("", []),
+        ("10.1.0.0/16", ["10.1.0.0/16"]),
+        ("10.1.0.0/16, 10.2.0.0/16", ["10.1.0.0/16", "10.2.0.0/16"]),
+        ("10.9.1.1/16,10.9.0.0/16", ["10.9.0.0/16"]),
+        ("fd00::/8, 10.1.2.3, office, 10.1.0.0/255.255.0.0, 10.2.0.0/33, ,10.3.0.0/24", ["10.3.0.0/24"]),
+    ],
+)
 def test_excluded_blocks_are_read_as_the_vpc_cni_reads_them(text, blocks):
     found = facts(daemonsets=[aws_node(AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS=text), CALICO])
-    assert len(found.exclude_snat_cidrs) == blocks
+    assert [str(block) for block in found.exclude_snat_cidrs] == blocks
+    assert Facts.model_validate(found.model_dump(mode="json", by_alias=True)) == found
+
+
+@pytest.mark.parametrize(("value", "source"), [("1", "pod"), ("True", "pod"), ("yes", "node"), ("false", "node")])
+def test_a_switch_of_the_vpc_cni_is_read_as_the_vpc_cni_reads_it(value, source):
+    assert facts(daemonsets=[aws_node(AWS_VPC_K8S_CNI_EXTERNALSNAT=value), CALICO]).egress_source == source
+
+
+DIGEST = f"@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("image", "told", "version"),
+    [
+        (f"calico/node:v3.31.2{DIGEST}", {}, "v3.31.2"),
+        (f"registry.local:5000/calico/node{DIGEST}", {"installations": "v3.31.3"}, "v3.31.3"),
+        (f"calico/node{DIGEST}", {"clusterinformations": "v3.31.4"}, "v3.31.4"),
+        ("calico/node:latest", {"clusterinformations": "v3.31.4"}, "v3.31.4"),
+        (f"calico/node{DIGEST}", {}, None),
+    ],
+)
+def test_a_calico_pinned_by_digest_is_asked_elsewhere_for_its_version(image, told, version):
+    installed = {**INSTALLATION, "status": {"calicoVersion": told.get("installations", "")}}
+    information = named("default", spec={"calicoVersion": told.get("clusterinformations", "")})
+    found = facts(
+        daemonsets=[aws_node(), daemonset("calico-system", "calico-node", image)],
+        custom={"installations": [installed], "clusterinformations": [information]},
+    )
+    assert found.calico.version == version
+    (versions,) = [d for d in found.decisions if d.item == "versions"]
+    assert (versions.verdict is Verdict.REFUSED) == (version is None)
+
+
+@pytest.mark.parametrize("text", ["env:\n  A: '1'\n# a note", '{"env": {"A": "1"}}'])
+def test_whatever_the_survey_accepts_can_be_pinned_and_restored_letter_by_letter(text):
+    addon = {"addonVersion": "v1.20.4-eksbuild.1", "configurationValues": text}
+    found = facts(addons={"vpc-cni": addon})
+    assert found.refused == ()
+    before, after = (desired(settings(), found, stage).vpc_cni for stage in ("label-legacy", "pin-legacy"))
+    assert before is not None
+    assert after is not None
+    assert before.configuration == text
+    values = json.loads(after.configuration or "")
+    assert values["env"] == {"A": "1"}
+    assert affinity.is_pinned(values["affinity"], "cni-plugin", "aws")
+
+
+def test_a_configuration_that_cannot_be_read_is_refused():
+    found = facts(addons={"vpc-cni": {"addonVersion": "v1", "configurationValues": "- a"}})
+    assert [d.item for d in found.refused] == ["add-on configuration"]
