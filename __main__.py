@@ -1,5 +1,6 @@
 """An EKS cluster on its way to Cilium: the stage that the configuration names, and nothing else."""
 
+import secrets
 from pathlib import Path
 
 import pulumi
@@ -12,7 +13,8 @@ from components.cluster import Cluster
 from components.coredns import CoreDns
 from components.daemonsets import NetworkDaemonSet
 from components.freeze import PolicyFreeze
-from components.gate import Established, Gate, Settle, ask
+from components.gate import Answer, Answered, Established, Gate, Settle, ask
+from components.mark import Mark, Reached
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
 from components.probes import Probes
@@ -24,7 +26,7 @@ from migration.journeys import Piece
 from migration.manifests import InvalidManifest
 from migration.names import MAY_GO
 from migration.settings import InvalidSettings, Settings
-from migration.transition import Direction, Move, Refused, plan_move
+from migration.transition import Asks, Direction, Move, Refused, plan_move
 
 
 def main() -> None:
@@ -32,22 +34,28 @@ def main() -> None:
     try:
         settings = stack.settings()
         facts = stack.facts(settings, name)
-        move = plan_move(stack.recorded(), settings, facts)
         policies = {engine: manifests.load(Path(settings.policies), engine) for engine in manifests.KINDS}
+        state = stack.state()
+        move = plan_move(state.recorded, settings, facts, policies=policies, new_id=secrets.token_hex(8))
     except (InvalidSettings, InvalidFacts, InvalidManifest, Refused) as error:
         raise pulumi.RunError(str(error)) from None
 
     preview = pulumi.runtime.is_dry_run()
-    # A cluster that does not exist yet cannot be asked. A gate before a deletion is asked before anything is
-    # registered: with --continue-on-error the engine would go on to delete behind a gate that failed in the graph.
+    # Asked before anything is registered: what is left out with --target or --exclude, the gate in the graph among
+    # it, is left out after the question. A cluster that does not exist yet cannot be asked.
     askable = move.direction is not Direction.START or settings.cluster.adopt
-    asked = not move.stays and askable and (preview or bool(move.removes))
-    report = ask(move, name) if asked else None
-    if report and not preview:
-        raise pulumi.RunError(_stopped(move, report))
-    declare(name, settings, facts, move, policies)
-    if report:  # the whole preview is shown first: a reviewer sees the changes and why they would not be made
-        raise pulumi.RunError(_stopped(move, report))
+    answer = ask(move, name, state.own(move), wait=not preview) if askable else None
+    stopped = _stopped(move, answer)
+    if stopped and not preview:
+        raise pulumi.RunError(stopped)
+    done, before = declare(name, settings, facts, move, policies), state.recorded
+    # A deploy that does not finish, or leaves the settling out, keeps the stage that was reached before.
+    pulumi.export("journey", done.apply(lambda it: settings.journey if it else before.journey))
+    pulumi.export("stage", done.apply(lambda it: move.stage.id if it else before.stage))
+    if stopped and answer and move.stays and answer.answered is Answered.UNKNOWN:
+        pulumi.log.warn(f"{stopped}\nA deploy will ask again, and stop if it stays unknown")
+    elif stopped:  # the whole preview is shown first: a reviewer sees the changes and why they would not be made
+        raise pulumi.RunError(stopped)
 
 
 def declare(
@@ -56,13 +64,17 @@ def declare(
     facts: Facts | None,
     move: Move,
     policies: dict[str, tuple[manifests.Manifest, ...]],
-) -> None:
-    """Declare a stage. Pieces that the stage does not have are simply absent; the order is in `after`."""
+) -> pulumi.Output[bool]:
+    """Declare a stage. Pieces that the stage does not have are simply absent; the order is in `after`.
+
+    Returns:
+        Whether the stage was reached, as the settling itself says.
+    """
     wanted = move.desired
     cluster = Cluster(settings, facts)
     provider = cluster.provider
     gate = Gate(move, name, after=cluster.resources)
-    after = gate.resources
+    after = Mark(move, name, after=gate.resources).resources
 
     legacy: list[pulumi.Resource] = []
     for daemonset in (wanted.vpc_cni, wanted.kube_proxy):
@@ -138,14 +150,19 @@ def declare(
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
     settle = Settle(move, name, after=[*after, *legacy, *cilium, *nodes, *engines, *probes])
-    # Behind the last resource: a deploy that does not finish leaves the stage that was reached before.
-    pulumi.export("journey", settle.command.stdout.apply(lambda _: settings.journey))
-    pulumi.export("stage", settle.command.stdout.apply(lambda _: move.stage.id))
+    Reached(move, name, after=[settle.command])
     pulumi.export("cluster", cluster.name)
+    return settle.reached
 
 
-def _stopped(move: Move, report: str) -> str:
-    return f"the gate of {move.stage.id} does not pass, so nothing was changed:\n{report}"
+def _stopped(move: Move, answer: Answer | None) -> str:
+    """Why the deploy may not go on; empty when it may."""
+    if answer is None or answer.answered is Answered.PASSED:
+        return ""
+    if move.asks is Asks.GATE:
+        return f"the gate of {move.stage.id} does not pass, so nothing was changed:\n{answer.report}"
+    what = "what must hold to change it" if move.asks is Asks.STEADY else "whose cluster this is"
+    return f"the stack stays at {move.stage.id}, and {what} does not pass, so nothing was changed:\n{answer.report}"
 
 
 main()

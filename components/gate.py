@@ -4,23 +4,35 @@ The marker is written first. Its attempt is the trigger of both commands, so a d
 everything again; what passed once is never taken as passed for another attempt.
 """
 
+import json
+import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Final
 
 import pulumi
 import pulumi_command as command
 
 from components.common import Component, token
-from migration.transition import Move
+from migration.mark import Own
+from migration.transition import Asks, Move
 
 MARKER, GATE, SETTLE, REACHED, CRDS = "marker", "gate", "settle", "reached", "cilium-crds"
 _GATE_WAIT, _SETTLE_WAIT = 60, 600
 """Seconds for which checks that have not passed are asked again."""
+_ASK_SECONDS: Final = 300.0
 
 
-def operations(*words: str | int) -> str:
-    """The shell command for the operations command line; paths stay relative, so that it is the same everywhere."""
-    return " ".join(["sh", "operations/run", *map(str, words)])
+def words(*parts: str | int) -> list[str]:
+    """The operations command line as an argument list; paths stay relative, so that it is the same everywhere."""
+    return ["sh", "operations/run", *map(str, parts)]
+
+
+def operations(*parts: str | int) -> str:
+    """The same for a Command, which wants one text and hands it to a shell: quoted, whatever the parts hold."""
+    return shlex.join(words(*parts))
 
 
 class Gate(Component):
@@ -31,7 +43,7 @@ class Gate(Component):
         self.marker = pulumi.Stash(MARKER, input=move.marker.dump(), opts=self.child())
         self.command = command.local.Command(
             GATE,
-            create=f"{gate_command(move, stack)} --wait {_GATE_WAIT}",
+            create=operations(*gate_words(move, stack), "--wait", _GATE_WAIT),
             triggers=[move.marker.attempt],
             opts=self.child(after=[self.marker, *after], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
@@ -59,6 +71,8 @@ class Settle(Component):
             input=move.stage.place,
             opts=self.child(after=[self.command], protect=bool(move.desired.protected)),
         )
+        seen = pulumi.Output.all(self.command.stdout, self.command.triggers)
+        self.reached: pulumi.Output[bool] = seen.apply(lambda found: reached(found[0], found[1], move))
         self.register_outputs({"evidence": self.command.stdout})
 
 
@@ -75,19 +89,68 @@ class Established(Component):
         self.register_outputs({})
 
 
-def gate_command(move: Move, stack: str) -> str:
-    """The command that asks the gate of a move."""
-    leaving = ("--leaving", move.marker.leaving) if move.marker.leaving else ()
-    return operations("check", "--stack", stack, "--place", move.stage.place, "--gate", *leaving)
+def gate_words(move: Move, stack: str) -> list[str]:
+    """The command line that asks what a move must ask, without its waiting."""
+    kind = "--steady" if move.marker.steady else "--gate"
+    leaving = ["--leaving", move.marker.leaving] if move.marker.leaving else []
+    return ["check", "--stack", stack, "--place", move.stage.place, kind, *leaving]
 
 
-def ask(move: Move, stack: str) -> str | None:
-    """Ask the gate here and now, without changing anything.
+class Answered(StrEnum):
+    """What asking came to."""
 
-    Returns:
-        None when it passes, else the report for people.
+    PASSED = "passed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the cluster said, before anything was registered."""
+
+    answered: Answered
+    report: str
+    """For people."""
+
+
+def ask(move: Move, stack: str, own: Own, *, wait: bool) -> Answer:
+    """Ask here and now whether a move may be made, without changing anything.
+
+    Args:
+        own: what the state says about the mark: the engine holds the state while the program runs.
+        wait: whether checks that have not passed are asked again for a minute, as the Command does.
     """
-    done = subprocess.run(
-        ["sh", "-c", gate_command(move, stack)], check=False, capture_output=True, text=True, timeout=300
-    )
-    return None if done.returncode == 0 else done.stderr.strip() or f"the gate ended with code {done.returncode}"
+    if move.asks is Asks.GATE:
+        asked = gate_words(move, stack)
+    else:
+        asked = ["check", "--stack", stack, "--place", move.stage.place, f"--{move.asks}"]
+    patience = _GATE_WAIT if wait else 0
+    line = words(*asked, "--own", json.dumps(asdict(own)), "--wait", patience)
+    try:
+        done = subprocess.run(
+            line, check=False, capture_output=True, text=True, timeout=_ASK_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except subprocess.TimeoutExpired:
+        return Answer(Answered.UNKNOWN, f"no answer within {_ASK_SECONDS:.0f} s: run `{shlex.join(words(*asked))}`")
+    found = {0: Answered.PASSED, 1: Answered.FAILED}.get(done.returncode, Answered.UNKNOWN)
+    return Answer(found, done.stderr.strip() or f"it ended with code {done.returncode}")
+
+
+def reached(stdout: str, triggers: Sequence[Any], move: Move) -> bool:
+    """Whether the settling in the state is that of this deploy and passed.
+
+    With `--target` or `--exclude` the engine hands over what an earlier deploy left: another attempt, another place.
+
+    Args:
+        stdout: of the settling, its report in JSON.
+        triggers: the attempt with which it ran.
+    """
+    try:
+        report = json.loads(stdout)
+        attempt = int(triggers[0])
+    except (ValueError, TypeError, IndexError):
+        return False
+    if not isinstance(report, Mapping):
+        return False
+    places = {move.stage.place, None}  # a version before this one did not say the place
+    return report.get("verdict") == "passed" and attempt == move.marker.attempt and report.get("place") in places

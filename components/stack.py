@@ -1,6 +1,7 @@
 """What the stack says about itself, read before anything is registered."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +11,16 @@ from google.protobuf import json_format
 from pulumi.runtime.proto import resource_pb2
 
 from components.common import token
-from components.gate import GATE, MARKER, SETTLE
+from components.gate import MARKER, SETTLE
+from components.mark import MARK
 from components.probes import NAME as PROBE
 from migration.desired import GroupRole
 from migration.facts import Facts
 from migration.journeys import Piece
+from migration.mark import Own
 from migration.names import CILIUM, PROJECT
 from migration.settings import Settings
-from migration.transition import Marker, Recorded
+from migration.transition import Marker, Move, Recorded
 
 _STASH: Final = "pulumi:index:Stash"
 _COMMAND: Final = "command:local:Command"
@@ -65,20 +68,39 @@ def facts(chosen: Settings, stack: str) -> Facts | None:
     return Facts.load(Path(f"facts.{stack}.yaml")) if chosen.cluster.adopt else None
 
 
-def recorded() -> Recorded:
-    """Outputs, marker and the attempts of gate and settling, from the stack's own state."""
+@dataclass(frozen=True)
+class State:
+    """What the stack's own state says."""
+
+    recorded: Recorded
+    taken: bool
+    """Whether a deploy has put the mark into the cluster."""
+
+    def own(self, move: Move) -> Own:
+        """What it says about the mark, for the move that is to be made."""
+        before = self.recorded.marker
+        return Own(
+            id=before.id if before else None,
+            attempt=before.attempt if before else move.marker.attempt,
+            taken=self.taken,
+            reached=self.recorded.stage is not None,
+        )
+
+
+def state() -> State:
+    """Outputs, marker and the attempt of the settling, read from the engine."""
     name = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
     outputs = _ask("readStackOutputs", {"name": name}).get("outputs") or {}
     resources = _ask("readStackResourceOutputs", {"stackName": name}).get("outputs") or {}
     marker = _state(resources, _STASH, MARKER)
-    return Recorded(
+    found = Recorded(
         journey=outputs.get("journey"),
         stage=outputs.get("stage"),
         marker=Marker.load(marker["input"]) if marker and marker.get("input") else None,
-        gate_attempt=_attempt(resources, GATE),
         settle_attempt=_attempt(resources, SETTLE),
         present=present(resources),
     )
+    return State(found, taken=_state(resources, _COMMAND, MARK) is not None)
 
 
 def present(resources: Mapping[str, Any]) -> frozenset[Piece]:

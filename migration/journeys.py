@@ -68,6 +68,7 @@ class CheckId(StrEnum):
     """A read-only question to the live cluster. Each is one function in `operations/checks/`."""
 
     IDENTITY_AGREES = "identity-agrees"
+    MARK_AGREES = "mark-agrees"
     NOTHING_REFUSED = "nothing-refused"
     FACTS_HOLD = "facts-hold"
     NODES_READY = "nodes-ready"
@@ -179,7 +180,8 @@ _P, _C = Piece, CheckId
 _LEGACY_PIECES: Final = frozenset({_P.LEGACY_GROUPS, _P.VPC_CNI, _P.KUBE_PROXY})
 _CALICO_PIECES: Final = frozenset({_P.CALICO, _P.CALICO_POLICIES})
 _CILIUM_PIECES: Final = frozenset({_P.CILIUM, _P.CILIUM_POLICIES})
-_ALWAYS: Final = (_C.IDENTITY_AGREES, _C.FACTS_HOLD)
+_ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
+_ALWAYS: Final = (*_ITS_OWN, _C.FACTS_HOLD)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
 _EMPTIED: Final = (*_PINNED, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
@@ -294,7 +296,7 @@ _retire_calico = _retire_legacy.then(
     pinned=False,
     place="launch",
     gate=(
-        _C.IDENTITY_AGREES,
+        *_ITS_OWN,
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
         _C.POLICIES_AGREE,
@@ -308,7 +310,7 @@ _launch = replace(
     _retire_calico,
     id="launch",
     title="a cluster on Cilium from its first node",
-    gate=(_C.IDENTITY_AGREES, _C.POLICIES_AGREE, _C.CALICO_UNCHANGED, _C.NO_FOREIGN_ENFORCER),
+    gate=(*_ITS_OWN, _C.POLICIES_AGREE, _C.CALICO_UNCHANGED, _C.NO_FOREIGN_ENFORCER),
 )
 
 REPLACE: Final = Journey(
@@ -318,6 +320,26 @@ REPLACE: Final = Journey(
 )
 GREENFIELD: Final = Journey("greenfield", "a new cluster on Cilium", (_launch,))
 JOURNEYS: Final[Mapping[str, Journey]] = {journey.name: journey for journey in (REPLACE, GREENFIELD)}
+
+
+def identity(stage: Stage) -> tuple[CheckId, ...]:
+    """What is asked of every deploy, also of one that changes nothing: whose cluster this is."""
+    return tuple(check for check in stage.gate if check in _ITS_OWN)
+
+
+def healthy(stage: Stage) -> tuple[CheckId, ...]:
+    """What must hold of the agents while a stack is at a stage: before and after each change of what it declares."""
+    found = [_C.LEGACY_HEALTHY] if stage.workloads is NodeKind.LEGACY else []
+    if NodeKind.CILIUM in stage.wiring:
+        found.append(_C.CILIUM_READY)
+    elif Piece.CILIUM in stage.pieces:
+        found.append(_C.CILIUM_OPERATOR_HEALTHY)
+    return tuple(found)
+
+
+def steady(stage: Stage) -> tuple[CheckId, ...]:
+    """The gate of a deploy that stays at its stage and changes what is declared there."""
+    return tuple(dict.fromkeys((*(check for check in stage.gate if check in _ALWAYS), *healthy(stage))))
 
 
 def risks(before: Stage, after: Stage) -> frozenset[Risk]:

@@ -3,14 +3,17 @@
 Everything refused here is refused before a single resource is registered.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from migration.declared import digest
 from migration.desired import Desired, desired
 from migration.facts import Facts
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
+from migration.manifests import Manifest
 from migration.settings import Settings
 
 
@@ -30,9 +33,24 @@ class Marker:
     """Place of an earlier deploy that made changes and did not finish."""
     protected: tuple[str, ...] = ()
     frozen: Mapping[str, Any] = field(default_factory=dict)
+    id: str | None = None
+    """Of this stack, random, for its mark in the cluster. None in the state of a version without marks."""
+    declared: str | None = None
+    """Digest of what the deploy declared; None in the state of a version that kept none."""
+    steady: bool = False
+    """Whether the deploy stayed at its stage and changed what is declared there."""
+    cilium: str | None = None
+    """Version of Cilium that the deploy declared; None without Cilium."""
+    cilium_before: str | None = None
+    """The version that the last finished deploy before it had declared."""
 
     def dump(self) -> dict[str, Any]:
         return {
+            "id": self.id or "",
+            "declared": self.declared or "",
+            "steady": self.steady,
+            "cilium": self.cilium or "",
+            "ciliumBefore": self.cilium_before or "",
             "place": self.place,
             "attempt": self.attempt,
             "leaving": self.leaving or "",
@@ -50,6 +68,11 @@ class Marker:
             unfinished=values.get("unfinished") or None,
             protected=tuple(values.get("protected") or ()),
             frozen={key: _whole(value) for key, value in (values.get("frozen") or {}).items()},
+            id=values.get("id") or None,
+            declared=values.get("declared") or None,
+            steady=bool(values.get("steady")),
+            cilium=values.get("cilium") or None,
+            cilium_before=values.get("ciliumBefore") or None,
         )
 
 
@@ -60,14 +83,12 @@ def _whole(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """What the stack says about itself: its outputs, its marker, and the last gate that passed."""
+    """What the stack says about itself: its outputs, its marker, and the last settling that passed."""
 
     journey: str | None = None
     stage: str | None = None
     """Stage that was reached last; an unfinished deploy does not change it."""
     marker: Marker | None = None
-    gate_attempt: int | None = None
-    """Attempt of the last gate that passed: changes were made only behind it."""
     settle_attempt: int | None = None
     """Attempt of the last deploy that finished, but for deletions: the engine makes these last of all."""
     present: frozenset[Piece] = frozenset()
@@ -81,6 +102,16 @@ class Direction(StrEnum):
     BACK = "back"
     FINISH = "finish"
     """The stage is reached, and what it deletes is not gone yet."""
+    CHANGE = "change"
+    """The stage is reached, and what is declared at it changes."""
+
+
+class Asks(StrEnum):
+    """What a deploy asks the cluster before it registers anything."""
+
+    GATE = "gate"
+    STEADY = "steady"
+    IDENTITY = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +123,32 @@ class Move:
     marker: Marker
     desired: Desired
     removes: frozenset[Piece]
-    """Pieces that this deploy deletes: their gate runs before anything is registered."""
+    """Pieces that this deploy deletes."""
+    asks: Asks
 
     @property
     def stays(self) -> bool:
         return self.direction is Direction.STAY
 
 
-def plan_move(recorded: Recorded, settings: Settings, facts: Facts | None) -> Move:
+def plan_move(
+    recorded: Recorded,
+    settings: Settings,
+    facts: Facts | None,
+    *,
+    policies: Mapping[str, Sequence[Manifest]] = {},
+    new_id: str | None = None,
+) -> Move:
     """Whether the configured stage may be next, and how it is entered.
+
+    Args:
+        policies: by engine, as the files say.
+        new_id: random; becomes the id of a stack that has none yet.
 
     Raises:
         Refused: a skip, an unknown stage, a change of journey half-way, a step back over a point of no return, a
-            protected piece that would go early, or a changed value that this stage fixes.
+            protected piece that would go early, a changed value that this stage fixes, or a version of Cilium that
+            cannot follow the one that runs.
     """
     journey = JOURNEYS[settings.journey]
     if settings.stage not in journey.index:
@@ -120,17 +164,42 @@ def plan_move(recorded: Recorded, settings: Settings, facts: Facts | None) -> Mo
     _refuse_unless_gone(left, journey, came_from, wanted)
     _refuse_early_removal(recorded, wanted)
     _refuse_thaw(recorded, settings, came_from, target)
+    _refuse_version(recorded, settings, came_from, target)
+    declared = digest(settings, wanted, policies)
     direction = _direction(recorded, journey, came_from, target)
     if direction is Direction.STAY and left:
         direction = Direction.FINISH
+    elif direction is Direction.STAY and _changes(recorded, declared):
+        direction = Direction.CHANGE
+    marker = _marker(recorded, settings, wanted, direction=direction, came_from=came_from)
     removes: frozenset[Piece] = frozenset() if came_from is None else came_from.pieces - target.pieces
     return Move(
         stage=target,
         direction=direction,
-        marker=_marker(recorded, settings, wanted, direction=direction, came_from=came_from),
+        marker=replace(marker, declared=declared, id=marker.id or new_id),
         desired=wanted,
         removes=left if direction is Direction.FINISH else removes,
+        asks=_asks(direction, recorded),
     )
+
+
+def _changes(recorded: Recorded, declared: str) -> bool:
+    """Whether a deploy that stays changes something: what is declared, or what one before it left unfinished."""
+    marker = recorded.marker
+    if marker is None:
+        return False
+    unfinished = recorded.settle_attempt is not None and marker.attempt != recorded.settle_attempt
+    return unfinished or (marker.declared is not None and marker.declared != declared)
+
+
+def _asks(direction: Direction, recorded: Recorded) -> Asks:
+    if direction is Direction.CHANGE:
+        return Asks.STEADY
+    if direction is not Direction.STAY:
+        return Asks.GATE
+    # A version that kept no digest: nobody can tell whether anything changes.
+    known = recorded.marker is not None and recorded.marker.declared is not None
+    return Asks.IDENTITY if known else Asks.STEADY
 
 
 def _reached(recorded: Recorded, journey: Journey, target: Stage) -> Stage | None:
@@ -155,12 +224,15 @@ def _reached(recorded: Recorded, journey: Journey, target: Stage) -> Stage | Non
 
 
 def _begun(recorded: Recorded, came_from: Stage | None) -> str | None:
-    """Place of a deploy that passed its gate, made changes, and did not finish."""
+    """Place of a deploy that began and did not finish.
+
+    The gate is asked before anything is registered, so a marker means that it had passed. Whether the Command that
+    asks it once more has run says nothing: `--exclude` and `--target` leave it out and change the rest.
+    """
     marker = recorded.marker
     if marker is None or marker.attempt == recorded.settle_attempt:
         return None
-    passed_its_gate = marker.attempt == recorded.gate_attempt
-    if passed_its_gate and came_from is not None and marker.place != came_from.place:
+    if came_from is not None and marker.place != came_from.place:
         return marker.place
     return marker.unfinished
 
@@ -268,6 +340,44 @@ def _refuse_thaw(recorded: Recorded, settings: Settings, came_from: Stage | None
         raise Refused("values that may not change at this stage have changed:\n" + _bullets(lines) + "\nSet them back")
 
 
+def _refuse_version(recorded: Recorded, settings: Settings, came_from: Stage | None, target: Stage) -> None:
+    """Cilium goes up one minor version at a time, never down, and not in the deploy that moves a stage.
+
+    Source: Cilium's upgrade guide (1.20): consecutive minor releases only. Back is allowed to the version that an
+    upgrade which did not finish came from.
+    """
+    marker = recorded.marker
+    if marker is None or came_from is None or not {Piece.CILIUM} <= came_from.pieces & target.pieces:
+        return
+    last, now = marker.cilium, settings.cilium.version
+    if last is None or last == now:
+        return
+    finished = marker.attempt == recorded.settle_attempt
+    base = last if finished else marker.cilium_before or last
+    if now == base:
+        return
+    if target.place != came_from.place:
+        raise Refused(
+            f"this deploy would move from {came_from.id} to {target.id} and take Cilium from {last} to {now} at once. "
+            f"Set cilium.version to {last} and move, or stay at {came_from.id} and change the version first"
+        )
+    old, new = _version(base), _version(now)
+    if new < max(old, _version(last)):
+        raise Refused(
+            f"cilium.version was {last}, is now {now}: Cilium does not go down, newer agents may have written what "
+            f"older ones cannot read. Set it to {last} or a later version"
+        )
+    if new[:2] != old[:2] and new[:2] != (old[0], old[1] + 1):
+        raise Refused(
+            f"cilium.version was {base}, is now {now}: Cilium goes up one minor version at a time. "
+            f"Set it to a version {old[0]}.{old[1] + 1}.x first"
+        )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", text)[:3]))
+
+
 def _direction(recorded: Recorded, journey: Journey, came_from: Stage | None, target: Stage) -> Direction:
     if came_from is None:
         return Direction.START
@@ -287,10 +397,15 @@ def _marker(
     last, target = recorded.marker, wanted.stage
     attempt = (last.attempt if last else 0) + 1
     leaving, unfinished = None, _begun(recorded, came_from)
+    steady = direction is Direction.CHANGE
+    cilium = settings.cilium.version if Piece.CILIUM in target.pieces else None
+    before = last.cilium if last else None
+    if last is not None and last.attempt != recorded.settle_attempt:
+        before = last.cilium_before
     if direction is Direction.STAY and last is not None:
-        # Nothing was changed since the last gate that passed: keep its attempt, so that nothing runs again.
-        attempt = recorded.gate_attempt or last.attempt
-        leaving, unfinished = last.leaving, last.unfinished
+        # Nothing was changed since the last deploy: keep its attempt, so that nothing runs again.
+        attempt, steady = last.attempt, last.steady
+        leaving, unfinished, before = last.leaving, last.unfinished, last.cilium_before
     elif direction is Direction.FINISH and last is not None:
         leaving = last.leaving
     elif direction is Direction.BACK:
@@ -305,6 +420,10 @@ def _marker(
         unfinished=unfinished,
         protected=tuple(sorted(wanted.protected_names)),
         frozen=frozen,
+        id=last.id if last else None,
+        steady=steady,
+        cilium=cilium,
+        cilium_before=before if cilium else None,
     )
 
 

@@ -15,8 +15,10 @@ from typing import Any, Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from migration import journeys
 from migration.facts import InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, Journey, Stage
+from migration.mark import Own
 from migration.settings import InvalidSettings
 from operations import label, schema
 from operations.checks import registry
@@ -27,7 +29,7 @@ from operations.evidence import EXIT_CODES, USAGE_ERROR, Report, Verdict
 from operations.gate import CHECK_SECONDS, ask_all
 from operations.place import next_stage
 
-FURTHER: Final = ("survey", "refresh", "recover", "policy")
+FURTHER: Final = ("survey", "refresh", "recover", "policy", "mark")
 """Commands whose modules bring `add_parser(subparsers)` and `run(args) -> int`."""
 PATIENCE: Final = "EKS_CILIUM_GATE_WAIT"
 """Environment variable: seconds for which a gate asks again at most, whatever its command says."""
@@ -61,9 +63,12 @@ def parser() -> argparse.ArgumentParser:
         ("gate", "what must hold to enter the stage (default)"),
         ("settle", "what must hold for the stage to count as reached"),
         ("leave", "what must hold to go back from the stage"),
+        ("steady", "what must hold to change what the stage declares, and stay"),
+        ("identity", "whose cluster this is, and who moves it"),
     ):
         kind.add_argument(f"--{name}", dest="kind", action="store_const", const=name, help=text)
     check.add_argument("--leaving", metavar="STAGE", help="also ask what must hold to go back from that stage")
+    check.add_argument("--own", type=_own, metavar="JSON", help="what the stack's state says; left out: read from it")
     check.add_argument("--check", action="append", metavar="ID", help="ask only this check; may be repeated")
     check.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="ask again until all pass")
     check.set_defaults(run=_check)
@@ -117,20 +122,24 @@ def _check(args: argparse.Namespace) -> int:
         return 0
     context = Context.load(args.stack)
     if args.next and args.kind not in (None, "gate"):
-        raise UsageError("--next asks the gate of the next stage; leave --settle and --leave out")
+        raise UsageError("--next asks the gate of the next stage; leave the other kinds out")
     kind = args.kind or "gate"
     stage = _stage(context, args)
     if stage is None:
         say(f"{context.settings.stage} is the last stage of {context.journey.name}")
         return 0
-    names = tuple(_named(args.check)) if args.check else getattr(stage, kind)
+    names = tuple(_named(args.check)) if args.check else _asked(stage, kind)
+    if args.own is not None:
+        context = replace(context, own=lambda: args.own)
     if args.leaving:
         names = tuple(dict.fromkeys((*names, *_of(context.journey, args.leaving).leave)))
     start = time.monotonic()
-    wait = min(args.wait, _patience()) if kind == "gate" else args.wait
+    wait = args.wait if kind == "settle" else min(args.wait, _patience())
     evidence = ask_all(replace(context, stage=stage), names, checks, wait=wait, seconds=CHECK_SECONDS, tell=say)
     report = Report(
+        journey=context.journey.name,
         stage=stage.id,
+        place=stage.place,
         kind="checks" if args.check else kind,
         seconds=time.monotonic() - start,
         checks=evidence,
@@ -139,6 +148,21 @@ def _check(args: argparse.Namespace) -> int:
     say(report.text())
     print(report.json(), flush=True)
     return EXIT_CODES[report.verdict]
+
+
+def _asked(stage: Stage, kind: str) -> tuple[CheckId, ...]:
+    if kind == "settle":  # the agents are asked after each deploy, also after one that changed them only
+        return tuple(dict.fromkeys((*stage.settle, *journeys.healthy(stage))))
+    further = {"steady": journeys.steady, "identity": journeys.identity}
+    names: tuple[CheckId, ...] = further[kind](stage) if kind in further else getattr(stage, kind)
+    return names
+
+
+def _own(text: str) -> Own:
+    try:
+        return Own(**json.loads(text))
+    except (TypeError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not what a deploy says about its state: {error}") from None
 
 
 def _patience() -> float:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -11,8 +11,10 @@ import yaml
 
 from migration.facts import Facts
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
+from migration.mark import Own
 from migration.names import PROJECT
 from migration.settings import Settings
+from operations import state
 from operations.cluster import Cluster
 from operations.connection import Aws, connect
 
@@ -41,6 +43,12 @@ class Context:
     """The stage whose checks are asked."""
     deadline: float = float("inf")
     """`time.monotonic()` at which the caller gives up waiting for this check."""
+    own: Callable[[], Own] = Own
+    """What the stack's own state says about the mark; read when it is asked for.
+
+    Raises:
+        UnknownError: the state cannot be read.
+    """
 
     @property
     def journey(self) -> Journey:
@@ -104,6 +112,7 @@ class Context:
             kube=Cluster(lambda: connect(aws, settings.cluster.name)),
             directory=directory,
             config=config,
+            own=lambda: state.own(name, directory),
         )
 
 

@@ -89,9 +89,11 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 class Report:
     """The answers of a gate, or of single checks."""
 
+    journey: str
     stage: str
+    place: str
     kind: str
-    """gate | settle | leave | checks"""
+    """gate | settle | leave | steady | identity | checks"""
     seconds: float
     checks: tuple[Evidence, ...]
     unproved: tuple[str, ...] = ()
@@ -105,7 +107,9 @@ class Report:
     def json(self) -> str:
         """One compact line."""
         shown: dict[str, Any] = {
+            "journey": self.journey,
             "stage": self.stage,
+            "place": self.place,
             "kind": self.kind,
             "verdict": self.verdict,
             "simulated": self.simulated,

@@ -7,13 +7,19 @@ import runpy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from unittest import mock
 
 import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
+
+from components import gate
+from components.gate import Answer, Answered
+from migration.mark import Own
+from migration.transition import Move
 
 ROOT = Path(__file__).parents[3]
 STACK = "test"
@@ -32,6 +38,20 @@ class Registered:
     retain: bool
     import_id: str
     ignore_changes: tuple[str, ...]
+
+
+PASSED: Final = Answer(Answered.PASSED, "")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question to the cluster."""
+
+    move: Move
+    own: Own
+    wait: bool
+    registered: int
+    """Resources that were registered before it."""
 
 
 @dataclass
@@ -71,7 +91,7 @@ class _Outputs(mocks.Mocks):
             },
             "aws:iam/role:Role": {"arn": f"arn:aws:iam::1:role/{args.name}", "name": args.name},
             "aws:ec2/launchTemplate:LaunchTemplate": {"latestVersion": 1},
-            "command:local:Command": {"stdout": "{}", "stderr": ""},
+            "command:local:Command": {"stdout": '{"verdict": "passed"}', "stderr": ""},
             "pulumi:index:Stash": {"output": args.inputs.get("input")},
         }
         return f"{args.name}-id", {**args.inputs, **more.get(args.typ, {})}
@@ -112,6 +132,7 @@ class Recording:
 
     registered: tuple[Registered, ...]
     outputs: dict[str, Any]
+    asked: tuple[Asked, ...]
 
     def one(self, kind: str, name: str) -> Registered:
         found = [r for r in self.registered if r.type == kind and r.name == name]
@@ -126,9 +147,17 @@ class Recording:
 
 
 def record(
-    configuration: Mapping[str, Any], *, state: State | None = None, preview: bool = False, cwd: Path = ROOT
+    configuration: Mapping[str, Any],
+    *,
+    state: State | None = None,
+    preview: bool = False,
+    cwd: Path = ROOT,
+    answer: Answer = PASSED,
 ) -> Recording:
     """Run `__main__.py` once.
+
+    Args:
+        answer: of the cluster, when it is asked before anything is registered.
 
     Raises:
         pulumi.RunError: the program refused.
@@ -143,13 +172,19 @@ def record(
     pulumi.runtime.set_all_config(values)
     outputs: dict[str, Any] = {}
 
+    asked: list[Asked] = []
+
+    def ask(move: Move, stack: str, own: Own, *, wait: bool) -> Answer:
+        asked.append(Asked(move, own, wait, len(monitor.seen)))
+        return answer
+
     def run() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-    with _in(cwd), _exports(outputs):
+    with _in(cwd), _exports(outputs), mock.patch.object(gate, "ask", ask):
         _sync_await(run_pulumi_func(run))
         resolved = {key: _sync_await(pulumi.Output.from_input(value).future()) for key, value in outputs.items()}
-    return Recording(tuple(monitor.seen), resolved)
+    return Recording(tuple(monitor.seen), resolved, tuple(asked))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ STAGES = [stage.id for stage in REPLACE.stages]
 
 def state_at(stage: str, journey: str = "replace", attempt: int = 1) -> State:
     """The state of a stack that reached a stage, as far as the program reads it."""
-    marker = {"place": REPLACE[stage].place, "attempt": attempt, "protected": [], "frozen": {}}
+    marker = {"place": REPLACE[stage].place, "attempt": attempt, "protected": [], "frozen": {}, "id": "0a1b"}
     return State(
         outputs={"journey": journey, "stage": stage},
         resources=dict(

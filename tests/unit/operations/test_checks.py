@@ -13,6 +13,8 @@ from migration import affinity
 from migration.facts import Decision
 from migration.facts import Verdict as Surveyed
 from migration.journeys import JOURNEYS, CheckId
+from migration.mark import Own
+from migration.names import MARK
 from operations.checks import registry
 from operations.evidence import Evidence, Verdict
 from tests.unit.operations import world as w
@@ -44,6 +46,7 @@ def pinned_legacy(directory: Path) -> World:
 
 HOME: dict[CheckId, MakeWorld] = {
     CheckId.IDENTITY_AGREES: mixed_adopted,
+    CheckId.MARK_AGREES: LEGACY,
     CheckId.NOTHING_REFUSED: LEGACY,
     CheckId.FACTS_HOLD: LEGACY,
     CheckId.NODES_READY: LEGACY,
@@ -755,6 +758,54 @@ def freeze_missing(world):
 @case(CheckId.CALICO_UNCHANGED, "is not bound to deny")
 def freeze_unbound(world):
     world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-policy-freeze")["spec"]["validationActions"] = ["Warn"]
+
+
+@case(CheckId.MARK_AGREES, "belongs to another stack or a lost state: it was written by stack 'test' (id 0000)")
+def another_stack(world):
+    world.find("ConfigMap", MARK)["data"]["id"] = "0000"
+
+
+@case(CheckId.MARK_AGREES, "this stack has no id yet. Deploy with the stack and backend that wrote it")
+def a_lost_state(world):
+    world.own = Own()
+
+
+@case(CheckId.MARK_AGREES, "is gone, so nothing keeps another stack from moving this cluster too")
+def mark_gone(world):
+    world.drop("ConfigMap", MARK)
+
+
+@case(CheckId.MARK_AGREES, "the state is older than the cluster. Restore the newest state")
+def an_older_state(world):
+    world.own = Own(id="0a1b", attempt=3, taken=True, reached=True)
+
+
+@case(CheckId.MARK_AGREES, "it has no id. Restore it")
+def a_damaged_mark(world):
+    world.find("ConfigMap", MARK)["data"] = {"stack": "test"}
+
+
+def begins(world):
+    """A stack that was never deployed, in a cluster without a mark."""
+    world.own = Own()
+    world.drop("ConfigMap", MARK)
+
+
+@case(CheckId.MARK_AGREES, "nodes old-a, old-b: carry the label cni-plugin already")
+def labels_of_somebody_else(world):
+    begins(world)
+
+
+@case(CheckId.MARK_AGREES, "daemonset kube-system/aws-node: is bound to labelled nodes already")
+def pins_of_somebody_else(world):
+    begins(world)
+    world.find("DaemonSet", "aws-node")["spec"]["template"]["spec"]["affinity"] = w.PIN
+
+
+@case(CheckId.MARK_AGREES, "daemonset kube-system/cilium: is there already")
+def cilium_of_somebody_else(world):
+    begins(world)
+    world.add(w.daemonset("cilium", "kube-system", 2))
 
 
 @case(CheckId.NO_FOREIGN_ENFORCER, "enforces policy on new-a as well: Calico")

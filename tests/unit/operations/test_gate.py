@@ -117,11 +117,21 @@ def test_the_report_is_one_line_of_json_with_everything_that_is_missing(monkeypa
         seconds=0.25,
         findings=(Finding("node a", "is not Ready", "Repair it"),),
     )
-    report = Report(stage="canary", kind="gate", seconds=1.0, checks=(failed,), unproved=("policy continuity",))
+    report = Report(
+        journey="replace",
+        stage="canary",
+        place="canary",
+        kind="gate",
+        seconds=1.0,
+        checks=(failed,),
+        unproved=("policy continuity",),
+    )
     text = report.json()
     assert "\n" not in text
     assert json.loads(text) == {
+        "journey": "replace",
         "stage": "canary",
+        "place": "canary",
         "kind": "gate",
         "verdict": "failed",
         "simulated": True,

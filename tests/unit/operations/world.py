@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 from migration import affinity
 from migration.facts import Facts
 from migration.journeys import JOURNEYS
-from migration.names import CNI_LABEL, LEGACY_CNI
+from migration.mark import Mark, Own
+from migration.names import CNI_LABEL, LEGACY_CNI, MARK
 from migration.settings import Settings
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws
@@ -316,6 +317,8 @@ class World:
         self.facts = facts() if adopted else None
         self.sizes = {"old": 2}
         self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
+        self.own = Own(id="0a1b", attempt=4, taken=True, reached=True)
+        self.add(mark(id="0a1b", attempt=4))
         self.tags: dict[str, str] = {}
 
     @property
@@ -328,6 +331,7 @@ class World:
             aws=Aws(REGION, lambda _: self.aws),
             directory=self.directory,
             stage=JOURNEYS[self.settings.journey][self.settings.stage],
+            own=lambda: self.own,
         )
 
     def find(self, kind: str, name: str) -> Obj:
@@ -506,6 +510,11 @@ def moved_world(directory: Path) -> World:
     world = World(directory, objects, stage="release")
     world.sizes = {"old": 0}
     return world
+
+
+def mark(**more: Any) -> Obj:
+    data = Mark(stack="test", **more).dump()
+    return thing("ConfigMap", MARK, "kube-system", data=data)
 
 
 def freeze() -> list[Obj]:

@@ -1,0 +1,62 @@
+"""The mark in the cluster: taken once, entered behind each gate, given up when the stack is destroyed."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pulumi
+import pulumi_command as command
+
+from components.common import Component, token
+from components.gate import operations
+from migration.transition import Move
+
+MARK: Final = "mark"
+
+
+class Mark(Component):
+    """Comes behind the gate, and before everything that a stage changes, which waits for `resources`.
+
+    Commands, as server-side apply would take over another stack's mark instead of refusing.
+    """
+
+    def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
+        super().__init__(token("migration", "Mark"), MARK, after=after)
+        identity = ("--stack", stack, "--id", move.marker.id or "")
+        self.taken = command.local.Command(
+            MARK,
+            create=operations("mark", "take", *identity),
+            delete=operations("mark", "give-up", *identity),
+            opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="10m")),
+        )
+        self.entering = command.local.Command(
+            "entering",
+            create=operations("mark", "enter", *identity, *at(move), "--guarded", guarded(move)),
+            triggers=[move.marker.attempt],
+            opts=self.child(after=[self.taken], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
+        )
+        self.resources: list[pulumi.Resource] = [self.taken, self.entering]
+        self.register_outputs({})
+
+
+class Reached(Component):
+    """Writes into the mark that the stage is reached, behind the settling."""
+
+    def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
+        super().__init__(token("migration", "Reached"), "mark-reached", after=after)
+        identity = ("--stack", stack, "--id", move.marker.id or "")
+        self.command = command.local.Command(
+            "mark-reached",
+            create=operations("mark", "reach", *identity, *at(move)),
+            triggers=[move.marker.attempt],
+            opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m")),
+        )
+        self.register_outputs({})
+
+
+def at(move: Move) -> tuple[str | int, ...]:
+    return "--place", move.stage.place, "--attempt", move.marker.attempt
+
+
+def guarded(move: Move) -> str:
+    """Pieces that nobody may delete while the stage is being entered, and once it is reached."""
+    return ",".join(sorted(map(str, move.desired.protected)))

@@ -1,0 +1,52 @@
+"""Is this stack the one that moves the cluster?"""
+
+from collections.abc import Iterable, Iterator
+
+from migration import affinity
+from migration.journeys import CheckId
+from migration.mark import DamagedMark, Own, disagreement
+from migration.names import AWS_NODE, CILIUM, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
+from operations import mark, objects
+from operations.checks import check
+from operations.cluster import Obj
+from operations.context import Context
+from operations.evidence import Answer, Finding
+
+
+@check(CheckId.MARK_AGREES)
+def mark_agrees(context: Context) -> Answer:
+    """The cluster is moved by this stack, with the newest state of it, and by no other."""
+    own = context.own()
+    take_over = f"`python -m operations recover --stack {context.stack} --take-over`"
+    try:
+        found = mark.read(context.kube)
+    except DamagedMark as error:
+        return Answer("damaged", (Finding(mark.ABOUT, str(error), f"Restore it, or {take_over}"),))
+    against = disagreement(found, own, context.stack)
+    if against is not None:
+        return Answer("not this stack's", (Finding(mark.ABOUT, against.problem, against.fix),))
+    if found is not None:
+        return Answer(f"written by stack {found.stack}, attempt {found.attempt}")
+    if own.reached or not context.adopted:
+        return Answer("no mark yet: this deploy writes it")
+    return Answer("no mark, and no trace of a migration", tuple(traces(context, own)))
+
+
+def traces(context: Context, own: Own) -> Iterator[Finding]:
+    """What a stack that begins finds in a cluster that some other one had begun to move."""
+    fix = "Deploy with the stack that moved it; if its state is lost, restore the state first (docs/recovery.md)"
+    kube = context.kube
+    yield from labelled(kube.nodes(), fix)
+    for name in (AWS_NODE, KUBE_PROXY):
+        live = kube.daemonset(SYSTEM_NAMESPACE, name)
+        if live and affinity.is_pinned(live["spec"]["template"]["spec"].get("affinity"), CNI_LABEL, LEGACY_CNI):
+            yield Finding(f"daemonset {SYSTEM_NAMESPACE}/{name}", "is bound to labelled nodes already", fix)
+    for daemonset in kube.daemonsets():
+        if objects.name(daemonset) == CILIUM:
+            yield Finding(f"daemonset {objects.key(daemonset)}", "is there already: Cilium is installed", fix)
+
+
+def labelled(nodes: Iterable[Obj], fix: str) -> Iterator[Finding]:
+    names = [objects.name(node) for node in nodes if CNI_LABEL in objects.labels(node)]
+    if names:
+        yield Finding(f"nodes {objects.some(names)}", f"carry the label {CNI_LABEL} already", fix)

@@ -1,0 +1,185 @@
+"""`mark`: read and write the mark that says which stack moves this cluster, and how far.
+
+`take`, `enter`, `reach` and `give-up` are called by deploys, behind the gate and in this order; `show` is for people.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from migration.mark import DamagedMark, Mark, Own, disagreement
+from migration.names import FIELD_MANAGER, MARK, SYSTEM_NAMESPACE
+from operations.cluster import Cluster, KubeError
+from operations.connection import WrongClusterError
+from operations.context import Context
+from operations.evidence import EXIT_CODES, Verdict
+
+PATH: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
+ABOUT: Final = f"configmap {SYSTEM_NAMESPACE}/{MARK}"
+ATTEMPTS: Final = 5
+
+
+class MarkRefused(Exception):
+    """The mark is not this stack's to write. The text says whose it is, and what to do."""
+
+
+def add_parser(commands: Any) -> None:
+    command = commands.add_parser("mark", help="show which stack moves this cluster; deploys write it")
+    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
+    for name, text in (
+        ("show", "print the mark"),
+        ("take", "make it, or see that it is this stack's"),
+        ("enter", "a deploy has passed its gate and begins"),
+        ("reach", "a deploy has finished"),
+        ("give-up", "the stack is destroyed: take it away"),
+    ):
+        act = acts.add_parser(name, help=text)
+        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+        if name != "show":
+            act.add_argument("--id", required=True, help="of the stack, from its state")
+        if name in {"enter", "reach"}:
+            act.add_argument("--place", required=True)
+            act.add_argument("--attempt", required=True, type=int)
+            act.add_argument("--guarded", default="", help="pieces that nobody may delete, separated by commas")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: done; 1: the mark is somebody else's, or is not there to be shown; 2: it cannot be told."""
+    context = Context.load(args.stack)
+    try:
+        mark = _ACTS[args.act](context, args)
+    except MarkRefused as error:
+        print(str(error), file=sys.stderr)
+        return EXIT_CODES[Verdict.FAILED]
+    print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
+    return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
+
+
+def read(kube: Cluster) -> Mark | None:
+    """The mark of a cluster; None when it has none.
+
+    Raises:
+        DamagedMark: it is not what this program writes.
+        KubeError: it cannot be read.
+    """
+    found = kube.get(f"{PATH}/{MARK}")
+    return Mark.load(found.get("data") or {}) if found else None
+
+
+# -- what deploys do --------------------------------------------------------------------------------
+
+
+def take(context: Context, identity: str) -> Mark:
+    """Make the mark; one that is there must be this stack's.
+
+    Raises:
+        MarkRefused: it is another one's.
+    """
+    mark = Mark(id=identity, stack=context.stack, deployers=principals(context))
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK, "namespace": SYSTEM_NAMESPACE}}
+    try:
+        context.kube.request(
+            "POST",
+            f"{PATH}?fieldManager={FIELD_MANAGER}",
+            body={**body, "data": mark.dump()},
+            content_type="application/json",
+        )
+    except KubeError as error:
+        if error.status != 409:
+            raise
+        return edit(context, identity, lambda found: found)
+    return mark
+
+
+def edit(context: Context, identity: str | None, change: Callable[[Mark], Mark]) -> Mark:
+    """Change the mark on the version of it that was read; `identity` None changes whoever's it is.
+
+    Raises:
+        MarkRefused: it is another one's, gone, or damaged.
+    """
+    for _ in range(ATTEMPTS):
+        found = context.kube.again().get(f"{PATH}/{MARK}")
+        try:
+            mark = Mark.load(found.get("data") or {}) if found else None
+        except DamagedMark as error:
+            raise MarkRefused(f"{ABOUT}: {error}. Restore it, or {_take_over(context)}") from None
+        own = Own(id=identity if identity is not None else mark.id if mark else None, attempt=sys.maxsize, taken=True)
+        against = disagreement(mark, own, context.stack)
+        if against is not None or mark is None or found is None:
+            problem = f"{against.problem}. {against.fix}" if against else "is gone"
+            raise MarkRefused(f"{ABOUT} {problem}")
+        changed = change(mark)
+        if changed == mark:
+            return mark
+        body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": changed.dump()}
+        try:
+            context.kube.merge(f"{PATH}/{MARK}", body, manager=FIELD_MANAGER)
+        except KubeError as error:
+            if error.status == 409:
+                continue
+            raise
+        return changed
+    raise KubeError(409, f"{ABOUT} changed {ATTEMPTS} times while it was being written. Run again")
+
+
+def give_up(context: Context, identity: str) -> None:
+    """Take this stack's mark away. One that is another's by now stays, and so does a cluster that is gone."""
+    try:
+        found = context.kube.get(f"{PATH}/{MARK}")
+    except WrongClusterError:
+        if context.aws.cluster(context.cluster_name) is None:
+            return
+        raise
+    if found is None or (found.get("data") or {}).get("id") != identity:
+        return
+    only = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": found["metadata"]["uid"]}}
+    try:
+        context.kube.request("DELETE", f"{PATH}/{MARK}", body=only, content_type="application/json")
+    except KubeError as error:
+        if error.status != 404:
+            raise
+
+
+def principals(context: Context) -> tuple[str, ...]:
+    """Who may change what is frozen or guarded."""
+    return ()
+
+
+def _take_over(context: Context) -> str:
+    return f"`python -m operations recover --stack {context.stack} --take-over`"
+
+
+def _enter(context: Context, args: argparse.Namespace) -> Mark:
+    guarded = tuple(piece for piece in args.guarded.split(",") if piece)
+
+    def change(found: Mark) -> Mark:
+        return replace(
+            found, stack=context.stack, entering=args.place, attempt=args.attempt, guarded=guarded, deployers=who
+        )
+
+    who = principals(context)
+    return edit(context, args.id, change)
+
+
+def _reach(context: Context, args: argparse.Namespace) -> Mark:
+    def change(found: Mark) -> Mark:
+        return replace(found, reached=args.place, entering="", attempt=args.attempt)
+
+    return edit(context, args.id, change)
+
+
+def _give_up(context: Context, args: argparse.Namespace) -> None:
+    give_up(context, args.id)
+
+
+_ACTS: Final[dict[str, Callable[[Context, argparse.Namespace], Mark | None]]] = {
+    "show": lambda context, _: read(context.kube),
+    "take": lambda context, args: take(context, args.id),
+    "enter": _enter,
+    "reach": _reach,
+    "give-up": _give_up,
+}
