@@ -10,14 +10,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
 from migration.mark import DamagedMark, Mark, Own, disagreement
 from migration.names import FIELD_MANAGER, MARK, SYSTEM_NAMESPACE
-from operations.cluster import Cluster, KubeError
+from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 
 PATH: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
+REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 ABOUT: Final = f"configmap {SYSTEM_NAMESPACE}/{MARK}"
 ATTEMPTS: Final = 5
 
@@ -79,7 +81,7 @@ def take(context: Context, identity: str) -> Mark:
     Raises:
         MarkRefused: it is another one's.
     """
-    mark = Mark(id=identity, stack=context.stack, deployers=principals(context))
+    mark = Mark(id=identity, stack=context.stack, deployers=deployers(context, ()))
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK, "namespace": SYSTEM_NAMESPACE}}
     try:
         context.kube.request(
@@ -144,9 +146,33 @@ def give_up(context: Context, identity: str) -> None:
             raise
 
 
-def principals(context: Context) -> tuple[str, ...]:
-    """Who may change what is frozen or guarded."""
-    return ()
+def deployers(context: Context, recorded: tuple[str, ...]) -> tuple[str, ...]:
+    """Who may change what is frozen or guarded, in canonical form: as the settings say, else as recorded, else whoever
+    asks. Whoever asks must be one of them: the rest of the deploy is made with the same credentials.
+
+    Raises:
+        MarkRefused: it is not, or cannot be named.
+    """
+    me = who(context.kube)
+    try:
+        chosen = tuple(map(canonical, context.settings.deployers)) or recorded or (principal(me),)
+    except InvalidDeployer as error:
+        raise MarkRefused(f"{error}. Or name who deploys in eks-cilium:deployers") from None
+    if not is_deployer(me, chosen):
+        known = ", ".join(sorted(p for p in principals(me) if not p.startswith(GROUP))) or "nobody"
+        raise MarkRefused(
+            f"the API server knows this caller as {known}, which is none of the deployers ({', '.join(chosen)}). "
+            "Deploy as one of them, or let one of them add this one to eks-cilium:deployers"
+        )
+    return chosen
+
+
+def who(kube: Cluster) -> Obj:
+    """`userInfo` of the caller, as the API server sees it (SelfSubjectReview, served since Kubernetes 1.28)."""
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = kube.request("POST", REVIEWS, body=body, content_type="application/json")
+    found: Obj = answer["status"]["userInfo"]
+    return found
 
 
 def _take_over(context: Context) -> str:
@@ -158,10 +184,14 @@ def _enter(context: Context, args: argparse.Namespace) -> Mark:
 
     def change(found: Mark) -> Mark:
         return replace(
-            found, stack=context.stack, entering=args.place, attempt=args.attempt, guarded=guarded, deployers=who
+            found,
+            stack=context.stack,
+            entering=args.place,
+            attempt=args.attempt,
+            guarded=guarded,
+            deployers=deployers(context, found.deployers),
         )
 
-    who = principals(context)
     return edit(context, args.id, change)
 
 

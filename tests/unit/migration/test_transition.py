@@ -1,13 +1,15 @@
 """Which stage may follow which, also after a deploy that did not finish."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from migration.desired import desired
 from migration.journeys import REPLACE, Piece
+from migration.manifests import Manifest
 from migration.settings import Settings
-from migration.transition import Direction, Marker, Move, Recorded, Refused, plan_move
+from migration.transition import Asks, Direction, Marker, Move, Recorded, Refused, plan_move
 from tests.unit.migration.examples import adopted, facts, greenfield, owned, raw
 
 
@@ -207,6 +209,123 @@ def test_the_marker_survives_the_state_it_is_kept_in():
 def test_names_of_things_tell_groups_apart():
     names = desired(owned(), None, "canary").names
     assert {"legacy-groups/general", "cilium-groups/workers", "canary-group/canary", "cilium", "cluster"} <= names
+
+
+CILIUM: dict[str, object] = {"groups": [{"name": "workers", "size": 3}]}
+
+
+def cilium(version: str) -> dict[str, Any]:
+    return {"cilium": CILIUM | {"version": version}, "cluster": {"name": "staging", "version": "1.33"}}
+
+
+def test_a_deploy_that_moves_asks_the_gate_and_one_that_stays_asks_whose_cluster_it_is():
+    stack = Stack()
+    assert stack.deploy("baseline").asks is Asks.GATE
+    assert stack.deploy("baseline").asks is Asks.IDENTITY
+    assert stack.deploy("label-legacy").asks is Asks.GATE
+    assert stack.deploy("baseline").asks is Asks.GATE
+
+
+def test_a_change_of_what_is_declared_has_a_gate_of_its_own_and_settles_again():
+    stack = at("canary")
+    before = stack.recorded.marker
+    values: dict[str, Any] = {"cilium": CILIUM | {"values": {"debug": {"enabled": True}}}}
+    move = stack.plan(owned(stage="canary", **values))
+    assert (move.direction, move.asks, move.marker.steady) == (Direction.CHANGE, Asks.STEADY, True)
+    assert before is not None
+    assert move.marker.attempt == before.attempt + 1
+    stack.deploy("canary", dies="changes", **values)
+    again = stack.deploy("canary", **values)
+    assert again.direction is Direction.CHANGE, "what did not finish is asked about again"
+    after = stack.deploy("canary", **values)
+    assert (after.direction, after.marker) == (Direction.STAY, again.marker)
+
+
+def test_edited_policies_are_a_change():
+    stack = at("canary")
+    manifest = Manifest(
+        source="x.yaml:1", api_version="cilium.io/v2", kind="CiliumNetworkPolicy", name="x", namespace="shop",
+        labels={}, annotations={}, body={"spec": {"endpointSelector": {}}},
+    )  # fmt: skip
+    move = plan_move(stack.recorded, owned(stage="canary"), None, policies={"cilium": [manifest]})
+    assert move.direction is Direction.CHANGE
+    move = plan_move(at("baseline").recorded, owned(stage="baseline"), None, policies={"cilium": [manifest]})
+    assert move.direction is Direction.STAY, "there are no Cilium policies at that stage"
+
+
+@pytest.mark.parametrize(
+    "change", [{"soakMinutes": 5}, {"refresh": {"budget": "3"}}, {"deployers": ["arn:aws:iam::111122223333:role/ci"]}]
+)
+def test_how_a_refresh_or_a_soak_goes_about_it_is_no_change_of_the_cluster(change: dict[str, object]):
+    stack = at("canary")
+    assert stack.plan(owned(stage="canary", **change)).direction is Direction.STAY
+
+
+def test_a_state_without_a_digest_is_asked_about_and_keeps_its_attempt():
+    stack = at("canary")
+    assert stack.recorded.marker is not None
+    old = replace(stack.recorded.marker, declared=None, id=None, cilium=None)
+    stack.recorded = replace(stack.recorded, marker=old)
+    move = plan_move(stack.recorded, owned(stage="canary"), None, new_id="0a")
+    assert (move.direction, move.asks, move.marker.attempt) == (Direction.STAY, Asks.STEADY, old.attempt)
+    assert (move.marker.id, bool(move.marker.declared)) == ("0a", True)
+
+
+def test_an_id_is_kept_for_good():
+    first = plan_move(Recorded(), owned(stage="baseline"), None, new_id="0a").marker
+    recorded = Recorded(journey="replace", stage="baseline", marker=first, settle_attempt=first.attempt)
+    for stage in ("baseline", "label-legacy"):
+        assert plan_move(recorded, owned(stage=stage), None, new_id="0b").marker.id == "0a"
+
+
+def test_what_was_left_out_of_a_deploy_is_not_taken_for_a_gate_that_failed():
+    stack = at("pin-legacy")
+    marker = stack.plan(owned(stage="install-cilium")).marker
+    stack.recorded = replace(stack.recorded, marker=marker)  # --exclude gate --exclude settle: the rest was changed
+    assert "the deploy of install-cilium began and did not finish" in stack.refused("label-legacy")
+
+
+def walked(stage: str, version: str) -> Stack:
+    stack = Stack()
+    for row in REPLACE.stages[: REPLACE.index[stage] + 1]:
+        stack.deploy(row.id, **cilium(version))
+    return stack
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "text"),
+    [
+        ("1.19.3", "1.19.2", "Cilium does not go down"),
+        ("1.19.3", "1.18.9", "Cilium does not go down"),
+        ("1.18.4", "1.20.0", "one minor version at a time. Set it to a version 1.19.x first"),
+        ("1.19.3", "1.19.4", ""),
+        ("1.19.3", "1.20.0", ""),
+    ],
+)
+def test_cilium_goes_up_one_minor_version_at_a_time_and_never_down(before: str, now: str, text: str):
+    stack = walked("canary", before)
+    if text:
+        assert text in stack.refused("canary", **cilium(now))
+    else:
+        assert stack.deploy("canary", **cilium(now)).direction is Direction.CHANGE
+        assert stack.plan(owned(stage="canary", **cilium(now))).direction is Direction.STAY
+
+
+def test_an_upgrade_that_did_not_finish_may_go_back_to_where_it_came_from():
+    stack = walked("canary", "1.19.3")
+    stack.deploy("canary", dies="changes", **cilium("1.20.0"))
+    stack.deploy("canary", dies="changes", **cilium("1.20.0"))
+    assert "does not go down" in stack.refused("canary", **cilium("1.19.2"))
+    assert stack.deploy("canary", **cilium("1.19.3")).direction is Direction.CHANGE
+    assert "does not go down" in walked("canary", "1.20.0").refused("canary", **cilium("1.19.3"))
+
+
+def test_a_version_does_not_change_in_the_deploy_that_moves_a_stage():
+    stack = walked("install-cilium", "1.19.3")
+    text = stack.refused("canary", **cilium("1.20.0"))
+    assert "would move from install-cilium to canary and take Cilium from 1.19.3 to 1.20.0 at once" in text
+    before = walked("pin-legacy", "1.19.3")
+    assert before.plan(owned(stage="install-cilium", **cilium("1.20.0"))).direction is Direction.FORWARD
 
 
 def test_what_a_reached_stage_did_not_get_to_delete_is_asked_about_again_and_goes_first():

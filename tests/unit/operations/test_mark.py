@@ -1,0 +1,159 @@
+"""Taking, entering and giving up the mark: by its own stack, as a deployer, and never over somebody else's."""
+
+import argparse
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from migration.mark import Mark, Own
+from migration.names import MARK
+from operations import cli, mark, state
+from operations.cluster import Cluster, KubeError
+from operations.connection import WrongClusterError
+from operations.context import Context
+from operations.evidence import UnknownError
+from tests.unit.operations import world as w
+from tests.unit.operations.world import World
+
+ROLE = "arn:aws:iam::111122223333:role/ci"
+CALLER = {"username": "arn:aws:sts::111122223333:assumed-role/ci/run-7", "extra": {"canonicalArn": [ROLE]}}
+
+
+class Api(w.FakeApi):
+    """Lets the mark be made, changed and taken away, and says who asks."""
+
+    caller: dict[str, Any] = CALLER
+    conflicts = 0
+
+    def __call__(self, method: str, path: str, *, body: Any = None, **more: Any) -> Any:
+        if path == mark.REVIEWS:
+            return {"status": {"userInfo": self.caller}}
+        found = [o for o in self.objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == MARK]
+        if method == "POST":
+            if found:
+                raise KubeError(409, "409 exists")
+            self.objects.append(
+                {**copy.deepcopy(body), "metadata": {**body["metadata"], "resourceVersion": "1", "uid": "u"}}
+            )
+            return body
+        if method == "PATCH" and found:
+            if self.conflicts:
+                self.conflicts -= 1
+                raise KubeError(409, "409 Conflict")
+            found[0]["data"].update(body["data"])
+            return found[0]
+        if method == "DELETE" and found:
+            self.objects.remove(found[0])
+            return {}
+        return super().__call__(method, path, body=body, **more)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = w.legacy_world(tmp_path)
+    made.api = Api([o for o in made.api.objects if o["kind"] != "ConfigMap"])
+    return made
+
+
+def now(world: World) -> Mark | None:
+    return mark.read(world.context.kube)
+
+
+def enter(world: World, identity: str = "0a", attempt: int = 3) -> Mark | None:
+    asked = argparse.Namespace(act="enter", id=identity, place="canary", attempt=attempt, guarded="cilium,vpc-cni")
+    return mark._ACTS["enter"](world.context, asked)
+
+
+def test_the_first_deploy_takes_the_mark_and_is_recorded_as_the_deployer_without_its_session(world: World):
+    mark.take(world.context, "0a")
+    assert now(world) == Mark(id="0a", stack="test", deployers=(ROLE,))
+    mark.take(world.context, "0a")  # again: it is ours
+
+
+def test_a_mark_of_another_stack_is_neither_taken_nor_entered_nor_given_up(world: World):
+    mark.take(world.context, "0a")
+    with pytest.raises(mark.MarkRefused, match="belongs to another stack"):
+        mark.take(world.context, "0b")
+    with pytest.raises(mark.MarkRefused, match="belongs to another stack"):
+        enter(world, "0b")
+    mark.give_up(world.context, "0b")
+    assert now(world) == Mark(id="0a", stack="test", deployers=(ROLE,))
+    mark.give_up(world.context, "0a")
+    assert now(world) is None
+    mark.give_up(world.context, "0a")
+
+
+def test_entering_and_reaching_say_so_also_when_somebody_writes_at_the_same_time(world: World):
+    mark.take(world.context, "0a")
+    world.api.conflicts = 2  # type: ignore[attr-defined]
+    enter(world)
+    entered = now(world)
+    assert entered is not None
+    assert (entered.entering, entered.attempt, entered.guarded) == ("canary", 3, ("cilium", "vpc-cni"))
+    mark._ACTS["reach"](world.context, argparse.Namespace(id="0a", place="canary", attempt=3))
+    reached = now(world)
+    assert reached is not None
+    assert (reached.entering, reached.reached) == ("", "canary")
+
+
+def test_entering_a_mark_that_is_gone_makes_no_new_one(world: World):
+    with pytest.raises(mark.MarkRefused, match="is gone"):
+        enter(world)
+    assert now(world) is None
+
+
+def test_whoever_is_no_deployer_is_told_so_before_anything_is_written(world: World):
+    mark.take(world.context, "0a")
+    world.api.caller = {"username": "mallory"}  # type: ignore[attr-defined]
+    with pytest.raises(mark.MarkRefused, match="user:mallory, which is none of the deployers"):
+        enter(world)
+    world.api.caller = CALLER | {"username": "arn:aws:sts::111122223333:assumed-role/ci/run-8"}  # type: ignore[attr-defined]
+    assert enter(world) is not None, "another session of the same role is the same deployer"
+    world.settings = world.settings.model_copy(update={"deployers": ("group:platform",)})
+    with pytest.raises(mark.MarkRefused, match=r"none of the deployers \(group:platform\)"):
+        enter(world)
+
+
+def test_giving_up_asks_nothing_more_of_a_cluster_that_is_gone(world: World):
+    def unreachable() -> Any:
+        raise WrongClusterError("EKS cluster shop does not exist")
+
+    def context() -> Context:
+        return replace(world.context, kube=Cluster(unreachable))
+
+    with pytest.raises(WrongClusterError):
+        mark.give_up(context(), "0a")
+    world.aws.answers["describe_cluster"] = None
+    mark.give_up(context(), "0a")
+
+
+def test_what_an_exported_state_says_about_the_mark():
+    def resource(kind: str, name: str, **more: Any) -> dict[str, Any]:
+        return {"type": kind, "urn": f"urn:pulumi:prod::eks-cilium::{kind}::{name}", **more}
+
+    marker = resource("pulumi:index:Stash", "marker", inputs={"input": {"id": "0a", "attempt": 7}})
+    stack = resource("pulumi:pulumi:Stack", "eks-cilium-prod", outputs={"stage": "canary"})
+    taken = resource("command:local:Command", "mark")
+    assert state.own_of({"deployment": {}}) == Own()
+    whole = {"deployment": {"resources": [stack, marker, taken]}}
+    assert state.own_of(whole) == Own(id="0a", attempt=7, taken=True, reached=True)
+    leaving = {"deployment": {"resources": [stack, marker, {**taken, "delete": True}]}}
+    assert state.own_of(leaving).taken is False
+
+
+def test_a_state_that_cannot_be_read_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnknownError, match="pulumi is not on PATH"):
+        state.own("prod", tmp_path)
+
+
+def test_a_deploy_says_what_its_state_says(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["check", "--own", "[]"])
+    assert "is not what a deploy says about its state" in capsys.readouterr().err
+    given = cli.parser().parse_args(["check", "--own", json.dumps({"id": "0a", "attempt": 2})])
+    assert given.own == Own(id="0a", attempt=2)
