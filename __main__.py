@@ -18,6 +18,7 @@ from components.mark import Mark, Reached
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
 from components.probes import Probes
+from components.unused import unused
 from components.workloads import LegacyLabel, Workloads
 from migration import manifests
 from migration.desired import GroupRole
@@ -109,6 +110,14 @@ def declare(
         ).groups
     nodes = [group for members in groups.values() for group in members]
 
+    # What a later stage, the stage before or `destroy` deletes: looked at once more right before.
+    kept = all(it is None or it.keep for it in (wanted.vpc_cni, wanted.kube_proxy))
+    doomed: dict[str, list[pulumi.Resource]] = {
+        "legacy-network": [] if kept else [*legacy, *groups.get(GroupRole.LEGACY, [])],
+        "canary-nodes": groups.get(GroupRole.CANARY, []),
+        "cilium-nodes": groups.get(GroupRole.CILIUM, []),
+    }
+
     engines: list[pulumi.Resource] = []
     if Piece.FREEZE in wanted.pieces:
         engines += PolicyFreeze(protect=Piece.FREEZE in wanted.protected, provider=provider, after=after).resources
@@ -119,9 +128,9 @@ def declare(
             provider=provider,
             after=[*after, *engines, *groups.get(GroupRole.LEGACY, [])],
         )
-        engines += calico.resources
+        parts = list(calico.resources)
         if wanted.calico.policies:
-            engines += NetworkPolicies(
+            parts += NetworkPolicies(
                 "calico",
                 policies["calico"],
                 protect=wanted.calico.protect_policies,
@@ -129,15 +138,19 @@ def declare(
                 provider=provider,
                 after=calico.resources,
             ).objects
+        doomed["calico"] = parts if wanted.calico.owned else []
+        engines += parts
     if wanted.cilium is not None:
         crds = Established(name, after=[*cilium, *groups.get(GroupRole.CILIUM, [])])
-        engines += NetworkPolicies(
+        ours = NetworkPolicies(
             "cilium",
             policies["cilium"],
             protect=wanted.cilium.protect_policies,
             provider=provider,
             after=[crds.command],
         ).objects
+        doomed["cilium"] = [*cilium, *ours, *groups.get(GroupRole.CILIUM, [])]
+        engines += ours
     if wanted.coredns is not None:
         nodes.append(CoreDns(wanted.coredns, cluster=cluster.name, after=[*after, *nodes]).addon)
     if wanted.legacy_label is not None:
@@ -149,7 +162,8 @@ def declare(
         minutes = settings.refresh.deadline_minutes
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
-    settle = Settle(move, name, after=[*after, *legacy, *cilium, *nodes, *engines, *probes])
+    watched = unused(doomed, name)
+    settle = Settle(move, name, after=[*after, *legacy, *cilium, *nodes, *engines, *probes, *watched])
     Reached(move, name, after=[settle.command])
     pulumi.export("cluster", cluster.name)
     return settle.reached

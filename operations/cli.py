@@ -6,7 +6,6 @@ JSON goes to stdout, text for people to stderr. Exit codes: 0 passed, 1 failed, 
 import argparse
 import importlib
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,13 +25,11 @@ from operations.cluster import KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, USAGE_ERROR, Report, Verdict
-from operations.gate import CHECK_SECONDS, ask_all
+from operations.gate import CHECK_SECONDS, ask_all, patience
 from operations.place import next_stage
 
-FURTHER: Final = ("survey", "refresh", "recover", "policy", "mark")
+FURTHER: Final = ("survey", "refresh", "recover", "policy", "mark", "unused")
 """Commands whose modules bring `add_parser(subparsers)` and `run(args) -> int`."""
-PATIENCE: Final = "EKS_CILIUM_GATE_WAIT"
-"""Environment variable: seconds for which a gate asks again at most, whatever its command says."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,7 +131,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.leaving:
         names = tuple(dict.fromkeys((*names, *_of(context.journey, args.leaving).leave)))
     start = time.monotonic()
-    wait = args.wait if kind == "settle" else min(args.wait, _patience())
+    wait = args.wait if kind == "settle" else patience(args.wait)
     evidence = ask_all(replace(context, stage=stage), names, checks, wait=wait, seconds=CHECK_SECONDS, tell=say)
     report = Report(
         journey=context.journey.name,
@@ -163,14 +160,6 @@ def _own(text: str) -> Own:
         return Own(**json.loads(text))
     except (TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not what a deploy says about its state: {error}") from None
-
-
-def _patience() -> float:
-    text = os.environ.get(PATIENCE) or "inf"
-    try:
-        return float(text)
-    except ValueError:
-        raise UsageError(f"{PATIENCE}={text!r} is no number of seconds: correct it, or unset it") from None
 
 
 def _named(given: Sequence[str]) -> Sequence[CheckId]:

@@ -1,5 +1,6 @@
 """Asking many checks at once, each with a deadline of its own, again until they pass."""
 
+import os
 import queue
 import threading
 import time
@@ -8,13 +9,30 @@ from typing import Final
 
 from migration.journeys import CheckId
 from operations.checks import Ask, missing, overdue
-from operations.context import Context
+from operations.context import Context, UsageError
 from operations.evidence import Evidence, Verdict
 
 CHECK_SECONDS: Final = 20.0
 PAUSE: Final = 3.0
 FRESH: Final = 30.0
 """Seconds for which a passed check counts while others are asked again."""
+
+
+PATIENCE: Final = "EKS_CILIUM_GATE_WAIT"
+"""Environment variable: seconds for which a gate asks again at most, whatever its command says."""
+
+
+def patience(seconds: float) -> float:
+    """How long a gate asks again, in seconds.
+
+    Raises:
+        UsageError: the environment variable is no number.
+    """
+    text = os.environ.get(PATIENCE) or "inf"
+    try:
+        return min(seconds, float(text))
+    except ValueError:
+        raise UsageError(f"{PATIENCE}={text!r} is no number of seconds: correct it, or unset it") from None
 
 
 def ask_all(

@@ -17,7 +17,7 @@ import yaml
 
 from migration.journeys import REPLACE
 from migration.names import PROJECT
-from operations.cli import PATIENCE
+from operations.gate import PATIENCE
 from sandbox import lifecycle
 from tests.engine.journey import Journey, Outcome
 

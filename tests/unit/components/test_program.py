@@ -148,7 +148,9 @@ def test_each_attempt_triggers_the_commands_that_must_run_again():
 def test_commands_hold_nothing_that_differs_from_machine_to_machine():
     for stage in STAGES:
         for command in owned(stage).of(COMMAND).values():
-            assert command.inputs["create"].startswith("sh operations/run ")
+            lines = [command.inputs[key] for key in ("create", "update", "delete") if key in command.inputs]
+            assert lines
+            assert all(line.startswith("sh operations/run ") for line in lines)
             assert not {"environment", "dir", "interpreter"} & command.inputs.keys()
 
 

@@ -651,7 +651,8 @@ def pod_just_ready_on_a_node_whose_clock_is_slow(world):
 
 @case(CheckId.SOAKED, "workloads have run on Cilium for 30 min only")
 def our_own_clock_is_fast(world):
-    world.api.ahead = -timedelta(minutes=150)
+    ago = datetime.now(UTC) - datetime.strptime(w.AGO, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    world.api.ahead = timedelta(minutes=30, seconds=30) - ago
 
 
 @case(CheckId.SOAKED, "pod shop/web-1: is not Ready, so its soak has not begun")
