@@ -27,6 +27,7 @@ _OF_ONE_WALK = {
     "test_destroy",
     "test_interruptions",
     "test_way_back",
+    "test_past_the_gate",
 }
 """Files that start from `replace_walk`."""
 
