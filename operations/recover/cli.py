@@ -16,7 +16,7 @@ import yaml
 from operations import command
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict
-from operations.recover import locks, lookup, sidecars, state
+from operations.recover import locks, lookup, sidecars, state, take_over
 from operations.recover.decide import Decision, Step, decide
 from operations.recover.locks import Lock
 from operations.recover.lookup import Places, Release
@@ -36,6 +36,9 @@ def add_parser(commands: Any) -> None:
         "--adopt", action="append", default=[], metavar="URN=ID", help="the object exists, with this id"
     )
     parser.add_argument("--drop", action="append", default=[], metavar="URN", help="the object does not exist")
+    parser.add_argument(
+        "--take-over", action="store_true", help="this stack moves the cluster from now on, whatever its mark says"
+    )
     parser.set_defaults(run=run)
 
 
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0: nothing is left to recover; 1: something is; 2: it cannot be told."""
     context = Context.load(args.stack)
     try:
-        return _run(args, context)
+        return take_over.run(context, yes=args.yes) if args.take_over else _run(args, context)
     except command.CommandError as error:
         _say(str(error))
         return EXIT_CODES[Verdict.UNKNOWN]

@@ -13,7 +13,7 @@ from migration.names import MARK
 from sandbox import lifecycle
 from sandbox.walk import Stack
 from tests.engine import witness
-from tests.engine.hands import Hands, Refusal, assert_says, changed, eventually, impatient, reports, settings, state
+from tests.engine.hands import Hands, assert_says, changed, eventually, impatient, reports, settings, state
 from tests.engine.journey import Journey, Outcome
 from tests.engine.witness import differences
 
@@ -159,5 +159,3 @@ def test_what_is_in_use_is_not_deleted_whoever_unprotected_it(replace_walk: Jour
     found = differences(objects, witness.cluster(walked))
     assert [text for text in found if "eks-cilium" not in text] == []
     assert differences(things, witness.account(walked)) == []
-    with pytest.raises(Refusal):
-        Hands(walked).get(f"{MARKS}-nothing")

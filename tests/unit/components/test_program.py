@@ -1,5 +1,7 @@
 """What the program asks of the engine at each stage: names, parents, order, protection, retention."""
 
+import json
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -7,9 +9,13 @@ from typing import Any
 import pulumi
 import pytest
 
+from components.gate import Answer, Answered, gate_words, operations, reached
 from migration.journeys import REPLACE, Piece
+from migration.mark import Own
+from migration.transition import Asks, Marker, Recorded, plan_move
 from tests.unit.components.recorder import STACK, Recording, Registered, State, record
 from tests.unit.migration.examples import facts, raw
+from tests.unit.migration.examples import owned as owned_settings
 
 NODE_GROUP, ADDON, RELEASE = "aws:eks/nodeGroup:NodeGroup", "aws:eks/addon:Addon", "kubernetes:helm.sh/v3:Release"
 COMMAND, STASH, PATCH = "command:local:Command", "pulumi:index:Stash", "kubernetes:apps/v1:DaemonSetPatch"
@@ -152,6 +158,62 @@ def test_commands_hold_nothing_that_differs_from_machine_to_machine():
             assert lines
             assert all(line.startswith("sh operations/run ") for line in lines)
             assert not {"environment", "dir", "interpreter"} & command.inputs.keys()
+
+
+def test_every_deploy_asks_before_it_registers_anything_and_only_a_deploy_waits():
+    for stage in STAGES:
+        stays = owned(stage).asked
+        assert [(a.move.asks, a.registered) for a in stays] == [(Asks.STEADY, 0)], "a state without a digest"
+    for preview in (True, False):
+        forward = record(raw(stage="canary"), state=state_at("install-cilium"), preview=preview)
+        assert [(a.move.asks, a.registered, a.wait) for a in forward.asked] == [(Asks.GATE, 0, not preview)]
+    assert forward.asked[0].own == Own(id="0a1b", attempt=1, taken=False, reached=True)
+
+
+@pytest.mark.parametrize("answered", [Answered.FAILED, Answered.UNKNOWN])
+@pytest.mark.parametrize("stage", ["pin-legacy", "install-cilium", "label-legacy"])
+def test_a_deploy_whose_question_does_not_pass_registers_nothing(stage: str, answered: Answered):
+    with pytest.raises(pulumi.RunError, match="does not pass, so nothing was changed:\nnode a is wrong") as caught:
+        record(raw(stage=stage), state=state_at("pin-legacy"), answer=Answer(answered, "node a is wrong"))
+    words = "the stack stays at pin-legacy, and" if stage == "pin-legacy" else f"the gate of {stage}"
+    assert words in str(caught.value)
+
+
+def test_a_preview_without_access_fails_nothing_that_stays():
+    unknown = Answer(Answered.UNKNOWN, "no credentials")
+    shown = record(raw(stage="pin-legacy"), state=state_at("pin-legacy"), preview=True, answer=unknown)
+    assert shown.names() == owned("pin-legacy").names()
+    with pytest.raises(pulumi.RunError, match="no credentials"):
+        record(raw(stage="install-cilium"), state=state_at("pin-legacy"), preview=True, answer=unknown)
+    failed = Answer(Answered.FAILED, "another account")
+    with pytest.raises(pulumi.RunError, match="another account"):
+        record(raw(stage="pin-legacy"), state=state_at("pin-legacy"), preview=True, answer=failed)
+
+
+def test_an_old_settling_reaches_no_new_stage():
+    report = json.dumps({"verdict": "passed", "place": "pin-legacy"})
+    move = plan_move(
+        Recorded(journey="replace", stage="pin-legacy", marker=Marker(place="pin-legacy", attempt=4), settle_attempt=4),
+        owned_settings(stage="install-cilium"),
+        None,
+    )
+    assert move.marker.attempt == 5
+    assert not reached(report, [4.0], move), "--target or --exclude left the settling out"
+    assert not reached(report, [5.0], move), "of another place"
+    passed = {"verdict": "passed", "place": "install-cilium"}
+    assert reached(json.dumps(passed), [5.0], move)
+    assert not reached(json.dumps(passed | {"verdict": "unknown"}), [5.0], move)
+    for damaged in ("", "null", "[]", "no JSON"):
+        assert not reached(damaged, [5.0], move)
+    assert not reached(json.dumps(passed), [], move)
+
+
+def test_what_a_state_says_is_quoted_before_a_shell_sees_it():
+    marker = Marker(place="canary", attempt=4, leaving="x; touch /tmp/owned $(id)")
+    recorded = Recorded(journey="replace", stage="canary", marker=marker, settle_attempt=4)
+    move = plan_move(recorded, owned_settings(stage="canary"), None)
+    line = operations(*gate_words(move, "prod"))
+    assert shlex.split(line) == ["sh", "operations/run", *gate_words(move, "prod")]
 
 
 def test_a_refused_step_registers_nothing():

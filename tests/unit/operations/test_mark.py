@@ -16,6 +16,7 @@ from operations.cluster import Cluster, KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import UnknownError
+from operations.recover import take_over
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 
@@ -157,3 +158,50 @@ def test_a_deploy_says_what_its_state_says(capsys: pytest.CaptureFixture[str]):
     assert "is not what a deploy says about its state" in capsys.readouterr().err
     given = cli.parser().parse_args(["check", "--own", json.dumps({"id": "0a", "attempt": 2})])
     assert given.own == Own(id="0a", attempt=2)
+
+
+# -- taking over ------------------------------------------------------------------------------------
+
+
+def take_over_of(world: World, *, yes: bool) -> int:
+    return take_over.run(world.context, yes=yes)
+
+
+def test_taking_over_says_whose_the_mark_is_and_writes_it_only_when_told_to(
+    world: World, capsys: pytest.CaptureFixture[str]
+):
+    mark.take(world.context, "0a")
+    world.own = Own(id="0b", attempt=7, taken=True, reached=True)
+    assert take_over_of(world, yes=False) == 1
+    assert "of stack test (id 0a)" in capsys.readouterr().err
+    assert now(world).id == "0a"  # type: ignore[union-attr]
+    assert take_over_of(world, yes=True) == 0
+    taken = now(world)
+    assert taken is not None
+    assert (taken.id, taken.attempt, taken.deployers) == ("0b", 7, (ROLE,))
+    assert take_over_of(world, yes=False) == 0, "it is this stack's already"
+
+
+@pytest.mark.parametrize("left", ["nothing", "damage"])
+def test_a_mark_that_is_gone_or_damaged_is_written_again(world: World, left: str):
+    world.own = Own(id="0a", attempt=7, taken=True, reached=True)
+    if left == "damage":
+        world.add(w.thing("ConfigMap", MARK, "kube-system", data={"stack": "x"}))
+    assert take_over_of(world, yes=True) == 0
+    taken = now(world)
+    assert taken is not None
+    assert (taken.id, taken.attempt, taken.deployers) == ("0a", 7, (ROLE,))
+
+
+def test_a_stack_without_state_does_not_take_over_a_cluster_that_is_half_moved(
+    world: World, capsys: pytest.CaptureFixture[str]
+):
+    mark.take(world.context, "0a")
+    world.own = Own()
+    assert take_over_of(world, yes=True) == 1
+    assert "would begin at the first stage and undo this: restore the state" in capsys.readouterr().err
+    assert now(world) is not None
+    for node in ("old-a", "old-b"):
+        del world.find("Node", node)["metadata"]["labels"]["cni-plugin"]
+    assert take_over_of(world, yes=True) == 0
+    assert now(world) is None

@@ -1,0 +1,96 @@
+"""`recover --take-over`: this stack moves the cluster from now on. Explicit, as two that do would undo each other."""
+
+import json
+import sys
+from dataclasses import replace
+from typing import Final
+
+from migration.mark import DamagedMark, Mark, Own, disagreement
+from migration.names import FIELD_MANAGER, MARK
+from operations import mark
+from operations.checks.mark import traces
+from operations.cluster import KubeError
+from operations.context import Context
+from operations.evidence import EXIT_CODES, UnknownError, Verdict
+
+RESTORE: Final = "restore the state that moved it (docs/recovery.md), or finish with the stack that did"
+
+
+def run(context: Context, *, yes: bool) -> int:
+    """Exit code 0: the mark is this stack's; 1: it is not, or may not become so; 2: it cannot be told."""
+    try:
+        own = context.own()
+        found = mark.read(context.kube)
+    except UnknownError as error:
+        return _say(f"{error.finding.object} {error}. {error.finding.fix}", Verdict.UNKNOWN)
+    except DamagedMark as error:
+        _say(f"mark   {mark.ABOUT}: {error}")
+        found = None
+    else:
+        _say(f"mark   {_shown(found)}")
+    if own.id is None:
+        return _without_state(context, own, found, yes=yes)
+    if disagreement(found, own, context.stack) is None and found is not None:
+        return _say("mark   it is this stack's already", Verdict.PASSED)
+    _say(f"mark   to be: stack {context.stack} (id {own.id}), attempt {own.attempt}")
+    if not yes:
+        return _say("nothing was changed. Run again with --yes to do this", Verdict.FAILED)
+    try:
+        _write(context, own, found)
+    except mark.MarkRefused as error:
+        return _say(str(error), Verdict.FAILED)
+    return _say("mark   taken over: the next deploy's gate looks at everything else", Verdict.PASSED)
+
+
+def _without_state(context: Context, own: Own, found: Mark | None, *, yes: bool) -> int:
+    """A stack that was never deployed begins at the first stage: only where no other one has begun."""
+    if found is None:
+        return _say("mark   there is none: this stack's first deploy writes it", Verdict.PASSED)
+    left = tuple(traces(context, own))
+    for trace in left:
+        _say(f"found  {trace.object} {trace.problem}")
+    if left:
+        return _say(
+            f"stack {context.stack} has no state, so it would begin at the first stage and undo this: {RESTORE}",
+            Verdict.FAILED,
+        )
+    if not yes:
+        _say("mark   to be deleted: nothing of a migration is left here")
+        return _say("nothing was changed. Run again with --yes to do this", Verdict.FAILED)
+    mark.give_up(context, found.id)
+    return _say("mark   deleted: this stack's first deploy writes its own", Verdict.PASSED)
+
+
+def _write(context: Context, own: Own, found: Mark | None) -> None:
+    identity = own.id or ""
+    if found is None:
+        live = context.kube.again().get(f"{mark.PATH}/{MARK}")
+        if live is None:
+            mark.take(context, identity)
+        else:  # damaged: what it said is lost, so it is written as a whole
+            fresh = Mark(id=identity, stack=context.stack, deployers=mark.deployers(context, ()))
+            body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "data": fresh.dump()}
+            context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
+    now = context.kube.again().get(f"{mark.PATH}/{MARK}")
+    if now is None:
+        raise KubeError(404, f"{mark.ABOUT} is gone again. Run again")
+    mark.edit(
+        context,
+        None,
+        lambda it: replace(it, id=identity, stack=context.stack, attempt=own.attempt, entering=""),
+    )
+
+
+def _shown(found: Mark | None) -> str:
+    if found is None:
+        return f"{mark.ABOUT} does not exist"
+    where = f"entering {found.entering}" if found.entering else f"at {found.reached or 'no stage'}"
+    return f"{mark.ABOUT} is of stack {found.stack} (id {found.id}), {where}, attempt {found.attempt}"
+
+
+def _say(line: str, verdict: Verdict | None = None) -> int:
+    print(line, file=sys.stderr, flush=True)
+    if verdict is None:
+        return 0
+    print(json.dumps({"command": "recover", "takeOver": True, "verdict": verdict}, separators=(",", ":")), flush=True)
+    return EXIT_CODES[verdict]
