@@ -1,4 +1,4 @@
-"""Which keys and types the pinned Cilium chart takes.
+"""Which keys and types the pinned Cilium chart takes; which of them a stack may choose is `chart_rules`.
 
 The chart's own schema lets unknown, misspelt and removed keys through, so a wrong key would silently do nothing.
 `chart_keys.json` beside this file is derived from the chart (`python -m operations schema chart --chart DIR`) and
@@ -34,7 +34,14 @@ FREE_FORM: Final = frozenset(
 )
 """Keys that hold Kubernetes' own structures: their insides are the API server's to judge."""
 
-_TEMPLATE_KEY = re.compile(r"\.Values((?:\.[A-Za-z][A-Za-z0-9]*)+)")
+_PATH = r"(?:\.[A-Za-z][A-Za-z0-9]*)+"
+_TEMPLATE_KEY = re.compile(rf"\.Values({_PATH})")
+_NAMED_KEY = re.compile(rf'\b(?:hasKey|get) (?:\.Values({_PATH})|\$(\w+)) "(\w+)"')
+"""Asked for by name: `hasKey .Values.nodePort "range"`."""
+_VARIABLE = re.compile(rf"\$(\w+) :?= \(?(?:(?:coalesce|default) )?\.Values({_PATH})")
+"""`$socketLB := (coalesce .Values.socketLB .Values.hostServices)`: the first one is the value's own name."""
+_NO_VALUE = frozenset({"AsMap"})
+"""Helm's own view of all values."""
 _JSON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "boolean": (bool,),
@@ -55,9 +62,24 @@ def derive(schema: Mapping[str, Any], templates: Iterable[str]) -> Tree:
     """
     tree: Tree = _from_schema(schema)
     for text in templates:
-        for match in _TEMPLATE_KEY.finditer(text):
-            _add(tree, match.group(1).split(".")[1:])
+        for path in _template_keys(text):
+            _add(tree, path)
     return tree
+
+
+def _template_keys(text: str) -> Iterator[list[str]]:
+    for match in _TEMPLATE_KEY.finditer(text):
+        path = match[1].split(".")[1:]
+        if path[0] not in _NO_VALUE:
+            yield path
+    variables = {match[1]: match[2].split(".")[1:] for match in _VARIABLE.finditer(text)}
+    for name, path in variables.items():
+        for match in re.finditer(rf"\${name}({_PATH})", text):
+            yield [*path, *match[1].split(".")[1:]]
+    for match in _NAMED_KEY.finditer(text):
+        held = match[1].split(".")[1:] if match[1] else variables.get(match[2])
+        if held:
+            yield [*held, match[3]]
 
 
 def value_errors(values: Mapping[str, Any]) -> Iterator[tuple[str, object, str]]:
@@ -75,10 +97,16 @@ def known() -> Tree:
 def _from_schema(node: Mapping[str, Any]) -> Any:
     properties = node.get("properties")
     if properties:
-        return {k: {"*": []} if k in FREE_FORM else _from_schema(v) for k, v in sorted(properties.items())}
+        return {k: _leaf(v) if k in FREE_FORM else _from_schema(v) for k, v in sorted(properties.items())}
+    return _leaf(node)
+
+
+def _leaf(node: Mapping[str, Any]) -> Any:
     kinds = node.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    return {"*": []} if kinds == ["object"] else kinds
+    if not kinds and node.get("properties"):
+        kinds = ["object"]
+    return {"*": []} if "object" in kinds and set(kinds) <= {"object", "null"} else kinds
 
 
 def _add(tree: Tree, path: list[str]) -> None:
@@ -110,7 +138,7 @@ def _errors(values: Mapping[str, Any], tree: Tree, path: tuple[str, ...]) -> Ite
         if isinstance(expected, dict):
             if isinstance(value, Mapping):
                 yield from _errors(value, expected, (*path, key))
-            elif value is not None:
+            elif value is not None or "*" not in expected:  # null would take the chart's own values away
                 yield here, value, "must be a mapping"
         elif expected and not _fits(value, expected):
             yield here, value, f"must be {' or '.join(expected)}"

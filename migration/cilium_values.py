@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from migration import affinity
+from migration.chart_fits import ONLY_CILIUM_NODES
+from migration.chart_rules import HEALTH_PORT
 from migration.facts import Facts
-from migration.names import AGENT_NOT_READY_TAINT, CILIUM_CNI, CNI_LABEL
+from migration.names import AGENT_NOT_READY_TAINT
 from migration.settings import Settings
 
 
@@ -24,8 +25,13 @@ class Slot(StrEnum):
     REGION = "<region>"
 
 
-HEALTH_PORT: Final = 10256
-"""kube-proxy's health port: load balancers with externalTrafficPolicy Local keep asking there."""
+EVERYTHING: Final = {"operator": "Exists"}
+"""The toleration of every taint."""
+OPERATOR_TOLERATIONS: Final = (
+    {"key": "node.kubernetes.io/not-ready", "operator": "Exists"},
+    {"key": "node.cloudprovider.kubernetes.io/uninitialized", "operator": "Exists"},
+)
+"""Of the chart's own: nodes are not Ready before the operator has given them addresses."""
 
 
 def egress_source(settings: Settings, facts: Facts | None) -> Literal["node", "pod"]:
@@ -34,12 +40,15 @@ def egress_source(settings: Settings, facts: Facts | None) -> Literal["node", "p
 
 
 def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
-    """The chart values of a stack; the user's own (`cilium.values`) are laid over ours."""
+    """The chart values of a stack.
+
+    The user's own (`cilium.values`) are laid over ours; `migration.chart_rules` has seen to it that they leave alone
+    what the journey rests on. Lists that we need something in are added to instead of replaced.
+    """
     chosen, network = settings.cilium, settings.network
     security_groups: Any = list(network.security_group_ids or (facts.security_group_ids if facts else ())) or str(
         Slot.SECURITY_GROUP_IDS
     )
-    only_cilium_nodes = affinity.pin(None, CNI_LABEL, CILIUM_CNI)
     values: dict[str, Any] = {
         "cluster": {"name": chosen.cluster_name, "id": chosen.cluster_id},
         "eni": {
@@ -59,8 +68,8 @@ def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
         # The endpoint's name, never an address: EKS changes the addresses (cilium/cilium#22039).
         "k8sServiceHost": str(Slot.ENDPOINT_HOST),
         "k8sServicePort": str(Slot.ENDPOINT_PORT),
-        "affinity": only_cilium_nodes,
-        "envoy": {"affinity": only_cilium_nodes, "rollOutPods": True},
+        "affinity": ONLY_CILIUM_NODES,
+        "envoy": {"affinity": ONLY_CILIUM_NODES, "rollOutPods": True},
         "rollOutCiliumPods": True,
         "agentNotReadyTaintKey": AGENT_NOT_READY_TAINT,
         "operator": {
@@ -76,7 +85,33 @@ def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
         "policyEnforcementMode": "default",
         **_masquerade(settings, facts),
     }
-    return _merge(values, chosen.values)
+    merged = _merge(values, chosen.values)
+    for path, needed in _needed(values).items():
+        _add_to(merged, path.split("."), needed)
+    return merged
+
+
+def _needed(values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Lists of the chart -> what has to be in them, whatever else the user puts there."""
+    needed = {
+        "tolerations": [EVERYTHING],
+        "envoy.tolerations": [EVERYTHING],
+        "operator.tolerations": [*OPERATOR_TOLERATIONS],
+        "operator.extraEnv": values["operator"]["extraEnv"],
+    }
+    if "ipMasqAgent" in values:
+        needed["ipMasqAgent.config.nonMasqueradeCIDRs"] = values["ipMasqAgent"]["config"]["nonMasqueradeCIDRs"]
+    return needed
+
+
+def _add_to(values: dict[str, Any], path: list[str], needed: list[Any]) -> None:
+    """Put what is needed first into a list, where there is one; the chart's own default has it already."""
+    *sections, last = path
+    here: Any = values
+    for section in sections:
+        here = here.get(section) or {}
+    if last in here:
+        here[last] = [*needed, *(item for item in here[last] or [] if item not in needed)]
 
 
 def _masquerade(settings: Settings, facts: Facts | None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from migration import addressing, versions
 from migration.chart_keys import value_errors
+from migration.chart_rules import refusals
 from migration.deployers import InvalidDeployer, canonical
 from migration.names import CANARY_GROUP
 
@@ -180,7 +181,8 @@ class Cilium(Model):
     """Give interfaces /28 prefixes instead of single addresses: more pods a node, more fragmented subnets."""
     operator_replicas: int = Field(default=2, ge=1, le=5)
     values: Mapping[str, Any] = Field(default_factory=dict)
-    """Further chart values. Keys and types are checked against the pinned chart."""
+    """Further chart values, checked against the pinned chart. What the journey rests on is refused, with the setting to
+    use instead; tolerations and `operator.extraEnv` add to what is needed anyway."""
     groups: tuple[NodeGroup, ...] = Field(min_length=1)
     canary: Canary = Canary()
 
@@ -316,8 +318,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
     yield from _address_problems(network)
     yield from _group_problems(settings)
     yield from _version_problems(settings)
-    for path, value, reason in value_errors(settings.cilium.values):
-        yield Problem(f"cilium.values.{path}", value, reason, f"See the values of the Cilium chart {_CHART_MINOR}")
+    yield from _chart_problems(settings)
     if network.pod_cidr is not None:
         yield Problem(
             "network.podCidr",
@@ -337,6 +338,16 @@ def _deployer_problems(deployers: tuple[str, ...]) -> Iterable[Problem]:
             continue
         if known != index:
             yield Problem(f"deployers.{index}", entry, f"is the same as deployers.{known}", "Remove one of the two")
+
+
+def _chart_problems(settings: Settings) -> Iterable[Problem]:
+    found = set()
+    for path, value, reason in value_errors(settings.cilium.values):
+        found.add(path)
+        yield Problem(f"cilium.values.{path}", value, reason, f"See the values of the Cilium chart {_CHART_MINOR}")
+    for path, value, reason, instead in refusals(settings.cilium.values, settings):
+        if path not in found:
+            yield Problem(f"cilium.values.{path}", value, reason, instead)
 
 
 _CHART_MINOR = ".".join(versions.CILIUM_DEFAULT.split(".")[:2])

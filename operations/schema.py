@@ -57,7 +57,10 @@ def chart_tree(directory: Path) -> dict[str, Any]:
     schema = directory / "values.schema.json"
     if not schema.exists():
         raise UsageError(f"{schema} does not exist: give the directory of an unpacked chart")
-    templates = sorted(p for p in (directory / "templates").rglob("*") if p.suffix in {".yaml", ".tpl", ".txt"})
+    # What a template only asks for in order to refuse it does nothing otherwise.
+    refusing = {"validate.yaml", "NOTES.txt", "warnings.txt"}
+    templates = sorted(p for p in (directory / "templates").rglob("*") if p.suffix in {".yaml", ".tpl"})
+    templates = [p for p in templates if p.name not in refusing]
     return chart_keys.derive(json.loads(schema.read_text()), (path.read_text() for path in templates))
 
 

@@ -42,7 +42,7 @@ def meshes(seen: Seen) -> Decision:
         "meshes that chain CNIs",
         named("DaemonSet", found),
         "Cilium removes other CNI configuration, and pods would start outside the mesh",
-        "Set cilium.values.cni.exclusive: false and socketLB.hostNamespaceOnly: true, as the mesh's guide says",
+        "Set cilium.values.cni.exclusive: false and cilium.values.socketLB.hostNamespaceOnly: true, as the mesh says",
     )
 
 
