@@ -181,7 +181,7 @@ _LEGACY_PIECES: Final = frozenset({_P.LEGACY_GROUPS, _P.VPC_CNI, _P.KUBE_PROXY})
 _CALICO_PIECES: Final = frozenset({_P.CALICO, _P.CALICO_POLICIES})
 _CILIUM_PIECES: Final = frozenset({_P.CILIUM, _P.CILIUM_POLICIES})
 _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
-_ALWAYS: Final = (*_ITS_OWN, _C.FACTS_HOLD)
+_ALWAYS: Final = (*_ITS_OWN, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
 _EMPTIED: Final = (*_PINNED, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
@@ -206,7 +206,7 @@ _baseline = Stage(
     pieces=frozenset({_P.CLUSTER, _P.COREDNS}) | _LEGACY_PIECES | _CALICO_PIECES,
     workloads=NodeKind.LEGACY,
     protected=frozenset({_P.CLUSTER}) | _LEGACY_PIECES | _CALICO_PIECES,
-    gate=(*_ALWAYS, _C.NOTHING_REFUSED),
+    gate=_ALWAYS,
     settle=(_C.LEGACY_HEALTHY,),
     **_LEGACY_WORLD,
 )
@@ -297,6 +297,7 @@ _retire_calico = _retire_legacy.then(
     place="launch",
     gate=(
         *_ITS_OWN,
+        _C.NOTHING_REFUSED,
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
         _C.POLICIES_AGREE,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from migration import addon_values, affinity
 from migration.facts import DaemonSetFacts, Facts
+from migration.facts import Verdict as Surveyed
 from migration.journeys import CheckId, Piece
 from migration.names import (
     AWS_NODE,
@@ -19,7 +20,10 @@ from operations.cluster import Obj
 from operations.context import FACTS_HINT, Context
 from operations.evidence import Answer, Finding, UnknownError
 from operations.survey import describe
+from operations.survey.decisions import decide, mattering
 from operations.survey.decisions.cluster import CALICO_TELL, CALICO_UNTOLD
+from operations.survey.gather import gather
+from operations.survey.surveyed import seen_of
 
 RESURVEY = "Undo the change, or survey again and review the difference"
 FRONT = {"vpc-cni": AWS_NODE, "kube-proxy": KUBE_PROXY}
@@ -78,15 +82,21 @@ def identity_findings(name: str, account: str, region: str, live: Obj | None, fa
 
 @check(CheckId.NOTHING_REFUSED)
 def nothing_refused(context: Context) -> Answer:
-    """The survey found nothing that this journey refuses."""
-    if not context.adopted:
-        return Answer("the stack owns the cluster: there is nothing to survey")
-    if context.facts is None:
+    """The cluster has nothing that this journey refuses: neither did the survey find it, nor is it there now."""
+    if context.adopted and context.facts is None:
         return Answer("no facts", (Finding(f"facts of {context.stack}", "there are none", FACTS_HINT),))
-    refused = context.facts.refused
+    gathered = gather(context.aws, context.kube, context.cluster_name)
+    seen = seen_of(gathered, context.settings, begun=context.stage is not context.journey.first)
+    now = decide(seen, mattering(context.stage, adopted=context.adopted))
+    refused = {d.item: d for d in now if d.verdict is Surveyed.REFUSED}
+    written = context.facts.refused if context.facts is not None else ()
+    again = {d.item: d for d in written if d.item not in refused and context.stage is context.journey.first}
     return Answer(
-        f"{len(context.facts.decisions)} items surveyed, {len(refused)} refused",
-        tuple(Finding(d.item, f"{d.found}: {d.reason}" if d.found else d.reason, d.way_out) for d in refused),
+        f"{len(now)} items looked at, {len(refused)} refused",
+        tuple(
+            Finding(d.item, f"{d.found}: {d.reason}" if d.found else d.reason, d.way_out)
+            for d in (*refused.values(), *again.values())
+        ),
     )
 
 

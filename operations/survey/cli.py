@@ -11,23 +11,11 @@ from typing import Any, Final
 
 import yaml
 
-from migration.affinity import is_pinned
-from migration.facts import FORMAT, Decision, Facts, InvalidFacts, Verdict
-from migration.names import (
-    AWS_NODE,
-    CANARY_GROUP,
-    CNI_LABEL,
-    KUBE_PROXY,
-    LEGACY_CNI,
-    SYSTEM_NAMESPACE,
-)
-from migration.settings import Settings
+from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from operations import evidence
 from operations.context import Context, UsageError, facts_path
-from operations.survey import describe
-from operations.survey.decisions import Seen, decide
 from operations.survey.gather import gather
-from operations.survey.gathered import Gathered, is_true
+from operations.survey.surveyed import facts_of, pinned
 
 HEAD: Final = """\
 # What cluster {name} was like before the migration, as `python -m operations survey` found it.
@@ -82,47 +70,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def facts_of(gathered: Gathered, settings: Settings, at: str) -> Facts:
-    """Facts, decisions included, from what was gathered. Pure.
-
-    Args:
-        at: time of the survey, UTC, ISO 8601.
-    """
-    ours = {group.name for group in settings.cilium.groups} | {CANARY_GROUP}
-    groups = tuple(g for g in describe.groups(gathered) if g.name not in ours)
-    used = {subnet for group in groups for subnet in group.subnet_ids}
-    vpc_cni, calico = describe.vpc_cni(gathered), describe.calico(gathered)
-    subnets = describe.subnets(gathered, used)
-    seen = Seen(gathered=gathered, settings=settings, vpc_cni=vpc_cni, calico=calico, groups=groups, subnets=subnets)
-    env = gathered.env
-    return Facts.model_validate(
-        {
-            "format": FORMAT,
-            "surveyed_at": at,
-            "cluster": describe.cluster(gathered),
-            "vpc_cni": vpc_cni,
-            "kube_proxy": describe.kube_proxy(gathered),
-            "calico": calico,
-            "groups": groups,
-            "subnets": subnets,
-            "egress_source": "pod" if is_true(env.get("AWS_VPC_K8S_CNI_EXTERNALSNAT")) else "node",
-            "exclude_snat_cidrs": describe.snat_exclusions(env)[0],
-            "decisions": decide(seen),
-        }
-    )
-
-
-def pinned(gathered: Gathered) -> list[str]:
-    """Networking DaemonSets that a later stage has already bound to legacy nodes."""
-    found = []
-    for namespace, name in ((SYSTEM_NAMESPACE, AWS_NODE), (SYSTEM_NAMESPACE, KUBE_PROXY)):
-        live = gathered.daemonset(namespace, name)
-        term = live["spec"]["template"]["spec"].get("affinity") if live else None
-        if is_pinned(term, CNI_LABEL, LEGACY_CNI):
-            found.append(name)
-    return found
 
 
 def write(path: Path, facts: Facts, *, force: bool) -> bool:

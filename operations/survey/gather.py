@@ -1,6 +1,6 @@
 """The reads of a survey. Nothing is changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -67,7 +67,7 @@ def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
             oidc_providers=[
                 p["Arn"] for p in aws.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
             ],
-            instances=list(_instances(aws, ids)),
+            instances=_instances(aws, ids),
             scaling_group_of=scaling_of,
             scaling_groups=scaling,
             subnets=aws.pages("ec2", "describe_subnets", "Subnets", Filters=here),
@@ -104,34 +104,40 @@ def _addons(aws: Aws, cluster: str) -> dict[str, Obj]:
     return {name: addon for name, addon in found.items() if addon is not None}
 
 
-def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(items), _AT_ONCE):
-        yield items[start : start + _AT_ONCE]
+def _at_once(read: Callable[[Sequence[str]], list[Any]], items: Sequence[str]) -> list[Any]:
+    """What `read` gives for all items, some of them in each request: a cluster may have thousands of nodes."""
+    chunks = [items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE)]
+    with ThreadPoolExecutor(8) as pool:
+        return [found for some in pool.map(read, chunks) for found in some]
 
 
-def _instances(aws: Aws, ids: Sequence[str]) -> Iterator[Obj]:
-    for some in _chunks(ids):
-        pager = aws.client("ec2").get_paginator("describe_instances")
-        for page in pager.paginate(Filters=[{"Name": "instance-id", "Values": list(some)}]):
-            for reservation in page["Reservations"]:
-                yield from reservation["Instances"]
+def _instances(aws: Aws, ids: Sequence[str]) -> list[Obj]:
+    pager = aws.client("ec2").get_paginator("describe_instances")
+
+    def read(some: Sequence[str]) -> list[Obj]:
+        pages = pager.paginate(Filters=[{"Name": "instance-id", "Values": list(some)}])
+        return [i for page in pages for reservation in page["Reservations"] for i in reservation["Instances"]]
+
+    return _at_once(read, ids)
 
 
 def _scaling_groups_of(aws: Aws, ids: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for some in _chunks(ids):
-        answer = aws.client("autoscaling").describe_auto_scaling_instances(InstanceIds=list(some))
-        found |= {i["InstanceId"]: i["AutoScalingGroupName"] for i in answer["AutoScalingInstances"]}
-    return found
+    client = aws.client("autoscaling")
+
+    def read(some: Sequence[str]) -> list[Obj]:
+        found: list[Obj] = client.describe_auto_scaling_instances(InstanceIds=list(some))["AutoScalingInstances"]
+        return found
+
+    return {i["InstanceId"]: i["AutoScalingGroupName"] for i in _at_once(read, ids)}
 
 
 def _scaling_groups(aws: Aws, names: Sequence[str]) -> dict[str, Obj]:
-    found: dict[str, Obj] = {}
-    for some in _chunks(names):
-        pager = aws.client("autoscaling").get_paginator("describe_auto_scaling_groups")
-        for page in pager.paginate(AutoScalingGroupNames=list(some)):
-            found |= {g["AutoScalingGroupName"]: g for g in page["AutoScalingGroups"]}
-    return found
+    pager = aws.client("autoscaling").get_paginator("describe_auto_scaling_groups")
+
+    def read(some: Sequence[str]) -> list[Obj]:
+        return [g for page in pager.paginate(AutoScalingGroupNames=list(some)) for g in page["AutoScalingGroups"]]
+
+    return {g["AutoScalingGroupName"]: g for g in _at_once(read, names)}
 
 
 def _templates(aws: Aws, groups: Sequence[Obj], scaling: Mapping[str, Obj]) -> dict[str, Obj]:

@@ -23,6 +23,7 @@ from sandbox.aws import (  # noqa: F401 - each registers its calls and what happ
     eks_access,
     eks_addons,
     eks_clusters,
+    eks_fargate,
     eks_nodegroups,
     eks_pod_identity,
     elbv2,

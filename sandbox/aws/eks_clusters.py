@@ -216,7 +216,7 @@ def move_clusters(aws: Aws, now: float) -> None:
                 if interface in aws.table("ec2.interfaces"):
                     delete_interface(aws, interface)
             _delete_group(aws, record["resourcesVpcConfig"]["clusterSecurityGroupId"])
-            for table in ("eks.addons", "eks.pod_identities"):
+            for table in ("eks.addons", "eks.fargate_profiles", "eks.pod_identities"):
                 for key in [key for key, item in aws.table(table).items() if item["clusterName"] == name]:
                     del aws.table(table)[key]
             del clusters[name]
@@ -241,7 +241,6 @@ def _none(operation: str, key: str) -> None:
 
 
 for _operation, _key in (
-    ("ListFargateProfiles", "fargateProfileNames"),
     ("ListIdentityProviderConfigs", "identityProviderConfigs"),
     ("ListInsights", "insights"),
 ):

@@ -19,6 +19,8 @@ class Seen:
     calico: CalicoFacts
     groups: tuple[GroupFacts, ...]
     subnets: tuple[SubnetFacts, ...]
+    begun: bool = False
+    """Whether the journey has begun: what it adds itself is not counted then."""
 
 
 Decider = Callable[[Seen], Decision]

@@ -77,3 +77,5 @@ def _felix(spec: dict[str, Any]) -> list[str]:
 
 
 DECIDERS: tuple[Decider, ...] = (how_installed, host_endpoints, features)
+ON_REMOVAL: tuple[Decider, ...] = (host_endpoints, features)
+"""What would be lost with Calico itself."""

@@ -4,8 +4,9 @@ from typing import Final
 
 from migration import versions
 from migration.facts import Decision
-from migration.names import CNI_LABEL, LEGACY_CNI
+from migration.names import CANARY_GROUP, CNI_LABEL, LEGACY_CNI
 from operations import objects
+from operations.cluster import Obj
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
 AUTOSCALER: Final = "cluster-autoscaler"
@@ -87,17 +88,39 @@ def self_managed_groups(seen: Seen) -> Decision:
 
 
 def karpenter(seen: Seen) -> Decision:
-    pools = {objects.name(p) for p in seen.gathered.objects_of("nodepools")}
-    pools |= {g.name for g in seen.groups if g.kind == "karpenter"}
-    if pools:
+    pools = {objects.name(p): p for p in seen.gathered.objects_of("nodepools")}
+    populated = {g.name for g in seen.groups if g.kind == "karpenter"}
+    making = {name for name, pool in pools.items() if not _makes_none(pool)} | populated
+    if making:
         return refused(
             "Karpenter",
-            named("NodePool", pools),
+            named("NodePool", making),
             "it would answer every evicted pod with another node that the VPC CNI wires",
-            "Give the workloads managed node groups and set the NodePools' limits to zero; after the migration it may "
-            f"make nodes with {CNI_LABEL}=cilium again",
+            "Give the workloads managed node groups, set a limit of each NodePool to zero (spec.limits.cpu: 0) and let "
+            f"its nodes go; after the migration it may make nodes with {CNI_LABEL}=cilium again",
         )
+    if pools:
+        return handled("Karpenter", named("NodePool", pools), "a limit of zero keeps it from making nodes")
     return absent("Karpenter", "NodePool objects and nodes with its label")
+
+
+def _makes_none(pool: Obj) -> bool:
+    limits = (pool.get("spec") or {}).get("limits") or {}
+    return any(str(limit).strip() == "0" for limit in limits.values())
+
+
+def group_names(seen: Seen) -> Decision:
+    """Node groups that this stack is to make, under names that somebody has given already."""
+    item, ours = "names of node groups", {g.name for g in seen.settings.cilium.groups} | {CANARY_GROUP}
+    taken = ours & {str(g["nodegroupName"]) for g in seen.gathered.nodegroups}
+    if taken and not seen.begun:
+        return refused(
+            item,
+            named("node group", taken),
+            "this stack makes groups of these names, and would take these for its own",
+            f"Choose other names in cilium.groups ({CANARY_GROUP} is the canary nodes'), or delete the groups",
+        )
+    return absent(item, "the names in cilium.groups are free, or used by this stack")
 
 
 def cluster_autoscaler(seen: Seen) -> Decision:
@@ -167,6 +190,7 @@ DECIDERS: tuple[Decider, ...] = (
     auto_mode,
     self_managed_groups,
     karpenter,
+    group_names,
     cluster_autoscaler,
     kernels,
     public_subnets,

@@ -2,8 +2,10 @@
 
 from migration import addon_values
 from migration.facts import Decision
+from migration.names import CILIUM, SYSTEM_NAMESPACE
 from operations import objects
 from operations.checks.nodes import foreign_cnis
+from operations.cluster import Obj
 from operations.survey import describe
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 from operations.survey.gathered import is_true
@@ -22,7 +24,8 @@ def is_there(seen: Seen) -> Decision:
 
 
 def several_cnis(seen: Seen) -> Decision:
-    found = [f"{f.object} {f.problem.split(';')[0]}" for f in foreign_cnis("daemonset", seen.gathered.daemonsets)]
+    daemonsets = [d for d in seen.gathered.daemonsets if not (seen.begun and _is_our_cilium(d))]
+    found = [f"{f.object} {f.problem.split(';')[0]}" for f in foreign_cnis("daemonset", daemonsets)]
     operated = describe.installation(seen.gathered)
     kind = ((((operated or {}).get("spec") or {}).get("cni")) or {}).get("type", "AmazonVPC")
     if kind != "AmazonVPC":
@@ -35,6 +38,12 @@ def several_cnis(seen: Seen) -> Decision:
             "Remove the other one first, or leave this cluster as it is",
         )
     return absent("several CNIs", "no other DaemonSet writes CNI configuration")
+
+
+def _is_our_cilium(daemonset: Obj) -> bool:
+    """Of the release that `install-cilium` makes; Helm itself lets no other release have its objects."""
+    marks, release = objects.annotations(daemonset), (SYSTEM_NAMESPACE, CILIUM)
+    return (marks.get("meta.helm.sh/release-namespace"), marks.get("meta.helm.sh/release-name")) == release
 
 
 def security_groups_for_pods(seen: Seen) -> Decision:

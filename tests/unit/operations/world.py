@@ -42,6 +42,10 @@ PLURALS = {
     "Tier": "/apis/crd.projectcalico.org/v1/tiers",
     "TigeraStatus": "/apis/operator.tigera.io/v1/tigerastatuses",
     "Installation": "/apis/operator.tigera.io/v1/installations",
+    "SecurityGroupPolicy": "/apis/vpcresources.k8s.aws/v1beta1/securitygrouppolicies",
+    "HostEndpoint": "/apis/crd.projectcalico.org/v1/hostendpoints",
+    "FelixConfiguration": "/apis/crd.projectcalico.org/v1/felixconfigurations",
+    "ENIConfig": "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs",
     "ClusterInformation": "/apis/crd.projectcalico.org/v1/clusterinformations",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "NodePool": "/apis/karpenter.sh/v1/nodepools",
@@ -246,6 +250,7 @@ def crd(plural: str, group: str = "cilium.io", schema: Any = None) -> Obj:
 
 PIN = affinity.pin(affinity.on_linux_ec2(), CNI_LABEL, LEGACY_CNI)
 AGENTS = (("aws-node", "kube-system"), ("kube-proxy", "kube-system"), ("calico-node", "calico-system"))
+IMAGES = {"aws-node": "img:v1", "kube-proxy": "img:v1", "calico-node": "calico/node:v3.32.1"}
 SCHEMA = json.dumps(
     {
         "$schema": "http://json-schema.org/draft-06/schema#",
@@ -261,8 +266,7 @@ def legacy_objects(*, pinned: bool) -> list[Obj]:
     found = [node("old-a", "aws", ZONES[0]), node("old-b", "aws", ZONES[1])]
     for name, namespace in AGENTS:
         original = affinity.on_linux_ec2() if name != "calico-node" else None
-        image = "img:v1" if name != "calico-node" else "calico/node:v3.32.1"
-        found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original, image=image))
+        found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original, image=IMAGES[name]))
         found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", namespace, host_network=True) for n in ("old-a", "old-b")]
     found.append(
         thing("TigeraStatus", "calico", status={"conditions": [condition("Available"), condition("Degraded", "False")]})
@@ -407,7 +411,8 @@ def account(world: "World") -> dict[str, Any]:
                 "nodeRole": "arn:aws:iam::111122223333:role/workers",
                 "labels": world.labels,
                 "tags": world.tags,
-                "scalingConfig": {"desiredSize": world.sizes[nodegroupName]},
+                "subnets": list(SUBNETS),
+                "scalingConfig": {"minSize": 0, "desiredSize": world.sizes[nodegroupName], "maxSize": 9},
                 "resources": {"autoScalingGroups": [{"name": f"asg-{nodegroupName}"}]},
                 "launchTemplate": {"id": "lt-1", "version": "1"},
             }
@@ -427,15 +432,21 @@ def account(world: "World") -> dict[str, Any]:
             world.tags.pop(key, None)
         return {}
 
-    def instances(InstanceIds: list[str]) -> Any:  # noqa: N803 - boto3's names
-        return {"Reservations": [{"Instances": [instance(i) for i in InstanceIds]}]}
+    def instances(InstanceIds: Any = (), Filters: Any = ()) -> Any:  # noqa: N803 - boto3's names
+        wanted = [*InstanceIds, *(i for f in Filters for i in f["Values"])]
+        return {"Reservations": [{"Instances": [instance(i) for i in wanted]}]}
+
+    def scaled(InstanceIds: list[str]) -> Any:  # noqa: N803 - boto3's names
+        return {"AutoScalingInstances": [{"InstanceId": i, "AutoScalingGroupName": "asg-old"} for i in InstanceIds]}
 
     described = {
+        "name": NAME,
         "arn": ARN,
         "status": "ACTIVE",
         "version": "1.35",
         "endpoint": "https://shop.example",
-        "resourcesVpcConfig": {"vpcId": "vpc-01"},
+        "resourcesVpcConfig": {"vpcId": "vpc-01", "clusterSecurityGroupId": "sg-1"},
+        "kubernetesNetworkConfig": {"serviceIpv4Cidr": "172.20.0.0/16", "ipFamily": "ipv4"},
         "identity": {"oidc": {"issuer": "https://oidc.example/1"}},
     }
     policies = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly")
@@ -452,12 +463,25 @@ def account(world: "World") -> dict[str, Any]:
         "untag_resource": untag,
         "describe_launch_template_versions": {"LaunchTemplateVersions": []},
         "describe_auto_scaling_groups": {"AutoScalingGroups": []},
-        "describe_subnets": {
-            "Subnets": [
-                {"SubnetId": s, "AvailabilityZone": z, "AvailableIpAddressCount": 200}
-                for s, z in zip(SUBNETS, ZONES, strict=True)
+        "describe_auto_scaling_instances": scaled,
+        "list_addons": {"addons": ["vpc-cni", "kube-proxy"]},
+        "list_fargate_profiles": {"fargateProfileNames": []},
+        "list_pod_identity_associations": {"associations": []},
+        "list_open_id_connect_providers": {
+            "OpenIDConnectProviderList": [{"Arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/oidc.example/1"}]
+        },
+        "describe_vpcs": {
+            "Vpcs": [
+                {
+                    "VpcId": "vpc-01",
+                    "CidrBlock": "10.0.0.0/16",
+                    "CidrBlockAssociationSet": [
+                        {"CidrBlock": "10.0.0.0/16", "CidrBlockState": {"State": "associated"}}
+                    ],
+                }
             ]
         },
+        "describe_subnets": {"Subnets": [subnet(s, z, n) for n, (s, z) in enumerate(zip(SUBNETS, ZONES, strict=True))]},
         "describe_instances": instances,
         "describe_route_tables": {
             "RouteTables": [
@@ -473,9 +497,20 @@ def account(world: "World") -> dict[str, Any]:
     }
 
 
+def subnet(identifier: str, zone: str, number: int) -> Obj:
+    return {
+        "SubnetId": identifier,
+        "VpcId": "vpc-01",
+        "AvailabilityZone": zone,
+        "CidrBlock": f"10.0.{number * 16}.0/20",
+        "AvailableIpAddressCount": 200,
+    }
+
+
 def instance(identifier: str, **more: Any) -> Obj:
     return {
         "InstanceId": identifier,
+        "InstanceType": "m5.large",
         "SubnetId": SUBNETS[0],
         "VpcId": "vpc-01",
         "SecurityGroups": [{"GroupId": "sg-1"}],
@@ -506,7 +541,7 @@ def moved_world(directory: Path) -> World:
     web = pod("web-1", "new-a")
     objects = [*cilium_objects(("new-a", "new-b"), canary=False), deny_policy(), *freeze()]
     objects += [web, endpoint(web, enforcing="egress")]
-    objects += [daemonset(name, namespace, 0, pinned=PIN) for name, namespace in AGENTS]
+    objects += [daemonset(name, namespace, 0, pinned=PIN, image=IMAGES[name]) for name, namespace in AGENTS]
     world = World(directory, objects, stage="release")
     world.sizes = {"old": 0}
     return world

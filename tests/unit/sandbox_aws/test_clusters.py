@@ -93,10 +93,17 @@ def test_tags_are_added_and_removed_by_arn(account: Account):
 
 
 def test_what_is_not_emulated_is_refused_by_name(account: Account):
-    with pytest.raises(ClientError, match=r"does not emulate eks:CreateFargateProfile"):
-        account.client("eks").create_fargate_profile(
-            fargateProfileName="f", clusterName="demo", podExecutionRoleArn="arn"
-        )
+    with pytest.raises(ClientError, match=r"does not emulate eks:RegisterCluster"):
+        account.client("eks").register_cluster(name="far", connectorConfig={"roleArn": "a", "provider": "OTHER"})
+
+
+def test_a_fargate_profile_is_listed_until_it_is_deleted(account: Account):
+    account.cluster()
+    eks, names = account.client("eks"), {"clusterName": "demo", "fargateProfileName": "jobs"}
+    eks.create_fargate_profile(podExecutionRoleArn="arn", **names)
+    assert eks.list_fargate_profiles(clusterName="demo")["fargateProfileNames"] == ["jobs"]
+    eks.delete_fargate_profile(**names)
+    assert eks.list_fargate_profiles(clusterName="demo")["fargateProfileNames"] == []
 
 
 def test_a_service_account_has_one_pod_identity_association(account: Account):

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from migration.facts import Decision, Verdict
-from operations.survey.cli import facts_of
-from operations.survey.decisions import DECIDERS
+from migration.journeys import REPLACE
+from operations.survey.decisions import DECIDERS, decide, mattering
+from operations.survey.surveyed import facts_of, seen_of
 from tests.unit.survey.cluster import (
     CALICO,
     INSTALLATION,
@@ -107,6 +108,7 @@ def test_an_ordinary_legacy_cluster_is_refused_nothing():
             {"nodes": [node(1), node(7, {"eks.amazonaws.com/nodegroup": ""})]},
         ),
         ("Karpenter", with_custom(nodepools=[named("default")])),
+        ("names of node groups", {"nodegroups": [dict(gathered().nodegroups[0]) | {"nodegroupName": "workers"}]}),
         ("NodeLocal DNSCache", with_daemonset(daemonset("kube-system", "node-local-dns", "dnscache:1"))),
         ("meshes that chain CNIs", with_daemonset(daemonset("istio-system", "istio-cni-node", "install:1"))),
     ],
@@ -142,6 +144,7 @@ def test_what_the_journey_cannot_carry_is_refused_with_a_way_out(item, changes):
                 "scaling_groups": {"old-asg": {"DesiredCapacity": 1, "MinSize": 0, "MaxSize": 3}},
             },
         ),
+        ("Karpenter", {}, with_custom(nodepools=[named("spot", spec={"limits": {"cpu": "0"}})])),
         ("Cluster Autoscaler", {}, {"deployments": [named("cluster-autoscaler", "kube-system", spec={"replicas": 1})]}),
         ("old kernels", {}, {"nodes": [node(1, kernel="5.4.1-generic")]}),
         ("nodes in public subnets", {}, {"route_tables": [{"Associations": [{"Main": True}], **ROUTE_OUT}]}),
@@ -183,3 +186,47 @@ def test_whatever_is_absent_says_where_it_was_looked_for():
     absent = [d for d in decisions().values() if d.verdict is Verdict.ABSENT]
     assert absent
     assert all(len(d.found) > len("none: ") for d in absent)
+
+
+CILIUM = daemonset("kube-system", "cilium", "quay.io/cilium/cilium:v1.20.2")
+CILIUM["spec"]["template"]["spec"] |= {"volumes": [{"name": "cni", "hostPath": {"path": "/etc/cni/net.d"}}]}
+CILIUM["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = [{"name": "cni"}]
+RELEASE = {"meta.helm.sh/release-name": "cilium", "meta.helm.sh/release-namespace": "kube-system"}
+
+
+@pytest.mark.parametrize(
+    ("begun", "marks", "verdict"),
+    [
+        (False, RELEASE, Verdict.REFUSED),
+        (True, RELEASE, Verdict.ABSENT),
+        (True, {}, Verdict.REFUSED),
+    ],
+)
+def test_what_the_journey_adds_itself_is_counted_only_before_it_has_begun(begun, marks, verdict):
+    live = {**CILIUM, "metadata": {**CILIUM["metadata"], "annotations": marks}}
+    canary = dict(gathered().nodegroups[0]) | {"nodegroupName": "canary", "resources": {}}
+    now = gathered(**with_daemonset(live), nodegroups=[*gathered().nodegroups, canary])
+    found = {d.item: d.verdict for d in decide(seen_of(now, settings(), begun=begun))}
+    assert found["several CNIs"] is verdict
+    assert (found["names of node groups"] is Verdict.REFUSED) is not begun
+
+
+@pytest.mark.parametrize(
+    ("stage", "adopted", "lacking"),
+    [
+        ("baseline", True, set()),
+        ("canary", True, set()),
+        ("canary", False, {"VPC CNI", "IAM OIDC provider", "names of node groups"}),
+        ("retire-legacy", True, {"VPC CNI"}),
+    ],
+)
+def test_each_gate_asks_the_decisions_that_still_matter(stage, adopted, lacking):
+    seen = seen_of(gathered(), settings(), begun=True)
+    asked = {d.item for d in decide(seen, mattering(REPLACE[stage], adopted=adopted))}
+    assert {d.item for d in decide(seen)} - asked == lacking
+
+
+def test_what_calico_alone_can_do_is_asked_until_calico_goes():
+    seen = seen_of(gathered(**with_custom(hostendpoints=[named("eth0")])), settings(), begun=True)
+    found = decide(seen, mattering(REPLACE["retire-calico"], adopted=True))
+    assert [d.item for d in found if d.verdict is Verdict.REFUSED] == ["Calico host endpoints"]

@@ -10,7 +10,8 @@ import pytest
 from migration import affinity
 from migration.desired import desired
 from migration.facts import Facts, Verdict
-from operations.survey.cli import facts_of, pinned, write
+from operations.survey.cli import write
+from operations.survey.surveyed import facts_of, pinned
 from tests.unit.survey.cluster import CALICO, INSTALLATION, aws_node, daemonset, gathered, named, settings
 
 AT = "2026-11-21T00:00:00Z"
