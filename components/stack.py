@@ -15,11 +15,11 @@ from components.gate import MARKER, SETTLE
 from components.mark import MARK
 from components.probes import NAME as PROBE
 from migration.desired import GroupRole
-from migration.facts import Facts
+from migration.facts import Facts, contradictions
 from migration.journeys import Piece
 from migration.mark import Own
 from migration.names import CILIUM, PROJECT
-from migration.settings import Settings
+from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded
 
 _STASH: Final = "pulumi:index:Stash"
@@ -63,9 +63,16 @@ def facts(chosen: Settings, stack: str) -> Facts | None:
     """The facts of an adopted cluster.
 
     Raises:
-        InvalidFacts: they are missing, damaged, or about another cluster.
+        InvalidFacts: they are missing or damaged.
+        InvalidSettings: the settings say something else of the same thing.
     """
-    return Facts.load(Path(f"facts.{stack}.yaml")) if chosen.cluster.adopt else None
+    if not chosen.cluster.adopt:
+        return None
+    found = Facts.load(Path(f"facts.{stack}.yaml"))
+    problems = tuple(contradictions(chosen, found))
+    if problems:
+        raise InvalidSettings(problems)
+    return found
 
 
 @dataclass(frozen=True)

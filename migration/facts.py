@@ -1,6 +1,6 @@
 """What an adopted cluster was like before we touched it: surveyed once, reviewed, committed as `facts.<stack>.yaml`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 import yaml
 from pydantic import Field, ValidationError
 
-from migration.settings import Model
+from migration.settings import Model, Problem, Settings
 
 FORMAT: Final = 1
 """Version of the file's form."""
@@ -161,3 +161,24 @@ class Facts(Model):
     def dump(self) -> str:
         """The file's text: stable order, so that a second survey of an unchanged cluster shows no difference."""
         return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, width=110)
+
+
+def contradictions(settings: Settings, facts: Facts) -> Iterator[Problem]:
+    """Settings that say something else than the facts of the same thing."""
+    cluster, network, known = settings.cluster, settings.network, facts.cluster
+    if cluster.name != known.name:
+        fix = "Use the facts of this cluster: `python -m operations survey`"
+        yield Problem("cluster.name", cluster.name, f"the facts are about cluster {known.name}", fix)
+        return
+    if network.vpc_id != known.vpc_id:
+        yield Problem("network.vpcId", network.vpc_id, f"the cluster lives in {known.vpc_id}", "Set it to that")
+    if network.service_cidr != known.service_cidr:
+        value = str(network.service_cidr)
+        yield Problem("network.serviceCidr", value, f"the cluster's is {known.service_cidr}", "Set it to that")
+    for block in known.vpc_cidrs:
+        if block not in network.vpc_cidrs:
+            reason = f"{block} of {known.vpc_id} is missing: what pods send there would get the address of their node"
+            yield Problem("network.vpcCidrs", [str(b) for b in network.vpc_cidrs], reason, f'Add "{block}"')
+    if "version" in cluster.model_fields_set and cluster.version != known.version:
+        reason = f"the cluster is its owner's, and runs {known.version}"
+        yield Problem("cluster.version", cluster.version, reason, "Remove the key: it is for owned clusters")

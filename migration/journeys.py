@@ -71,6 +71,7 @@ class CheckId(StrEnum):
     MARK_AGREES = "mark-agrees"
     NOTHING_REFUSED = "nothing-refused"
     FACTS_HOLD = "facts-hold"
+    SETTINGS_AGREE = "settings-agree"
     NODES_READY = "nodes-ready"
     CNI_KNOWN = "cni-known"
     NODES_LABELLED = "nodes-labelled"
@@ -181,7 +182,7 @@ _LEGACY_PIECES: Final = frozenset({_P.LEGACY_GROUPS, _P.VPC_CNI, _P.KUBE_PROXY})
 _CALICO_PIECES: Final = frozenset({_P.CALICO, _P.CALICO_POLICIES})
 _CILIUM_PIECES: Final = frozenset({_P.CILIUM, _P.CILIUM_POLICIES})
 _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
-_ALWAYS: Final = (*_ITS_OWN, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
+_ALWAYS: Final = (*_ITS_OWN, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
 _EMPTIED: Final = (*_PINNED, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
@@ -297,6 +298,7 @@ _retire_calico = _retire_legacy.then(
     place="launch",
     gate=(
         *_ITS_OWN,
+        _C.SETTINGS_AGREE,
         _C.NOTHING_REFUSED,
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
@@ -311,7 +313,7 @@ _launch = replace(
     _retire_calico,
     id="launch",
     title="a cluster on Cilium from its first node",
-    gate=(*_ITS_OWN, _C.POLICIES_AGREE, _C.CALICO_UNCHANGED, _C.NO_FOREIGN_ENFORCER),
+    gate=(*_ITS_OWN, _C.SETTINGS_AGREE, _C.POLICIES_AGREE, _C.CALICO_UNCHANGED, _C.NO_FOREIGN_ENFORCER),
 )
 
 REPLACE: Final = Journey(

@@ -31,7 +31,6 @@ AWS_CHART: Final = "aws-calico"
 
 def cluster(g: Gathered) -> ClusterFacts:
     network = g.cluster.get("kubernetesNetworkConfig") or {}
-    blocks = [a["CidrBlock"] for a in g.vpc.get("CidrBlockAssociationSet") or [] if _associated(a)]
     return ClusterFacts(
         name=g.cluster["name"],
         arn=g.cluster["arn"],
@@ -39,11 +38,17 @@ def cluster(g: Gathered) -> ClusterFacts:
         region=g.region,
         version=g.cluster["version"],
         vpc_id=g.cluster["resourcesVpcConfig"]["vpcId"],
-        vpc_cidrs=tuple(blocks or [g.vpc["CidrBlock"]]),
+        vpc_cidrs=vpc_blocks(g.vpc),
         service_cidr=IPv4Network(network.get("serviceIpv4Cidr") or "172.20.0.0/16"),
         oidc_issuer=((g.cluster.get("identity") or {}).get("oidc") or {}).get("issuer", ""),
         security_group_id=g.cluster["resourcesVpcConfig"].get("clusterSecurityGroupId", ""),
     )
+
+
+def vpc_blocks(vpc: Obj) -> tuple[IPv4Network, ...]:
+    """The IPv4 blocks of a VPC, from EC2 DescribeVpcs."""
+    found = [a["CidrBlock"] for a in vpc.get("CidrBlockAssociationSet") or [] if _associated(a)]
+    return tuple(IPv4Network(block) for block in found or [vpc["CidrBlock"]])
 
 
 def _associated(block: Mapping[str, Any]) -> bool:

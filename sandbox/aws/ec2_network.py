@@ -120,6 +120,9 @@ def describe_vpcs(aws: Aws, values: Json) -> Json:
 def associate_vpc_cidr_block(aws: Aws, values: Json) -> Json:
     block = _block(aws, values["CidrBlock"])
     _vpc(aws, values["VpcId"])["CidrBlockAssociationSet"].append(block)
+    for table in aws.table("ec2.routes").values():
+        if table["VpcId"] == values["VpcId"]:
+            table["Routes"].append(_local(values["CidrBlock"]))
     return {"VpcId": values["VpcId"], "CidrBlockAssociation": block}
 
 
@@ -246,22 +249,20 @@ def _is_main(table: Json) -> bool:
 
 
 def make_route_table(aws: Aws, vpc: Json, *, main: bool = False) -> Json:
-    """A route table with the local route; `main` serves subnets without one of their own."""
+    """A route table with a local route for each block; `main` serves subnets without one of their own."""
     name = aws.new_id("rtb")
-    local = {
-        "DestinationCidrBlock": vpc["CidrBlock"],
-        "GatewayId": "local",
-        "State": "active",
-        "Origin": "CreateRouteTable",
-    }
     record: Json = {
         "RouteTableId": name, "VpcId": vpc["VpcId"], "OwnerId": ACCOUNT, "PropagatingVgws": [],
-        "Routes": [local], "Associations": [],
+        "Routes": [_local(block["CidrBlock"]) for block in vpc["CidrBlockAssociationSet"]], "Associations": [],
     }  # fmt: skip
     if main:
         record["Associations"].append(_association(aws, name, main=True))
     aws.table("ec2.routes")[name] = record
     return record
+
+
+def _local(block: str) -> Json:
+    return {"DestinationCidrBlock": block, "GatewayId": "local", "State": "active", "Origin": "CreateRouteTable"}
 
 
 def _association(aws: Aws, table: str, *, main: bool = False) -> Json:

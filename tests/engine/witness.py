@@ -14,6 +14,7 @@ from typing import Any
 
 from kubernetes import client
 
+from migration import addon_values
 from sandbox import lifecycle, processes
 from tests.engine.journey import Journey
 
@@ -170,7 +171,7 @@ def addons(journey: Journey) -> dict[str, Any]:
     found = {}
     for addon in eks.list_addons(clusterName=name)["addons"]:
         described = eks.describe_addon(clusterName=name, addonName=addon)["addon"]
-        configuration = json.loads(described.get("configurationValues") or "{}")
+        configuration = addon_values.parse(described.get("configurationValues"))
         found[addon] = (described["addonVersion"], described["status"], configuration)
     return found
 

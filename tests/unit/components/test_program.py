@@ -266,6 +266,17 @@ def test_no_facts_no_adoption(tmp_path: Path):
         record(values, cwd=tmp_path)
 
 
+def test_settings_that_contradict_the_facts_are_refused_together_before_anything_is_registered(tmp_path: Path):
+    values = raw(cluster={"name": "prod", "adopt": True, "version": "1.33"})
+    del values["legacy"]
+    values["network"] |= {"vpcId": "vpc-0other", "serviceCidr": "172.31.0.0/16", "vpcCidrs": ["10.8.0.0/16"]}
+    (tmp_path / f"facts.{STACK}.yaml").write_text(facts().dump())
+    with pytest.raises(pulumi.RunError) as refused:
+        record(values, cwd=tmp_path)
+    for key in ("network.vpcId", "network.serviceCidr", "network.vpcCidrs", "cluster.version"):
+        assert f"{key} = " in str(refused.value)
+
+
 def test_the_last_stage_and_greenfield_register_the_same_things():
     last = owned("retire-calico")
     state = state_at("retire-calico")

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from migration.facts import Verdict as Surveyed
 from migration.journeys import JOURNEYS, CheckId
 from migration.mark import Own
 from migration.names import MARK
+from migration.settings import Addon
 from operations.checks import registry
 from operations.evidence import Evidence, Verdict
 from tests.unit.operations import world as w
@@ -49,6 +51,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.MARK_AGREES: LEGACY,
     CheckId.NOTHING_REFUSED: LEGACY,
     CheckId.FACTS_HOLD: LEGACY,
+    CheckId.SETTINGS_AGREE: MIXED,
     CheckId.NODES_READY: LEGACY,
     CheckId.CNI_KNOWN: LEGACY,
     CheckId.NODES_LABELLED: MIXED,
@@ -123,7 +126,13 @@ def test_a_check_whose_time_is_over_is_not_passed(check: CheckId, tmp_path: Path
 
 @pytest.mark.parametrize(
     "check",
-    [CheckId.IDENTITY_AGREES, CheckId.POLICIES_AGREE, CheckId.CALICO_UNCHANGED, CheckId.NO_FOREIGN_ENFORCER],
+    [
+        CheckId.IDENTITY_AGREES,
+        CheckId.SETTINGS_AGREE,
+        CheckId.POLICIES_AGREE,
+        CheckId.CALICO_UNCHANGED,
+        CheckId.NO_FOREIGN_ENFORCER,
+    ],
 )
 def test_the_gate_of_a_launch_passes_on_an_empty_cluster(check: CheckId, tmp_path: Path):
     w.write_policy(tmp_path)
@@ -156,6 +165,21 @@ def test_a_configuration_in_yaml_says_the_same_as_one_in_json(tmp_path: Path):
     )
     assert ask(CheckId.FACTS_HOLD, world).verdict is Verdict.PASSED
     assert ask(CheckId.ADDON_TAKES_AFFINITY, world).verdict is Verdict.PASSED
+
+
+def test_pods_may_stand_in_subnets_of_their_own_with_the_same_way_out(tmp_path: Path):
+    world = MIXED(tmp_path)
+    another_subnet(world)
+    local = {"DestinationCidrBlock": "100.64.0.0/16", "GatewayId": "local"}
+    world.aws.answers["describe_route_tables"]["RouteTables"].append(table_of("subnet-0p", OUT, local))
+    evidence = ask(CheckId.SETTINGS_AGREE, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+def test_a_version_that_is_asked_for_and_not_yet_there_is_no_disagreement(tmp_path: Path):
+    world = MIXED(tmp_path)
+    world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.34"
+    assert ask(CheckId.SETTINGS_AGREE, world).verdict is Verdict.PASSED
 
 
 # -- what breaks them -------------------------------------------------------------------------------
@@ -304,6 +328,106 @@ def other_environment(world):
 @case(CheckId.FACTS_HOLD, "runs Kubernetes 1.36")
 def upgraded(world):
     world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.36"
+
+
+def network(world: World, **changes: Any) -> None:
+    changed = world.settings.network.model_copy(update=changes)
+    world.settings = world.settings.model_copy(update={"network": changed})
+
+
+def another_subnet(world: World, **changes: Any) -> Any:
+    """The world's settings name one more subnet for pods."""
+    made = w.subnet("subnet-0p", w.ZONES[0], 5) | changes
+    more = w.subnet("subnet-0q", w.ZONES[1], 6)
+    world.aws.answers["describe_subnets"]["Subnets"] += [made, more]
+    network(world, pod_subnet_ids=("subnet-0p", "subnet-0q"))
+    return made
+
+
+def table_of(subnet: str, *routes: Any) -> Any:
+    return {"VpcId": "vpc-01", "Associations": [{"SubnetId": subnet}], "Routes": list(routes)}
+
+
+OUT = {"DestinationCidrBlock": "0.0.0.0/0", "NatGatewayId": "nat-1"}
+
+
+@case(CheckId.SETTINGS_AGREE, "network.vpcCidrs: lacks 100.64.0.0/16 of vpc-01")
+def a_second_block_of_the_vpc(world):
+    more = {"CidrBlock": "100.64.0.0/16", "CidrBlockState": {"State": "associated"}}
+    world.aws.answers["describe_vpcs"]["Vpcs"][0]["CidrBlockAssociationSet"].append(more)
+
+
+@case(CheckId.SETTINGS_AGREE, "network.vpcCidrs: has 10.9.0.0/16, which is no block of vpc-01")
+def a_block_that_is_not_of_the_vpc(world):
+    network(world, vpc_cidrs=(IPv4Network("10.0.0.0/16"), IPv4Network("10.9.0.0/16")))
+
+
+@case(CheckId.SETTINGS_AGREE, "network.vpcId vpc-01: does not exist in eu-west-1")
+def no_such_vpc(world):
+    world.aws.answers["describe_vpcs"]["Vpcs"] = []
+
+
+@case(CheckId.SETTINGS_AGREE, "network.vpcId: is vpc-01, the cluster lives in vpc-02")
+def the_vpc_of_another_cluster(world):
+    world.aws.answers["describe_cluster"]["cluster"]["resourcesVpcConfig"]["vpcId"] = "vpc-02"
+
+
+@case(CheckId.SETTINGS_AGREE, "network.serviceCidr: is 172.20.0.0/16, the cluster's is 10.100.0.0/16")
+def another_service_block(world):
+    world.aws.answers["describe_cluster"]["cluster"]["kubernetesNetworkConfig"]["serviceIpv4Cidr"] = "10.100.0.0/16"
+
+
+@case(CheckId.SETTINGS_AGREE, "cluster.version: asks for 1.35, and 1.36 runs")
+def a_cluster_raised_by_somebody_else(world):
+    world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.36"
+
+
+@case(CheckId.SETTINGS_AGREE, "legacy.vpcCni.version: asks for v1.21.1-eksbuild.3, and v1.22.2-eksbuild.1 runs")
+def an_add_on_raised_by_somebody_else(world):
+    world.aws.answers["describe_addon"]["addon"]["addonVersion"] = "v1.22.2-eksbuild.1"
+    asked = world.settings.legacy.model_copy(update={"vpc_cni": Addon(version="v1.21.1-eksbuild.3")})
+    world.settings = world.settings.model_copy(update={"legacy": asked})
+
+
+@case(CheckId.SETTINGS_AGREE, "network.subnetIds subnet-0b: does not exist")
+def a_subnet_is_gone(world):
+    world.aws.answers["describe_subnets"]["Subnets"].pop()
+
+
+@case(CheckId.SETTINGS_AGREE, "network.podSubnetIds subnet-0p: is in vpc-02, not in vpc-01")
+def a_subnet_of_another_vpc(world):
+    another_subnet(world, VpcId="vpc-02")
+
+
+@case(CheckId.SETTINGS_AGREE, "network.podSubnetIds: has no subnet in eu-west-1a, where nodes stand")
+def no_pod_subnet_in_a_zone(world):
+    another_subnet(world, AvailabilityZone=w.ZONES[1])
+
+
+@case(CheckId.SETTINGS_AGREE, "subnet-0p: leaves to 0.0.0.0/0 by nat-2, pods leave by nat-1 today")
+def pods_would_leave_by_another_gateway(world):
+    another_subnet(world)
+    table = table_of("subnet-0p", OUT | {"NatGatewayId": "nat-2"})
+    world.aws.answers["describe_route_tables"]["RouteTables"].append(table)
+
+
+@case(CheckId.SETTINGS_AGREE, "subnet-0p: leaves to 10.50.0.0/16 by nothing, pods leave by pcx-1 today")
+def pods_would_lose_a_peer(world):
+    another_subnet(world)
+    peer = {"DestinationCidrBlock": "10.50.0.0/16", "VpcPeeringConnectionId": "pcx-1"}
+    world.aws.answers["describe_route_tables"]["RouteTables"][0]["Routes"].append(peer)
+    world.aws.answers["describe_route_tables"]["RouteTables"].append(table_of("subnet-0p", OUT))
+
+
+@case(CheckId.SETTINGS_AGREE, "network.securityGroupIds sg-9: does not exist")
+def a_security_group_is_gone(world):
+    network(world, security_group_ids=("sg-9",))
+
+
+@case(CheckId.SETTINGS_AGREE, "network.securityGroupIds sg-9: is of vpc-02, not of vpc-01")
+def a_security_group_of_another_vpc(world):
+    network(world, security_group_ids=("sg-9",))
+    world.aws.answers["describe_security_groups"] = {"SecurityGroups": [{"GroupId": "sg-9", "VpcId": "vpc-02"}]}
 
 
 @case(CheckId.NODES_READY, "node old-b: is not Ready: broken")

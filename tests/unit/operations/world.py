@@ -391,7 +391,10 @@ def facts() -> Facts:
                 {"name": "old", "kind": "managed", "scalingGroup": "asg-old", "desired": 2},
                 {"name": "own", "kind": "self-managed", "scalingGroup": "asg-own"},
             ],
-            "subnets": [],
+            "subnets": [
+                {"id": s, "zone": z, "cidr": f"10.0.{n * 16}.0/20", "free": 200, "public": False}
+                for n, (s, z) in enumerate(zip(SUBNETS, ZONES, strict=True))
+            ],
             "egressSource": "node",
             "decisions": [{"item": "windows nodes", "verdict": "absent"}],
         }
@@ -482,6 +485,7 @@ def account(world: "World") -> dict[str, Any]:
             ]
         },
         "describe_subnets": {"Subnets": [subnet(s, z, n) for n, (s, z) in enumerate(zip(SUBNETS, ZONES, strict=True))]},
+        "describe_security_groups": {"SecurityGroups": []},
         "describe_instances": instances,
         "describe_route_tables": {
             "RouteTables": [
