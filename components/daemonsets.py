@@ -50,6 +50,8 @@ class NetworkDaemonSet(Component):
                 protect=wanted.protect,
                 retain_on_delete=wanted.keep,
                 import_=f"{cluster_name}:{addon}" if wanted.imported else None,
+                # AWS and the owner raise it; a deploy with older facts must not take it down again.
+                ignore_changes=["addonVersion"] if wanted.imported else None,
                 custom_timeouts=pulumi.CustomTimeouts(create="20m", update="30m", delete="20m"),
             ),
             **ours,

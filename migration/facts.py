@@ -115,6 +115,8 @@ class Facts(Model):
     format: Literal[1]
     surveyed_at: str
     """UTC, ISO 8601."""
+    moved_at: str | None = None
+    """When what may move was read again, UTC, ISO 8601."""
     cluster: ClusterFacts
     vpc_cni: DaemonSetFacts
     kube_proxy: DaemonSetFacts

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from migration import addon_values, affinity
+from migration import affinity
 from migration.facts import DaemonSetFacts, Facts
 from migration.facts import Verdict as Surveyed
 from migration.journeys import CheckId, Piece
@@ -17,19 +17,19 @@ from migration.names import (
 from operations import objects
 from operations.checks import check
 from operations.cluster import Obj
+from operations.connection import Aws
 from operations.context import FACTS_HINT, Context
 from operations.evidence import Answer, Finding, UnknownError
+from operations.label import own_groups
 from operations.survey import describe
 from operations.survey.decisions import decide, mattering
 from operations.survey.decisions.cluster import CALICO_TELL, CALICO_UNTOLD
 from operations.survey.gather import gather
+from operations.survey.moved import EXTERNAL_SNAT, OURS, UNDO, move, settings_of
 from operations.survey.surveyed import seen_of
 
-RESURVEY = "Undo the change, or survey again and review the difference"
 FRONT = {"vpc-cni": AWS_NODE, "kube-proxy": KUBE_PROXY}
 """Managed add-on -> its DaemonSet in kube-system."""
-OURS = {"ANNOTATE_POD_IP": "true"}
-"""Environment of aws-node that this program may have set: Calico needs it."""
 
 
 @check(CheckId.IDENTITY_AGREES)
@@ -107,8 +107,10 @@ def facts_hold(context: Context) -> Answer:
         return Answer("the stack owns the cluster: its own state is the record")
     if context.facts is None:
         return Answer("no facts", (Finding(f"facts of {context.stack}", "there are none", FACTS_HINT),))
-    facts = context.facts
-    findings = list(version_findings(facts, context.aws.cluster(context.cluster_name)))
+    facts, again = context.facts, move(context.stack)
+    findings = list(version_findings(facts, context.aws.cluster(context.cluster_name), again))
+    findings += block_findings(facts, context.aws, again)
+    findings += group_findings(facts, context.aws.nodegroups(context.cluster_name), own_groups(context), again)
     for piece, addon, known in (
         (Piece.VPC_CNI, "vpc-cni", facts.vpc_cni),
         (Piece.KUBE_PROXY, "kube-proxy", facts.kube_proxy),
@@ -120,55 +122,80 @@ def facts_hold(context: Context) -> Answer:
             known,
             context.aws.addon(context.cluster_name, addon),
             context.kube.daemonset(SYSTEM_NAMESPACE, FRONT[addon]),
+            again,
         )
-    findings += _calico(context, facts)
-    return Answer(
-        f"surveyed {facts.surveyed_at}, Kubernetes {facts.cluster.version}, Calico {facts.calico.version or 'absent'}",
-        tuple(findings),
-    )
+    findings += _calico(context, facts, again)
+    at, calico = facts.moved_at or facts.surveyed_at, facts.calico.version or "absent"
+    return Answer(f"surveyed {at}, Kubernetes {facts.cluster.version}, Calico {calico}", tuple(findings))
 
 
-def version_findings(facts: Facts, live: Obj | None) -> Iterator[Finding]:
+def version_findings(facts: Facts, live: Obj | None, again: str) -> Iterator[Finding]:
     if live is None:
         raise UnknownError(f"there is no cluster {facts.cluster.name}")
     if str(live["version"]) != facts.cluster.version:
         yield Finding(
             f"cluster {facts.cluster.name}",
             f"runs Kubernetes {live['version']}, the facts say {facts.cluster.version}",
-            "Survey again: versions that go together may have changed",
+            again,
         )
 
 
-def daemonset_findings(addon: str, known: DaemonSetFacts, record: Obj | None, live: Obj | None) -> Iterator[Finding]:
+def block_findings(facts: Facts, aws: Aws, again: str) -> Iterator[Finding]:
+    """Blocks that the VPC got or lost."""
+    vpcs = aws.pages("ec2", "describe_vpcs", "Vpcs", Filters=[{"Name": "vpc-id", "Values": [facts.cluster.vpc_id]}])
+    if not vpcs:
+        raise UnknownError(f"EC2 does not show {facts.cluster.vpc_id}", about=f"vpc {facts.cluster.vpc_id}")
+    live = set(describe.vpc_blocks(vpcs[0]))
+    if live != set(facts.cluster.vpc_cidrs):
+        shown, known = (", ".join(map(str, sorted(blocks))) for blocks in (live, facts.cluster.vpc_cidrs))
+        yield Finding(f"vpc {facts.cluster.vpc_id}", f"has the blocks {shown}, the facts say {known}", again)
+
+
+def group_findings(facts: Facts, live: Iterable[Obj], ours: set[str], again: str) -> Iterator[Finding]:
+    """Managed node groups of the owner that came or went."""
+    there = {str(g["nodegroupName"]) for g in live} - ours
+    known = {g.name for g in facts.groups if g.kind == "managed"}
+    for name in sorted(there - known):
+        yield Finding(f"node group {name}", "was made after the survey: no refresh would empty it", again)
+    for name in sorted(known - there):
+        yield Finding(f"node group {name}", "was surveyed and is gone: no refresh could fill it again", again)
+
+
+def daemonset_findings(
+    addon: str, known: DaemonSetFacts, record: Obj | None, live: Obj | None, again: str
+) -> Iterator[Finding]:
     """How an add-on's DaemonSet differs from the facts. A pin of ours is no difference.
 
     Args:
         record: EKS DescribeAddon, None for a self-managed one.
         live: the DaemonSet.
+        again: what to do about what may move.
     """
     about = f"daemonset {SYSTEM_NAMESPACE}/{FRONT[addon]}"
     kind = "addon" if record is not None else "self-managed" if live is not None else "absent"
     if kind != known.kind:
-        yield Finding(f"add-on {addon}", f"is {kind}, the facts say {known.kind}", RESURVEY)
+        yield Finding(f"add-on {addon}", f"is {kind}, the facts say {known.kind}", UNDO)
         return
     if record is not None and record.get("addonVersion") != known.addon_version:
         yield Finding(
             f"add-on {addon}",
             f"has version {record.get('addonVersion')}, the facts say {known.addon_version}",
-            RESURVEY,
+            again,
         )
-    if record is not None and settings_of(record.get("configurationValues")) != settings_of(known.configuration):
-        yield Finding(f"add-on {addon}", "its configuration is not the surveyed one", RESURVEY)
+    if record is not None and configured(addon, record.get("configurationValues")) != configured(
+        addon, known.configuration
+    ):
+        yield Finding(f"add-on {addon}", "its configuration is not the surveyed one", again)
     if live is None:
         if kind != "absent":
             yield Finding(about, "does not exist, though EKS has the add-on", "Repair the add-on")
         return
     image = objects.images(live)[0]
     if known.image is not None and image != known.image:
-        yield Finding(about, f"runs {image}, the facts say {known.image}", RESURVEY)
+        yield Finding(about, f"runs {image}, the facts say {known.image}", again)
     found = live["spec"]["template"]["spec"].get("affinity") or None
     if found not in (known.affinity or None, affinity.pin(known.affinity, CNI_LABEL, LEGACY_CNI)):
-        yield Finding(about, "its affinity is neither the surveyed one nor that one pinned", RESURVEY)
+        yield Finding(about, "its affinity is neither the surveyed one nor that one pinned", UNDO)
     container = live["spec"]["template"]["spec"]["containers"][0]
     env = {e["name"]: e["value"] for e in container.get("env") or [] if "value" in e}
     for variable in sorted(known.env.keys() | env.keys()):
@@ -178,43 +205,35 @@ def daemonset_findings(addon: str, known: DaemonSetFacts, record: Obj | None, li
             yield Finding(
                 about,
                 f"{variable} is {env.get(variable)!r}, the facts say {known.env.get(variable)!r}",
-                RESURVEY,
+                UNDO if variable == EXTERNAL_SNAT else again,
             )
 
 
-def settings_of(configuration: str | None) -> Obj:
-    """`configurationValues` of an add-on without what this program may have put there.
-
-    Raises:
-        UnknownError: the text cannot be read.
-    """
+def configured(addon: str, text: str | None) -> Obj:
+    """`settings_of`, and unknown when the text cannot be read."""
     try:
-        values: Obj = addon_values.parse(configuration)
+        return settings_of(text)
     except ValueError as error:
-        raise UnknownError(f"the configuration of an add-on {error}", RESURVEY, about="add-on") from None
-    values.pop("affinity", None)  # compared on the DaemonSet itself
-    env = {k: v for k, v in (values.pop("env", None) or {}).items() if v != OURS.get(k)}
-    return values | ({"env": env} if env else {})
+        fix = "Write it as JSON with `aws eks update-addon`"
+        raise UnknownError(f"its configuration {error}", fix, about=f"add-on {addon}") from None
 
 
-def _calico(context: Context, facts: Facts) -> Iterator[Finding]:
+def _calico(context: Context, facts: Facts, again: str) -> Iterator[Finding]:
     known = facts.calico
     if known.kind == "absent":
         if context.kube.crd("globalnetworkpolicies.crd.projectcalico.org"):
-            yield Finding("calico", "is installed, the facts say it is absent", "Survey again")
+            yield Finding("calico", "is installed, the facts say it is absent", UNDO)
         return
     namespace = known.namespace or "calico-system"
     live = context.kube.daemonset(namespace, CALICO_NODE)
     if live is None:
-        yield Finding(f"daemonset {namespace}/{CALICO_NODE}", "does not exist, the facts say it does", RESURVEY)
+        yield Finding(f"daemonset {namespace}/{CALICO_NODE}", "does not exist, the facts say it does", UNDO)
         return
     running = calico_version(context, live)
     if running is None:
         raise UnknownError(CALICO_UNTOLD, CALICO_TELL, about=f"daemonset {namespace}/{CALICO_NODE}")
     if running.removeprefix("v") != (known.version or "").removeprefix("v"):
-        yield Finding(
-            f"daemonset {namespace}/{CALICO_NODE}", f"runs {running}, the facts say {known.version}", RESURVEY
-        )
+        yield Finding(f"daemonset {namespace}/{CALICO_NODE}", f"runs {running}, the facts say {known.version}", again)
 
 
 def calico_version(context: Context, live: Obj) -> str | None:

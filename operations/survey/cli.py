@@ -12,15 +12,18 @@ from typing import Any, Final
 import yaml
 
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
+from migration.journeys import Stage
 from operations import evidence
-from operations.context import Context, UsageError, facts_path
+from operations.context import FACTS_HINT, Context, UsageError, facts_path
 from operations.survey.gather import gather
+from operations.survey.gathered import Gathered
+from operations.survey.moved import moved
 from operations.survey.surveyed import facts_of, pinned
 
 HEAD: Final = """\
 # What cluster {name} was like before the migration, as `python -m operations survey` found it.
 # Read it, correct nothing by hand, commit it: gates check that it still holds, every way back restores what it says.
-# If the cluster has changed, survey again; the differences are shown before anything is overwritten.
+# What may move while the journey is under way is read again with --moved; the differences are shown.
 #
 {decisions}
 """
@@ -30,7 +33,13 @@ def add_parser(commands: Any) -> None:
     command = commands.add_parser("survey", help="read an adopted cluster and write down its facts; changes nothing")
     command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
     command.add_argument("--out", type=Path, help="left out: facts.<stack>.yaml")
-    command.add_argument("--force", action="store_true", help="overwrite a file that says something else")
+    how = command.add_mutually_exclusive_group()
+    how.add_argument("--force", action="store_true", help="overwrite a file that says something else")
+    how.add_argument(
+        "--moved",
+        action="store_true",
+        help="at any stage: read again what may move (versions, images, blocks, groups), keep everything else",
+    )
     command.set_defaults(run=run)
 
 
@@ -41,12 +50,17 @@ def run(args: argparse.Namespace) -> int:
         _say(f"stack {context.stack} owns its cluster: no facts are needed. To look at it anyway, give --out")
         _print({"file": None, "verdict": evidence.Verdict.PASSED})
         return 0
+    if args.moved and context.facts is None:
+        raise UsageError(f"nothing was surveyed yet that could have moved. {FACTS_HINT}")
     gathered = gather(context.aws, context.kube, context.cluster_name)
+    if args.moved:
+        return _moved(context, gathered, args.out)
     changed = pinned(gathered)
     if changed:
         raise UsageError(
             f"{' and '.join(changed)} are bound to labelled nodes already: facts say what the cluster was like before "
-            "that. Use the committed file; without it, go back to label-legacy, then survey"
+            "that. Use the committed file; `survey --moved` reads again in it what may have changed since (versions, "
+            "blocks, node groups). Without a file, go back to label-legacy, then survey"
         )
     facts = facts_of(gathered, context.settings, _now())
     path: Path = args.out or facts_path(context.directory, context.stack)
@@ -68,6 +82,57 @@ def run(args: argparse.Namespace) -> int:
     return evidence.EXIT_CODES[evidence.Verdict.FAILED if failed else evidence.Verdict.PASSED]
 
 
+def _moved(context: Context, gathered: Gathered, out: Path | None) -> int:
+    """Read again what may move. Nothing is written when something changed that may not, or is refused now."""
+    facts, stage = context.surveyed(), _stage(context)
+    found, fixed = moved(facts, facts_of(gathered, context.settings, _now(), stage), context.settings, stage)
+    for one in fixed:
+        _say(f"fixed    {one.about}: {one.problem}")
+        _say(f"         {one.fix}")
+    for decision in found.refused if not fixed else ():
+        _say(f"{decision.verdict:8} {decision.item}: {decision.found}")
+        _say(f"         {decision.reason}")
+        _say(f"         way out: {decision.way_out}")
+    path = out or facts_path(context.directory, context.stack)
+    stopped, written = bool(fixed or found.refused), False
+    if not stopped:
+        written = show(path, found)
+        if written:
+            _replace(path, text(found))
+    _say(f"{'not written: ' if stopped else 'written to ' if written else 'nothing has moved: '}{path}")
+    verdict = evidence.Verdict.FAILED if stopped else evidence.Verdict.PASSED
+    _print(
+        {
+            "file": None if stopped else str(path),
+            "verdict": verdict,
+            "moved": written,
+            "fixed": [one.about for one in fixed],
+            "refused": [d.item for d in found.refused],
+            "simulated": evidence.simulated(),
+        }
+    )
+    return evidence.EXIT_CODES[verdict]
+
+
+def _stage(context: Context) -> Stage:
+    stage = context.settings.stage
+    if stage not in context.journey.index:
+        raise UsageError(
+            f"{context.journey.name} has no stage {stage!r}: choose one of {', '.join(context.journey.index)}"
+        )
+    return context.journey[stage]
+
+
+def show(path: Path, facts: Facts) -> bool:
+    """Print how facts differ from the file; whether they do."""
+    new, old = text(facts), path.read_text() if path.exists() else ""
+    if _essence(old) == _essence(new):
+        return False
+    for line in difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), "now", lineterm="", n=2):
+        _say(line)
+    return True
+
+
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -77,19 +142,21 @@ def write(path: Path, facts: Facts, *, force: bool) -> bool:
 
     Free addresses and the time of the survey always differ; they alone are no reason to refuse.
     """
-    new = text(facts)
     if path.exists() and not force:
-        old = path.read_text()
-        if _essence(old) == _essence(new):
-            return True
-        for line in difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), "now", lineterm="", n=2):
-            _say(line)
-        _say(f"{path} says something else. If the cluster was meant to change, run again with --force and review it")
-        return False
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(new)
-    temporary.replace(path)
+        if show(path, facts):
+            _say(
+                f"{path} says something else. If the cluster was meant to change, run again with --force and review it"
+            )
+            return False
+        return True
+    _replace(path, text(facts))
     return True
+
+
+def _replace(path: Path, content: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(content)
+    temporary.replace(path)
 
 
 def _essence(text: str) -> object:
@@ -99,6 +166,7 @@ def _essence(text: str) -> object:
     except (ValueError, yaml.YAMLError, InvalidFacts):
         return text
     value.pop("surveyed_at")
+    value.pop("moved_at")
     for subnet in value["subnets"]:
         subnet.pop("free")
     return value

@@ -16,7 +16,9 @@ from migration.names import (
     AWS_NODE,
     CALICO_NAMESPACE,
     CALICO_NODE,
+    CNI_LABEL,
     KUBE_PROXY,
+    LABELLED_BY_US,
     SYSTEM_NAMESPACE,
 )
 from operations import objects
@@ -239,8 +241,12 @@ def _managed(g: Gathered, group: Obj) -> GroupFacts:
         instance_types=types,
         subnet_ids=tuple(sorted(group.get("subnets") or ())),
         security_group_ids=_security_groups(mine, template),
-        labels=dict(sorted((group.get("labels") or {}).items())),
+        labels=dict(sorted((k, v) for k, v in (group.get("labels") or {}).items() if k not in _labels_of_ours(group))),
     )
+
+
+def _labels_of_ours(group: Obj) -> set[str]:
+    return {CNI_LABEL} if LABELLED_BY_US in (group.get("tags") or {}) else set()
 
 
 def _instances(g: Gathered, ids: set[str]) -> list[Obj]:

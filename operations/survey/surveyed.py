@@ -2,10 +2,11 @@
 
 from migration.affinity import is_pinned
 from migration.facts import FORMAT, Facts
+from migration.journeys import Stage
 from migration.names import AWS_NODE, CANARY_GROUP, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
 from migration.settings import Settings
 from operations.survey import describe
-from operations.survey.decisions import Seen, decide
+from operations.survey.decisions import Seen, decide, mattering
 from operations.survey.gathered import Gathered, is_true
 
 
@@ -29,13 +30,14 @@ def seen_of(gathered: Gathered, settings: Settings, *, begun: bool = False) -> S
     )
 
 
-def facts_of(gathered: Gathered, settings: Settings, at: str) -> Facts:
+def facts_of(gathered: Gathered, settings: Settings, at: str, under_way: Stage | None = None) -> Facts:
     """Facts, decisions included, from what was gathered. Pure.
 
     Args:
         at: time of the survey, UTC, ISO 8601.
+        under_way: the stage of a journey that has begun; left out before it.
     """
-    seen, env = seen_of(gathered, settings), gathered.env
+    seen, env = seen_of(gathered, settings, begun=under_way is not None), gathered.env
     return Facts.model_validate(
         {
             "format": FORMAT,
@@ -48,7 +50,7 @@ def facts_of(gathered: Gathered, settings: Settings, at: str) -> Facts:
             "subnets": seen.subnets,
             "egress_source": "pod" if is_true(env.get("AWS_VPC_K8S_CNI_EXTERNALSNAT")) else "node",
             "exclude_snat_cidrs": describe.snat_exclusions(env)[0],
-            "decisions": decide(seen),
+            "decisions": decide(seen, mattering(under_way, adopted=True)),
         }
     )
 

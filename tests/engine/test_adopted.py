@@ -7,9 +7,12 @@ import time
 from typing import Any
 
 import pytest
+import yaml
 
 from migration.journeys import REPLACE, Piece
+from sandbox import lifecycle
 from tests.engine import witness
+from tests.engine.hands import Hands, assert_says, eventually, settings, untouched
 from tests.engine.journey import Journey
 from tests.engine.test_destroy import destroy, is_refused
 from tests.engine.test_way_back import Snapshot
@@ -69,3 +72,66 @@ def test_an_owner_gets_back_what_was_surveyed(adopted_walk: Journey):
             assert earlier[stage].against(Snapshot.of(journey), cilium=False) == []
     assert watch.violations == []
     assert watch.armed
+
+
+def test_an_upgrade_in_the_middle_can_be_gone_on_from_and_back(adopted_walk: Journey):
+    journey = adopted_walk.at("pin-legacy")
+    eks, name = journey.aws("eks"), settings(journey)["cluster"]["name"]
+    files = (lifecycle.ROOT / f"facts.{journey.stack.name}.yaml", lifecycle.ROOT / f"Pulumi.{journey.stack.name}.yaml")
+    surveyed, configured = (path.read_text() for path in files)
+    earlier = eks.describe_addon(clusterName=name, addonName="vpc-cni")["addon"]
+    newest = "v1.23.1-eksbuild.1"
+    assert earlier["addonVersion"] != newest
+
+    def running() -> Any:
+        return eks.describe_addon(clusterName=name, addonName="vpc-cni")["addon"]
+
+    try:
+        eks.update_addon(clusterName=name, addonName="vpc-cni", addonVersion=newest, resolveConflicts="PRESERVE")
+        eventually(lambda: running()["status"] == "ACTIVE", "vpc-cni updated")
+        journey.set(stage="install-cilium")
+        stopped = journey.preview()
+        assert stopped.code != 0, stopped
+        assert_says(stopped, f"has version {newest}, the facts say {earlier['addonVersion']}", "--moved")
+        plain = journey.operations("survey")
+        assert plain.code == 64, plain
+        assert "survey --moved" in plain.text
+        moved = journey.operations("survey", "--moved")
+        assert moved.code == 0, moved
+        facts = yaml.safe_load(files[0].read_text())
+        assert facts["vpcCni"]["addonVersion"] == newest
+        assert facts["vpcCni"]["configuration"] == yaml.safe_load(surveyed)["vpcCni"]["configuration"]
+        assert facts["vpcCni"]["affinity"] == yaml.safe_load(surveyed)["vpcCni"]["affinity"]
+        for stage in ("install-cilium", "pin-legacy", "label-legacy"):
+            deployed = journey.set(stage=stage).up()
+            assert deployed.code == 0, deployed
+            assert running()["addonVersion"] == newest
+        assert running()["configurationValues"] == facts["vpcCni"]["configuration"]
+    finally:
+        for path, content in zip(files, (surveyed, configured), strict=True):
+            path.write_text(content)
+
+
+def test_what_appears_after_the_survey_stops_the_next_gate(adopted_walk: Journey):
+    journey, hands = adopted_walk.at("pin-legacy"), Hands(adopted_walk)
+    eks, name = journey.aws("eks"), settings(journey)["cluster"]["name"]
+    vpc = settings(journey)["network"]["vpcId"]
+    profile = {"clusterName": name, "fargateProfileName": "jobs"}
+    with untouched(journey):
+        eks.create_fargate_profile(podExecutionRoleArn="arn:aws:iam::123456789012:role/pods", **profile)
+        policy = {"apiVersion": "vpcresources.k8s.aws/v1beta1", "kind": "SecurityGroupPolicy"}
+        policies = "/apis/vpcresources.k8s.aws/v1beta1/namespaces/shop/securitygrouppolicies"
+        hands.create(policies, {**policy, "metadata": {"name": "db"}, "spec": {}})
+        journey.aws("ec2").associate_vpc_cidr_block(VpcId=vpc, CidrBlock="100.65.0.0/16")
+        journey.set(stage="install-cilium")
+        stopped = journey.preview()
+        assert stopped.code != 0, stopped
+        assert_says(
+            stopped,
+            "FAILED  nothing-refused",
+            "Fargate: 1 profile: jobs",
+            "1 SecurityGroupPolicy: shop/db",
+            "FAILED  settings-agree",
+            f"network.vpcCidrs: lacks 100.65.0.0/16 of {vpc}",
+            "has the blocks",
+        )

@@ -325,7 +325,32 @@ def other_environment(world):
     container["env"] = [{"name": "AWS_VPC_K8S_CNI_EXTERNALSNAT", "value": "true"}]
 
 
-@case(CheckId.FACTS_HOLD, "runs Kubernetes 1.36")
+@case(CheckId.FACTS_HOLD, "vpc vpc-01: has the blocks 10.0.0.0/16, 100.64.0.0/16, the facts say 10.0.0.0/16. Run")
+def a_block_was_added(world):
+    more = {"CidrBlock": "100.64.0.0/16", "CidrBlockState": {"State": "associated"}}
+    world.aws.answers["describe_vpcs"]["Vpcs"][0]["CidrBlockAssociationSet"].append(more)
+
+
+@case(CheckId.FACTS_HOLD, "node group spot: was made after the survey")
+def a_group_was_made(world):
+    world.sizes["spot"] = 1
+
+
+@case(CheckId.FACTS_HOLD, "node group old: was surveyed and is gone")
+def a_group_was_deleted(world):
+    world.sizes = {}
+
+
+@case(CheckId.FACTS_HOLD, "calico-node: does not exist, the facts say it does. This may not move")
+def calico_is_gone(world):
+    world.drop("DaemonSet", "calico-node")
+
+
+@case(
+    CheckId.FACTS_HOLD,
+    "runs Kubernetes 1.36, the facts say 1.35. Run `python -m operations survey --stack test --moved`, "
+    "review the difference, commit it",
+)
 def upgraded(world):
     world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.36"
 
