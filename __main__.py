@@ -1,12 +1,15 @@
 """An EKS cluster on its way to Cilium: the stage that the configuration names, and nothing else."""
 
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
-from components import stack
+from components import administrators, stack
+from components.administrators import administer
 from components.calico import Calico
 from components.cilium import Cilium
 from components.cluster import Cluster
@@ -38,6 +41,7 @@ def main() -> None:
         policies = {engine: manifests.load(Path(settings.policies), engine) for engine in manifests.KINDS}
         state = stack.state()
         move = plan_move(state.recorded, settings, facts, policies=policies, new_id=secrets.token_hex(8))
+        administrators.refuse(settings, state.resources, starts=move.direction is Direction.START)
     except (InvalidSettings, InvalidFacts, InvalidManifest, Refused) as error:
         raise pulumi.RunError(str(error)) from None
 
@@ -49,7 +53,7 @@ def main() -> None:
     stopped = _stopped(move, answer)
     if stopped and not preview:
         raise pulumi.RunError(stopped)
-    done, before = declare(name, settings, facts, move, policies), state.recorded
+    done, before = declare(name, settings, facts, move, policies, earlier=state.resources), state.recorded
     # A deploy that does not finish, or leaves the settling out, keeps the stage that was reached before.
     pulumi.export("journey", done.apply(lambda it: settings.journey if it else before.journey))
     pulumi.export("stage", done.apply(lambda it: move.stage.id if it else before.stage))
@@ -65,6 +69,8 @@ def declare(
     facts: Facts | None,
     move: Move,
     policies: dict[str, tuple[manifests.Manifest, ...]],
+    *,
+    earlier: Mapping[str, Any],
 ) -> pulumi.Output[bool]:
     """Declare a stage. Pieces that the stage does not have are simply absent; the order is in `after`.
 
@@ -74,9 +80,9 @@ def declare(
     wanted = move.desired
     cluster = Cluster(settings, facts)
     provider = cluster.provider
-    gate = Gate(move, name, after=cluster.resources)
-    after = Mark(move, name, after=gate.resources).resources
+    after = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources
 
+    admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []
     for daemonset in (wanted.vpc_cni, wanted.kube_proxy):
         if daemonset is not None:
@@ -163,7 +169,7 @@ def declare(
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
     watched = unused(doomed, name)
-    settle = Settle(move, name, after=[*after, *legacy, *cilium, *nodes, *engines, *probes, *watched])
+    settle = Settle(move, name, after=[*after, *admins, *legacy, *cilium, *nodes, *engines, *probes, *watched])
     Reached(move, name, after=[settle.command])
     pulumi.export("cluster", cluster.name)
     return settle.reached

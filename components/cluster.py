@@ -12,8 +12,6 @@ from components.common import Component, token
 from migration.facts import Facts
 from migration.settings import Settings
 
-_ADMIN_POLICY = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
-
 
 class Cluster(Component):
     """What the other components need of the cluster, whoever made it."""
@@ -47,18 +45,6 @@ class Cluster(Component):
             endpoint_private_access=chosen.endpoint_private_access,
             kubernetes_service_ip_address_range=str(network.service_cidr),
             authentication_mode=eks.AuthenticationMode.API,
-            access_entries={
-                f"admin-{index}": eks.AccessEntryArgs(
-                    principal_arn=arn,
-                    access_policies={
-                        "admin": eks.AccessPolicyAssociationArgs(
-                            access_scope=aws.eks.AccessPolicyAssociationAccessScopeArgs(type="cluster"),
-                            policy_arn=_ADMIN_POLICY,
-                        )
-                    },
-                )
-                for index, arn in enumerate(chosen.admins)
-            },
             enabled_cluster_log_types=list(chosen.log_types),
             create_oidc_provider=True,
             skip_default_node_group=True,

@@ -1,7 +1,7 @@
 """What the stack says about itself, read before anything is registered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,6 +82,8 @@ class State:
     recorded: Recorded
     taken: bool
     """Whether a deploy has put the mark into the cluster."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """URN -> {type, outputs} of everything in it, as the engine answers."""
 
     def own(self, move: Move) -> Own:
         """What it says about the mark, for the move that is to be made."""
@@ -107,7 +109,7 @@ def state() -> State:
         settle_attempt=_attempt(resources, SETTLE),
         present=present(resources),
     )
-    return State(found, taken=_state(resources, _COMMAND, MARK) is not None)
+    return State(found, taken=_state(resources, _COMMAND, MARK) is not None, resources=resources)
 
 
 def present(resources: Mapping[str, Any]) -> frozenset[Piece]:
@@ -141,7 +143,20 @@ def _ask(function: str, arguments: dict[str, Any]) -> dict[str, Any]:
     Asked without the SDK's own `invoke`: that one would look up every resource to which an output of the old state
     refers, and none of them is registered yet.
     """
-    request = resource_pb2.ResourceInvokeRequest(tok=f"pulumi:pulumi:{function}", acceptResources=False)
+    return invoke(f"pulumi:pulumi:{function}", arguments)
+
+
+def invoke(function: str, arguments: dict[str, Any], *, version: str = "") -> dict[str, Any]:
+    """A function of a plugin; it answers at once.
+
+    Args:
+        function: its token.
+        version: of the plugin, as the SDK asks for it.
+
+    Raises:
+        grpc.RpcError: it failed. The SDK's own `invoke` would remember that and end the program later, caught or not.
+    """
+    request = resource_pb2.ResourceInvokeRequest(tok=function, acceptResources=False, version=version)
     request.args.update(arguments)
     monitor = pulumi.runtime.settings.get_monitor()
     assert monitor is not None, "the program runs under an engine"  # noqa: S101

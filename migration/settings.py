@@ -80,7 +80,7 @@ class Cluster(Model):
     endpoint_public_access: bool = True
     endpoint_private_access: bool = True
     admins: tuple[str, ...] = ()
-    """ARNs of IAM roles or users that get AmazonEKSClusterAdminPolicy on an owned cluster."""
+    """ARNs of IAM roles or users that get AmazonEKSClusterAdminPolicy on an owned cluster, besides whoever makes it."""
     log_types: tuple[Literal["api", "audit", "authenticator", "controllerManager", "scheduler"], ...] = ("audit",)
     tags: Mapping[str, str] = Field(default_factory=dict)
 
@@ -117,7 +117,7 @@ class NodeGroup(Model):
     name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,40}$")
     instance_type: str = "m5.large"
     size: int = Field(ge=0)
-    max_size: int | None = None
+    max_size: int | None = Field(default=None, ge=1)
     """Upper bound of the group. Left out: twice `size`, at least 1."""
     max_pods: int | None = Field(default=None, ge=4, le=250)
     """Left out: computed from the instance type."""
@@ -315,6 +315,8 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
             "Remove the key, or set cluster.adopt",
         )
     yield from _deployer_problems(settings.deployers)
+    yield from _administrator_problems(cluster)
+    yield from _owned_cluster_problems(settings)
     yield from _address_problems(network)
     yield from _group_problems(settings)
     yield from _version_problems(settings)
@@ -351,6 +353,51 @@ def _chart_problems(settings: Settings) -> Iterable[Problem]:
 
 
 _CHART_MINOR = ".".join(versions.CILIUM_DEFAULT.split(".")[:2])
+
+
+_PRINCIPAL = "Write arn:aws:iam::ACCOUNT:role/NAME or …:user/NAME"
+
+
+def _administrator_problems(cluster: Cluster) -> Iterable[Problem]:
+    seen: dict[str, int] = {}
+    for index, entry in enumerate(cluster.admins):
+        key = f"cluster.admins.{index}"
+        try:
+            principal = canonical(entry)
+        except InvalidDeployer as error:
+            yield Problem(key, entry, error.reason, _PRINCIPAL if "user:NAME" in error.fix else error.fix)
+            continue
+        if not principal.startswith("arn:"):
+            yield Problem(key, entry, "is no IAM role or user, and EKS gives access entries to nobody else", _PRINCIPAL)
+        elif principal in seen:
+            yield Problem(key, entry, f"is the same as cluster.admins.{seen[principal]}", "Name each once")
+        seen.setdefault(principal, index)
+
+
+LONGEST_CLUSTER_NAME = 43
+"""Of an owned cluster: IAM takes role names of 64 characters, and its role is called NAME-eksRole-role-1234567."""
+_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+
+
+def _owned_cluster_problems(settings: Settings) -> Iterable[Problem]:
+    """What EKS, IAM or the AWS provider would refuse after the deploy has begun."""
+    if settings.cluster.adopt:
+        return
+    name, block = settings.cluster.name, settings.network.service_cidr
+    if len(name) > LONGEST_CLUSTER_NAME:
+        yield Problem(
+            "cluster.name",
+            name,
+            f"has {len(name)} characters, and the name of the cluster's role would be too long for IAM",
+            f"Use at most {LONGEST_CLUSTER_NAME}",
+        )
+    if not 12 <= block.prefixlen <= 24 or not any(block.subnet_of(private) for private in _PRIVATE):
+        yield Problem(
+            "network.serviceCidr",
+            str(block),
+            "EKS takes a block from /12 to /24 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
+            "Choose such a block",
+        )
 
 
 def _address_problems(network: Network) -> Iterable[Problem]:

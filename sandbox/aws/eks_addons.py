@@ -12,6 +12,7 @@ import yaml
 from sandbox.aws.catalog import KUBERNETES_VERSIONS
 from sandbox.aws.eks_addon_catalog import ADDONS, SCHEMAS, default_version
 from sandbox.aws.eks_core import active_cluster, cluster, new_update
+from sandbox.aws.eks_pod_identity import associate_addon, drop_addon
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import Aws, Json
@@ -108,6 +109,7 @@ def create_addon(aws: Aws, values: Json) -> Json:
         record["configurationValues"] = text
     if values.get("serviceAccountRoleArn"):
         record["serviceAccountRoleArn"] = values["serviceAccountRoleArn"]
+    associate_addon(aws, record, values.get("podIdentityAssociations") or [])
     addons[key] = record
     return {"addon": record}
 
@@ -148,6 +150,8 @@ def update_addon(aws: Aws, values: Json) -> Json:
         record["configurationValues"] = text
     if "serviceAccountRoleArn" in values:
         record["serviceAccountRoleArn"] = values["serviceAccountRoleArn"]
+    if "podIdentityAssociations" in values:  # left out: they stay; an empty list: they go
+        associate_addon(aws, record, values["podIdentityAssociations"])
     update = new_update(aws, "AddonUpdate", f"{owner['name']}/addon/{record['addonName']}", params)
     record |= {
         "status": "UPDATING",
@@ -160,6 +164,7 @@ def update_addon(aws: Aws, values: Json) -> Json:
 @answers("eks", "DeleteAddon")
 def delete_addon(aws: Aws, values: Json) -> Json:
     record = _find(aws, values)
+    drop_addon(aws, record)
     record |= {"status": "DELETING", "task": _task(aws, "delete", "NONE", preserve=values.get("preserve", False))}
     return {"addon": record}
 

@@ -7,7 +7,7 @@ from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import Aws, Json
 
-__all__: list[str] = []
+__all__ = ["associate_addon", "drop_addon"]
 
 _TABLE = "eks.pod_identities"
 
@@ -22,6 +22,34 @@ def _find(aws: Aws, values: Json) -> Json:
 
 def _of(aws: Aws, name: str) -> list[Json]:
     return [record for record in aws.table(_TABLE).values() if record["clusterName"] == name]
+
+
+def associate_addon(aws: Aws, addon: Json, wanted: list[Json]) -> None:
+    """Give an add-on exactly the associations `wanted`: what is not among them is deleted, as EKS does."""
+    kept = []
+    for item in wanted:
+        mine = [r for r in _of_addon(aws, addon) if r["serviceAccount"] == item["serviceAccount"]]
+        if mine:
+            mine[0]["roleArn"] = item["roleArn"]
+            kept.append(mine[0]["associationId"])
+            continue
+        place = {"clusterName": addon["clusterName"], "namespace": "kube-system"}
+        record = create_pod_identity_association(aws, {**place, **item})["association"]
+        record["ownerArn"] = addon["addonArn"]
+        kept.append(record["associationId"])
+    for record in _of_addon(aws, addon):
+        if record["associationId"] not in kept:
+            del aws.table(_TABLE)[record["associationId"]]
+    addon["podIdentityAssociations"] = [record["associationArn"] for record in _of_addon(aws, addon)]
+
+
+def drop_addon(aws: Aws, addon: Json) -> None:
+    """An add-on goes, and its associations with it."""
+    associate_addon(aws, addon, [])
+
+
+def _of_addon(aws: Aws, addon: Json) -> list[Json]:
+    return [record for record in _of(aws, addon["clusterName"]) if record.get("ownerArn") == addon["addonArn"]]
 
 
 @answers("eks", "CreatePodIdentityAssociation")

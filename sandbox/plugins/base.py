@@ -105,6 +105,8 @@ class Operation:
     timeout: float = 0.0
     """Seconds from the resource's ``custom_timeouts``; 0 when none is set."""
     started: float = field(default_factory=time.monotonic)
+    ignored: Sequence[str] = ()
+    """Paths of ``ignore_changes``, in an update."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the deployment is cancelled; an event of its own makes an operation that goes on regardless."""
 
@@ -350,6 +352,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc
             name=parts[3],
             preview=getattr(request, "preview", False),
             timeout=getattr(request, "timeout", 0.0),
+            ignored=tuple(getattr(request, "ignoreChanges", ())),
             stop=self.cancelled,
         )
         return op, self.resource(token)

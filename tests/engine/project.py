@@ -15,12 +15,19 @@ from pathlib import Path
 from typing import Any
 
 PLUGINS = Path(__file__).parents[2] / "sandbox" / "plugins" / "bin"
+COMMANDS = Path(__file__).parents[2] / "sandbox" / "bin"
 
 
 def environment(directory: Path, tools: Path) -> dict[str, str]:
     """A file backend below the directory; ``tools`` holds ``pulumi`` (and ``helm``)."""
     (directory / "state").mkdir(parents=True, exist_ok=True)
-    path = [str(PLUGINS), str(Path(sys.executable).parent), str(tools), os.environ.get("PATH", os.defpath)]
+    path = [
+        str(PLUGINS),
+        str(COMMANDS),
+        str(Path(sys.executable).parent),
+        str(tools),
+        os.environ.get("PATH", os.defpath),
+    ]
     return {
         **os.environ,
         "PATH": os.pathsep.join(path),

@@ -121,7 +121,7 @@ class LaunchTemplate(Ec2Tagged):
             )
 
     def volatile_after(self, changed: set[str], news: Properties) -> set[str]:
-        """A new version has a number that only AWS knows."""
+        """A new version has a number that only AWS knows; the real provider also says so for a change of tags alone."""
         if not self._makes_version(changed):
             return set()
         return {"latestVersion", "defaultVersion"} if news.get("updateDefaultVersion") else {"latestVersion"}

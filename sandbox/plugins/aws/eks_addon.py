@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +11,12 @@ from sandbox.plugins.aws.account import chosen, text
 from sandbox.plugins.aws.eks_cluster import EksTagged, issues
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, ProviderError, State
-from sandbox.plugins.values import Properties
+from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.values import Properties, has_unknown
 
 DEGRADED_GRACE = 20.0
 """Seconds that an add-on may stay DEGRADED before a wait for it gives up (the real provider: its whole timeout)."""
+_ARN = re.compile(r"arn:aws[\w-]*:[a-z0-9-]+:[a-z0-9-]*:(\d{12}|aws)?:.+")
 _GONE = ["ResourceNotFoundException"]
 
 
@@ -150,6 +152,14 @@ class AccessEntry(EksTagged):
     def called(self, inputs: Properties) -> str:
         """Its id."""
         return f"{inputs['clusterName']}:{inputs['principalArn']}"
+
+    def check(self, op: Operation, olds: Properties, news: Properties) -> Properties:
+        """Refuses a principal that is no ARN."""
+        inputs = super().check(op, olds, news)
+        principal = inputs["principalArn"]
+        if not has_unknown(principal) and not _ARN.match(str(principal)):
+            raise CheckFailed({"principalArn": f'"principal_arn" ({principal}) is an invalid ARN: arn: invalid prefix'})
+        return inputs
 
     def make(self, op: Operation, inputs: Properties, tags: Mapping[str, str]) -> str:
         """CreateAccessEntry."""

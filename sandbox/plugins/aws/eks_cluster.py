@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv4Network
 from typing import Any
 
 from sandbox.plugins.aws.account import AwsError, chosen, tag_changes, text
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, ProviderError, State
-from sandbox.plugins.values import Properties
+from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.values import Properties, has_unknown
 
 _ENDPOINT = ("endpointPrivateAccess", "endpointPublicAccess", "publicAccessCidrs")
 _PLACEMENT = ("subnetIds", "securityGroupIds")
@@ -68,6 +69,11 @@ class Cluster(EksTagged):
     def check(self, op: Operation, olds: Properties, news: Properties) -> Properties:
         """Fills in the defaults of the endpoint's access too."""
         inputs = super().check(op, olds, news)
+        network = inputs.get("kubernetesNetworkConfig")
+        block = network.get("serviceIpv4Cidr") if isinstance(network, dict) else None
+        if block and not has_unknown(block) and not _serves(block):
+            reason = f"expected a block of /12 to /24 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16, got {block}"
+            raise CheckFailed({"kubernetesNetworkConfig.serviceIpv4Cidr": reason})
         if isinstance(inputs["vpcConfig"], dict):
             access = {"endpointPrivateAccess": False, "endpointPublicAccess": True}
             inputs["vpcConfig"] = access | {k: v for k, v in inputs["vpcConfig"].items() if v is not None}
@@ -202,6 +208,16 @@ def issues(found: Any) -> str:
         ids = ", ".join(issue.get("resourceIds") or ())
         lines.append(f"{ids + ': ' if ids else ''}{code}: {message}")
     return "; ".join(lines) or "none reported"
+
+
+def _serves(block: str) -> bool:
+    """Whether the provider takes a block for Services."""
+    try:
+        network = IPv4Network(block)
+    except ValueError:
+        return False
+    private = map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+    return 12 <= network.prefixlen <= 24 and any(network.subnet_of(one) for one in private)
 
 
 def _sorted(value: Any) -> Any:

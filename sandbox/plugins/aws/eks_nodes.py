@@ -8,8 +8,10 @@ from typing import Any
 from sandbox.plugins.aws.account import chosen
 from sandbox.plugins.aws.eks_cluster import EksTagged, issues
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, ProviderError, State
-from sandbox.plugins.values import Properties
+from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.values import Properties, has_unknown
+
+LONGEST_NAME = 63
 
 
 class NodeGroup(EksTagged):
@@ -29,6 +31,17 @@ class NodeGroup(EksTagged):
     def called(self, inputs: Properties) -> str:
         """Its id, as far as it is known."""
         return f"{inputs['clusterName']}:{inputs.get('nodeGroupName') or inputs.get('nodeGroupNamePrefix')}"
+
+    def check(self, op: Operation, olds: Properties, news: Properties) -> Properties:
+        """Refuses a name that is too long, and a group that could never have a node."""
+        inputs = super().check(op, olds, news)
+        name, sizes = inputs.get("nodeGroupName"), inputs["scalingConfig"]
+        if isinstance(name, str) and not has_unknown(name) and len(name) > LONGEST_NAME:
+            raise CheckFailed({"nodeGroupName": f"expected length to be in the range (0 - {LONGEST_NAME}), got {name}"})
+        largest = sizes.get("maxSize") if isinstance(sizes, dict) else None
+        if isinstance(largest, int | float) and largest < 1:
+            raise CheckFailed({"scalingConfig.maxSize": f"expected max_size to be at least (1), got {largest:g}"})
+        return inputs
 
     def make(self, op: Operation, inputs: Properties, tags: Mapping[str, str]) -> str:
         """CreateNodegroup."""

@@ -218,6 +218,21 @@ def get_policy_document(account: Account, args: Properties) -> Properties:
     return {"id": str(zlib.crc32(pretty.encode())), "json": pretty, "minifiedJson": small, **args}
 
 
+def get_access_entry(account: Account, args: Properties) -> Properties:
+    """eks.getAccessEntry; one that does not exist is an error, as everywhere in the provider."""
+    names = chosen(args, "clusterName", "principalArn")
+    found = account.call("eks", "describe_access_entry", args.get("region"), **names)["accessEntry"]
+    return {
+        "id": f"{found['clusterName']}:{found['principalArn']}",
+        **chosen(found, "accessEntryArn", "clusterName", "kubernetesGroups", "principalArn", "type"),
+        "userName": found.get("username"),
+        "createdAt": text(found.get("createdAt")),
+        "modifiedAt": text(found.get("modifiedAt")),
+        "region": args.get("region") or account.region,
+        "tagsAll": account.tags_from(found.get("tags"))[1],
+    }
+
+
 def get_caller_identity(account: Account, args: Properties) -> Properties:
     """getCallerIdentity."""
     who = account.call("sts", "get_caller_identity")
@@ -311,6 +326,7 @@ FUNCTIONS: dict[str, Function] = {
     "aws:ec2/getSubnet:getSubnet": get_subnet,
     "aws:ec2/getSubnets:getSubnets": get_subnets,
     "aws:ec2/getVpc:getVpc": get_vpc,
+    "aws:eks/getAccessEntry:getAccessEntry": get_access_entry,
     "aws:eks/getAddonVersion:getAddonVersion": get_addon_version,
     "aws:eks/getCluster:getCluster": get_cluster,
     "aws:eks/getClusterAuth:getClusterAuth": get_cluster_auth,

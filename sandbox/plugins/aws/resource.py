@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from sandbox.plugins.aws.account import Account, AwsError, chosen
 from sandbox.plugins.aws.schema import Schema
 from sandbox.plugins.base import CheckFailed, Diff, Operation, PartialFailure, ProviderError, Resource, State
-from sandbox.plugins.values import UNKNOWN, UPDATE, Properties, has_unknown
+from sandbox.plugins.values import UNKNOWN, UPDATE, Properties, covered, has_unknown
 
 if TYPE_CHECKING:
     from sandbox.plugins.aws.provider import AwsProvider
@@ -95,7 +95,8 @@ class AwsResource(Resource):
             planned = self.schema.planned_create(news)
         else:
             planned = self.schema.planned_update(state.outputs, news)
-            planned |= dict.fromkeys(self.volatile_after(self._changed(state, news), news), UNKNOWN)
+            changed = self._changed(state, news) | set(self._tag_change(state, news) if self.schema.tagged else ())
+            planned |= dict.fromkeys(self.volatile_after(changed, news), UNKNOWN)
         if self.schema.tagged:
             tags = news.get("tags")
             planned["tagsAll"] = UNKNOWN if tags == UNKNOWN else self.account.merged_tags(tags)
@@ -143,9 +144,11 @@ class AwsResource(Resource):
         """Changes it in place. After a failure the state holds what was wanted, as with the real provider."""
         changed = self._changed(state, news)
         try:
-            if self.schema.tagged and self._tag_change(state, news):
+            retagged = self._tag_change(state, news) if self.schema.tagged else {}
+            if any(not covered(op.ignored, path) for path in retagged):
                 old = state.outputs.get("tagsAll") or {}
                 self.retag(op, state, old, self.account.merged_tags(news.get("tags")))
+            changed = {name for name in changed if not covered(op.ignored, name)}
             if changed:
                 self.change(op, state, news, changed)
         except ProviderError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +28,9 @@ DEFAULT_NODES = _words(
 """Arguments that only shape the default node group, or how the provider reaches a cluster: accepted, without effect."""
 REFUSED = _words("autoMode createInstanceRole creationRoleProvider fargate storageClasses")
 AUTHENTICATION_MODES = ("CONFIG_MAP", "API_AND_CONFIG_MAP", "API")
+
+
+_CLI_VERSION = re.compile(r"aws-cli/(\d+)\.(\d+)")
 
 
 class ArgumentError(Exception):
@@ -82,3 +87,20 @@ def with_access_entries(mode: str | None) -> bool:
 def with_config_map(mode: str | None) -> bool:
     """Whether this authentication mode reads the aws-auth ConfigMap; it is the default."""
     return mode in (None, "CONFIG_MAP", "API_AND_CONFIG_MAP")
+
+
+def need_aws_cli() -> None:
+    """Kubeconfigs get their tokens from the AWS CLI: upstream runs `aws --version` first, and so does this.
+
+    ArgumentError when there is none on PATH, or one below 1.24 or 2.7.
+    """
+    try:
+        done = subprocess.run(["aws", "--version"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ArgumentError(f"Could not find the AWS CLI for EKS: `aws --version`: {error}") from error
+    found = _CLI_VERSION.search(done.stdout + done.stderr)
+    if done.returncode or not found:
+        raise ArgumentError(f"Could not find the AWS CLI for EKS: `aws --version` said {done.stdout + done.stderr!r}")
+    version = (int(found[1]), int(found[2]))
+    if version < (1, 24) or (2, 0) <= version < (2, 7):
+        raise ArgumentError(f"At least v1.24 or v2.7 of the AWS CLI is required; this one is {found[1]}.{found[2]}")

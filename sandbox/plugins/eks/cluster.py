@@ -12,7 +12,7 @@ import pulumi_aws as aws
 import pulumi_kubernetes as k8s
 import yaml
 
-from sandbox.plugins.eks.arguments import ArgumentError, checked, with_access_entries, with_config_map
+from sandbox.plugins.eks.arguments import ArgumentError, checked, need_aws_cli, with_access_entries, with_config_map
 from sandbox.plugins.eks.kubeconfig import kubeconfig, reachable
 from sandbox.plugins.eks.vpc_cni import VpcCniAddon, stringified
 
@@ -55,6 +55,7 @@ class Cluster(pulumi.ComponentResource):
 
     def __init__(self, name: str, inputs: Mapping[str, Any], opts: Children) -> None:
         args = checked(name, inputs)
+        need_aws_cli()
         if (opts.providers or opts.provider) and "providerCredentialOpts" not in args:
             raise ArgumentError(
                 "It looks like you're using an explicit AWS provider. Please specify this provider in "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+import grpc
 import pulumi
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
@@ -38,6 +39,8 @@ class Registered:
     retain: bool
     import_id: str
     ignore_changes: tuple[str, ...]
+    aliases: tuple[str, ...] = ()
+    """URNs under which the state of an earlier version has it."""
 
 
 PASSED: Final = Answer(Answered.PASSED, "")
@@ -60,6 +63,15 @@ class State:
 
     outputs: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, Any] = field(default_factory=dict)
+    partition: str = "aws"
+    caller: str = "arn:aws:sts::111122223333:assumed-role/deployer/a-session"
+    entries: tuple[str, ...] = ()
+    """Principals that have an access entry of the cluster, whoever made it."""
+
+
+class _NotFoundError(grpc.RpcError):  # type: ignore[misc]
+    def details(self) -> str:
+        return "reading EKS Access Entry: couldn't find resource"
 
 
 class _Outputs(mocks.Mocks):
@@ -73,12 +85,17 @@ class _Outputs(mocks.Mocks):
             "pulumi:pulumi:readStackOutputs": {"name": "", "outputs": self._state.outputs},
             "pulumi:pulumi:readStackResourceOutputs": {"outputs": self._state.resources},
             "aws:index/getRegion:getRegion": {"id": "eu-west-1", "region": "eu-west-1"},
-            "aws:index/getPartition:getPartition": {"id": "aws", "partition": "aws"},
+            "aws:index/getPartition:getPartition": {"id": "it", "partition": self._state.partition},
+            "aws:index/getCallerIdentity:getCallerIdentity": {"id": "it", "arn": self._state.caller},
             "aws:eks/getCluster:getCluster": {
                 "endpoint": "https://api.example",
                 "certificateAuthorities": [{"data": "Q0E="}],
             },
         }
+        if args.token.startswith("aws:eks/getAccessEntry"):
+            if args.args["principalArn"] not in self._state.entries:
+                raise _NotFoundError
+            return {"id": "it", "principalArn": args.args["principalArn"]}
         return answers[args.token]
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
@@ -121,6 +138,7 @@ class _Monitor(mocks.MockMonitor):
                     retain=request.retainOnDelete,
                     import_id=request.importId,
                     ignore_changes=tuple(request.ignoreChanges),
+                    aliases=tuple(alias.urn for alias in request.aliases),
                 )
             )
         return super().RegisterResource(request)

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,69 @@ def test_every_resource_belongs_to_a_component_and_every_change_waits_for_the_ga
             continue
         assert "gate" in behind(recording, registered.name), f"{registered.name} does not wait for the gate"
     assert "marker" in behind(recording, "gate")
+
+
+ROLES = [f"arn:aws:iam::111122223333:role/{name}" for name in ("platform", "teams/support")]
+ENTRY = "aws:eks/accessEntry:AccessEntry"
+
+
+def made(cluster: str = "staging", *, by: str = "", entries: tuple[str, ...] = ()) -> State:
+    """The state of a stack that has made its cluster, and perhaps one that an earlier version made."""
+    state = state_at("baseline")
+    kind = "aws:eks/cluster:Cluster"
+    state.resources[f"urn:pulumi:{STACK}::eks-cilium::{kind}::{cluster}"] = {"type": kind, "outputs": {}}
+    for index, arn in enumerate(entries):
+        parent = f"urn:pulumi:{STACK}::eks-cilium::{by}{ENTRY}::{cluster}-admin-{index}"
+        state.resources[parent] = {"type": ENTRY, "outputs": {"principalArn": arn}}
+    return state
+
+
+def administered(*arns: str, state: State) -> Recording:
+    return record(raw(stage="baseline", cluster={"name": "staging", "admins": list(arns)}), state=state)
+
+
+def test_an_administrator_has_the_same_name_wherever_it_stands_in_the_list():
+    there, back = (administered(*arns, state=made()).of(ENTRY) for arns in (ROLES, ROLES[::-1]))
+    assert there.keys() == back.keys() == {"111122223333/role/platform", "111122223333/role/teams/support"}
+    assert {name: it.inputs for name, it in there.items()} == {name: it.inputs for name, it in back.items()}
+    assert not any(it.protect for it in there.values()), "somebody who leaves is taken out of the list, and that is all"
+
+
+def test_an_administrator_of_an_earlier_state_keeps_its_entry_whichever_index_it_had():
+    by = "eks-cilium:cluster:Cluster$eks:index:Cluster$"
+    recording = administered(*ROLES[::-1], state=made(by=by, entries=tuple(ROLES)))
+    aliases = {it.inputs["principalArn"]: it.aliases for it in recording.of(ENTRY).values()}
+    assert {arn: urn[0].rsplit("-", 1)[1] for arn, urn in aliases.items()} == {ROLES[0]: "0", ROLES[1]: "1"}
+
+
+@pytest.mark.parametrize(
+    ("arns", "state", "said"),
+    [
+        (["role/path/deployer"], State(), r"role/path/deployer\": makes the cluster in this deploy"),
+        (["role/other"], made(entries=("arn:aws:iam::111122223333:role/other",)), ""),
+        (["role/owner"], replace(made(), entries=("arn:aws:iam::111122223333:role/owner",)), "did not make"),
+        ([], made(entries=("arn:aws:iam::111122223333:role/deployer",)), "role/deployer: runs this deploy"),
+        ([], made(by="eks:index:Cluster$", entries=("arn:aws:iam::111122223333:role/x",)), "of an earlier version"),
+    ],
+)
+def test_administrators_that_would_fail_half_way_are_refused_before_anything_is_made(
+    arns: list[str], state: State, said: str
+):
+    admins = [f"arn:aws:iam::111122223333:{arn}" for arn in arns]
+    if not said:
+        assert len(administered(*admins, state=state).of(ENTRY)) == 1
+        return
+    with pytest.raises(pulumi.RunError, match=said):
+        administered(*admins, state=state)
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
+def test_every_arn_of_an_aws_policy_is_of_the_partition_that_the_cluster_is_in(partition: str):
+    recording = administered(f"arn:{partition}:iam::111122223333:role/a", state=replace(made(), partition=partition))
+    arns = [it.inputs["policyArn"] for it in recording.registered if "policyArn" in it.inputs and it.parent]
+    ours = [arn for arn in arns if "policy/eks-cilium" not in arn]
+    assert len(ours) > 3
+    assert {arn.split(":")[1] for arn in ours} == {partition}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -97,3 +97,42 @@ def test_an_unknown_instance_type_asks_for_its_pods():
 def test_pod_cidr_is_refused_where_pods_have_addresses_of_the_vpc():
     network = raw()["network"] | {"podCidr": "192.168.0.0/16"}
     assert "network.podCidr" in problems(network=network)[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "said"),
+    [
+        ({"cluster": {"name": "c", "admins": ["platform"]}}, "cluster.admins.0", "is no principal"),
+        ({"cluster": {"name": "c", "admins": ["group:ops"]}}, "cluster.admins.0", "is no IAM role or user"),
+        (
+            {"cluster": {"name": "c", "admins": ["arn:aws:sts::111122223333:assumed-role/ops/me"]}},
+            "cluster.admins.0",
+            "is one session of a role",
+        ),
+        (
+            {"cluster": {"name": "c", "admins": [f"arn:aws:iam::111122223333:role/{it}" for it in ("a", "x/a")]}},
+            "cluster.admins.1",
+            "is the same as cluster.admins.0",
+        ),
+        ({"cluster": {"name": "c" * 44}}, "cluster.name", "has 44 characters"),
+        ({"network": {**raw()["network"], "serviceCidr": "100.64.0.0/16"}}, "network.serviceCidr", "from /12 to /24"),
+        ({"network": {**raw()["network"], "serviceCidr": "172.20.0.0/25"}}, "network.serviceCidr", "from /12 to /24"),
+        ({"legacy": {"groups": [{"name": "g", "size": 0, "maxSize": 0}]}}, "legacy.groups.0.maxSize", "greater than"),
+    ],
+)
+def test_what_eks_or_its_provider_would_refuse_is_refused_before_anything_is_made(
+    change: dict[str, Any], key: str, said: str
+):
+    with pytest.raises(InvalidSettings) as refused:
+        Settings.load(raw(**change))
+    assert [said in problem.reason for problem in refused.value.problems if problem.key == key] == [True]
+
+
+def test_an_adopted_cluster_may_have_whatever_eks_once_took():
+    Settings.load(adopted_values(name="c" * 100))
+
+
+def adopted_values(name: str) -> dict[str, Any]:
+    values = raw(cluster={"name": name, "adopt": True})
+    del values["legacy"]
+    return values
