@@ -3,6 +3,9 @@
 An add-on is applied when it is created or updated, and at no other time: what others changed in between
 stays, until an update with OVERWRITE takes it back. NONE refuses when another field manager owns a field
 that would change; PRESERVE leaves that field to its owner.
+
+EKS makes these requests as a user of its own, so admission judges them like anybody's: what it refuses leaves the
+add-on failed, with the API server's words in its health.
 """
 
 from __future__ import annotations
@@ -24,6 +27,16 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 MANAGER = "eks"
+USER = "eks:addon-manager"
+"""Who EKS's add-on manager is to the API server."""
+_RIGHTS: Json = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRoleBinding",
+    "metadata": {"name": "eks:addon-cluster-admin"},
+    "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+    "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+}
+"""EKS binds its add-on manager so in every cluster."""
 _WORKLOADS = {
     "vpc-cni": "/apis/apps/v1/namespaces/kube-system/daemonsets/aws-node",
     "kube-proxy": "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy",
@@ -87,7 +100,8 @@ class AddonController:
     name = "addons"
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self._world = world.acting_as(USER)
+        self._administrator = world
         self._aws = world.aws
         self._aws.subscribe(world.wakeup)
         self._sets = world.informer("/apis/apps/v1/daemonsets")
@@ -114,9 +128,13 @@ class AddonController:
     def _bootstrap(self, cluster: Json) -> None:
         if cluster.get("bootstrapped") or cluster["status"] == "DELETING":
             return
+        with contextlib.suppress(KubeError):
+            bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+            self._administrator.call("POST", bindings, _RIGHTS)
         for row in _DEFINITIONS:
             with contextlib.suppress(KubeError):
-                self._world.call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", _definition(*row))
+                path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+                self._administrator.call("POST", path, _definition(*row))
         if cluster["bootstrap_addons"]:
             for addon in ADDONS:
                 version = default_version(addon, cluster["version"])
@@ -137,9 +155,10 @@ class AddonController:
     def _carry_out(self, record: Json) -> None:
         task = record["task"]
         if task["action"] == "delete":
-            if not task["preserve"]:
-                for item in reversed(self._objects(record)):
-                    self._world.delete(apply_path(item))
+            refusals = [] if task["preserve"] else self._remove(self._objects(record))
+            if refusals:
+                self._fail(record, task, "AdmissionRequestDenied", "; ".join(refusals))
+                return
             with self._aws.change():
                 self._aws.table("eks.addons").pop(f"{record['clusterName']}/{record['addonName']}", None)
             return
@@ -154,6 +173,16 @@ class AddonController:
                 if record.get("task") == task:
                     del record["task"]
                     record |= {"unwell_since": self._aws.now(), "rolling": task.get("update", "")}
+
+    def _remove(self, items: list[Json]) -> list[str]:
+        """Delete all that can be deleted: the order that EKS keeps is not known, so none may be relied on."""
+        refusals = []
+        for item in reversed(items):
+            try:
+                self._world.delete(apply_path(item))
+            except KubeError as refusal:
+                refusals.append(str(refusal))
+        return refusals
 
     def _apply(self, items: list[Json], resolve: str) -> None:
         if resolve == "NONE":
@@ -188,7 +217,8 @@ class AddonController:
                 return
             del record["task"]
             update = self._aws.table("eks.updates").get(task.get("update", ""))
-            record["status"] = "UPDATE_FAILED" if update else "CREATE_FAILED"
+            failed = "DELETE_FAILED" if task["action"] == "delete" else "CREATE_FAILED"
+            record["status"] = "UPDATE_FAILED" if update else failed
             record["health"] = {"issues": [{"code": code, "message": message, "resourceIds": []}]}
             if update:
                 finish_update(self._aws, update, [{"errorCode": code, "errorMessage": message, "resourceIds": []}])

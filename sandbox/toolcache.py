@@ -106,6 +106,18 @@ def _kubernetes(name: str) -> Tool:
     )
 
 
+def _pulumi(pin: str, *, fits: Callable[[tuple[int, ...], tuple[int, ...]], bool]) -> Tool:
+    return Tool(
+        name="pulumi",
+        pin=pin,
+        module="github.com/pulumi/pulumi/pkg/v3",
+        package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+        stamps=("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}",),
+        version_arguments=("version",),
+        fits=fits,
+    )
+
+
 # Providers, charts and checks look at these versions, so each binary must say the true one.
 TOOLS: dict[str, Tool] = {
     tool.name: tool
@@ -149,17 +161,13 @@ TOOLS: dict[str, Tool] = {
             version_arguments=("version", "--short"),
             fits=_same_major_not_older,
         ),
-        Tool(
-            name="pulumi",
-            pin="pulumi",
-            module="github.com/pulumi/pulumi/pkg/v3",
-            package="github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
-            stamps=("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={version}",),
-            version_arguments=("version",),
-            fits=_same_major_not_older,
-        ),
+        _pulumi("pulumi", fits=_same_major_not_older),
     )
 }
+PULUMI = "EKS_CILIUM_SANDBOX_PULUMI"
+"""Environment variable: one of `OLDER_PULUMI`, to use in the place of the pinned current CLI."""
+# The last release in which protection in the state cannot be switched off from the command line.
+OLDER_PULUMI: dict[str, Tool] = {"3.255": _pulumi("pulumi-3.255", fits=_same_minor)}
 
 
 def cache() -> Path:
@@ -173,7 +181,19 @@ def ensure(report: Report) -> dict[str, Path]:
     `report` is told what is used from the machine, what is being built, and every ten seconds how far it is.
     Raises ToolMissing.
     """
-    return {name: _ensure_tool(tool, report) for name, tool in TOOLS.items()}
+    return {name: _ensure_tool(tool, report) for name, tool in _wanted().items()}
+
+
+def _wanted() -> dict[str, Tool]:
+    asked = os.environ.get(PULUMI)
+    if not asked:
+        return TOOLS
+    if asked not in OLDER_PULUMI:
+        raise ToolMissing(
+            f"{PULUMI}={asked} names no pinned Pulumi CLI: leave it out for the current one, or set it to "
+            f"{', '.join(OLDER_PULUMI)}"
+        )
+    return {**TOOLS, "pulumi": OLDER_PULUMI[asked]}
 
 
 def module_dir(module: str) -> Path:

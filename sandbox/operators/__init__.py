@@ -15,11 +15,17 @@ from sandbox.world import Controller, World
 
 __all__ = ["controllers"]
 
+_AGENT, _OPERATOR, _TIGERA = (
+    f"system:serviceaccount:{account}"
+    for account in ("kube-system:cilium", "kube-system:cilium-operator", "tigera-operator:tigera-operator")
+)
+"""Who the real ones are to the API server."""
+
 controllers: list[Callable[[World], Controller]] = [
     lambda world: CniController(WorldCluster(world), AwsNetwork(world.aws)),
-    lambda world: CiliumAgents(WorldCluster(world), AwsNetwork(world.aws)),
-    lambda world: CiliumOperator(WorldCluster(world), AwsNetwork(world.aws)),
-    lambda world: TigeraOperator(WorldCluster(world)),
+    lambda world: CiliumAgents(WorldCluster(world.acting_as(_AGENT)), AwsNetwork(world.aws)),
+    lambda world: CiliumOperator(WorldCluster(world.acting_as(_OPERATOR)), AwsNetwork(world.aws)),
+    lambda world: TigeraOperator(WorldCluster(world.acting_as(_TIGERA))),
     lambda world: LoadBalancerController(WorldCluster(world), world.aws),
 ]
 """What the daemon runs, each in a thread of its own."""

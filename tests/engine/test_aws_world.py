@@ -22,6 +22,7 @@ from sandbox.world import World, connect
 pytestmark = pytest.mark.engine
 
 SETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 NODE_CONFIG = """
 apiVersion: node.eks.aws/v1alpha1
 kind: NodeConfig
@@ -255,6 +256,39 @@ def test_configuration_values_of_vpc_cni_are_merged_and_taken_back(sandbox: Sand
     assert sandbox.addon("vpc-cni")["status"] == "ACTIVE"
     assert len(sandbox.affinity("aws-node")) == 3
     assert sandbox.kube.call("GET", f"{SETS}/aws-node")["status"]["numberReady"] == 3
+
+
+def test_what_admission_refuses_to_the_addon_manager_fails_the_addon_with_its_words(sandbox: Sandbox):
+    sandbox.cluster(bootstrapSelfManagedAddons=False)
+    sandbox.eks.create_addon(clusterName="demo", addonName="vpc-cni")
+    sandbox.addon("vpc-cni")
+    policy = {
+        "metadata": {"name": "keep"},
+        "spec": {
+            "matchConstraints": {
+                "resourceRules": [
+                    {"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["DELETE"], "resources": ["daemonsets"]}
+                ]
+            },
+            "validations": [
+                {"expression": "request.userInfo.username != 'eks:addon-manager'", "message": "aws-node stays"}
+            ],
+        },
+    }
+    sandbox.kube.call("POST", f"{ADMISSION}/validatingadmissionpolicies", policy)
+    binding = {"metadata": {"name": "keep"}, "spec": {"policyName": "keep", "validationActions": ["Deny"]}}
+    sandbox.kube.call("POST", f"{ADMISSION}/validatingadmissionpolicybindings", binding)
+    time.sleep(2)  # until the API server has noticed
+    sandbox.eks.delete_addon(clusterName="demo", addonName="vpc-cni")
+    failed = sandbox.addon("vpc-cni")
+    assert failed["status"] == "DELETE_FAILED"
+    assert "aws-node stays" in failed["health"]["issues"][0]["message"]
+    assert sandbox.kube.get(f"{SETS}/aws-node")
+    sandbox.kube.delete(f"{ADMISSION}/validatingadmissionpolicybindings/keep")
+    time.sleep(2)
+    sandbox.eks.delete_addon(clusterName="demo", addonName="vpc-cni")
+    until(lambda: sandbox.eks.list_addons(clusterName="demo")["addons"] == [])
+    assert sandbox.kube.get(f"{SETS}/aws-node") is None
 
 
 def test_an_eks_token_of_the_shim_opens_the_api_server(sandbox: Sandbox):

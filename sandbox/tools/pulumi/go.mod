@@ -1,5 +1,5 @@
 module eks-cilium/sandbox/tools/pulumi
 
-go 1.25.11
+go 1.26.6
 
-require github.com/pulumi/pulumi/pkg/v3 v3.255.0
+require github.com/pulumi/pulumi/pkg/v3 v3.276.0

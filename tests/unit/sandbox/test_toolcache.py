@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import toolcache
-from sandbox.toolcache import TOOLS, ToolMissing
+from sandbox.toolcache import OLDER_PULUMI, PULUMI, TOOLS, ToolMissing
 
 
 @pytest.fixture
@@ -43,12 +43,22 @@ def _go(fresh: Path, body: str) -> None:
 
 def test_the_linker_is_told_the_pinned_versions():
     assert "-X k8s.io/component-base/version.gitVersion=v1.35.4 " in TOOLS["kube-apiserver"].linker_flags
-    assert "version.Version=v3.255.0" in TOOLS["pulumi"].linker_flags
+    assert "version.Version=v3.276.0" in TOOLS["pulumi"].linker_flags
+    assert "version.Version=v3.255.0" in OLDER_PULUMI["3.255"].linker_flags
     assert "chartutil.k8sVersionMinor=35" in TOOLS["helm"].linker_flags
 
 
 def test_tools_of_one_module_are_cached_apart():
     assert len({tool.hash for tool in TOOLS.values()}) == len(TOOLS)
+
+
+def test_an_older_pulumi_is_built_when_it_is_asked_for(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+    _go(fresh, 'cat go.mod > "$out"')
+    monkeypatch.setenv(PULUMI, "3.255")
+    assert "pkg/v3 v3.255.0" in toolcache.ensure(print)["pulumi"].read_text()
+    monkeypatch.setenv(PULUMI, "3.2")
+    with pytest.raises(ToolMissing, match=r"SANDBOX_PULUMI=3.2 names no pinned Pulumi CLI: .* or set it to 3.255"):
+        toolcache.ensure(print)
 
 
 def _mended(fresh: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -131,7 +141,7 @@ def test_a_refused_module_names_the_proxy_setting(fresh: Path):
 def test_without_a_new_enough_go_the_error_says_which_is_needed(fresh: Path, monkeypatch: pytest.MonkeyPatch):
     _program(fresh / "bin" / "go", "echo go1.20.1")
     monkeypatch.setattr(sys, "executable", str(fresh / "bin" / "python"))
-    with pytest.raises(ToolMissing, match=r"Go 1\.25\.\d+ or newer is needed .*go1\.20\.1"):
+    with pytest.raises(ToolMissing, match=r"Go 1\.26\.\d+ or newer is needed .*go1\.20\.1"):
         toolcache.ensure(lambda _line: None)
 
 

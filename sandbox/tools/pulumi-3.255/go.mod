@@ -1,0 +1,5 @@
+module eks-cilium/sandbox/tools/pulumi
+
+go 1.25.11
+
+require github.com/pulumi/pulumi/pkg/v3 v3.255.0
