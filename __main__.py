@@ -17,6 +17,7 @@ from components.coredns import CoreDns
 from components.daemonsets import NetworkDaemonSet
 from components.freeze import PolicyFreeze
 from components.gate import Answer, Answered, Established, Gate, Settle, ask
+from components.guard import Guard
 from components.mark import Mark, Reached
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
@@ -80,7 +81,9 @@ def declare(
     wanted = move.desired
     cluster = Cluster(settings, facts)
     provider = cluster.provider
-    after = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources
+    marked = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources)
+    # Before everything that it guards, and so deleted after it.
+    after = Guard(move, name, provider=provider, after=marked.resources).resources
 
     admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []

@@ -1,6 +1,6 @@
 """The mark in the cluster: taken once, entered behind each gate, given up when the stack is destroyed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import pulumi
@@ -8,6 +8,8 @@ import pulumi_command as command
 
 from components.common import Component, token
 from components.gate import operations
+from migration.guard import guarded
+from migration.journeys import Piece
 from migration.transition import Move
 
 MARK: Final = "mark"
@@ -30,7 +32,7 @@ class Mark(Component):
         )
         self.entering = command.local.Command(
             "entering",
-            create=operations("mark", "enter", *identity, *at(move), "--guarded", guarded(move)),
+            create=operations("mark", "enter", *identity, *at(move), "--guarded", listed(move.guarded)),
             triggers=[move.marker.attempt],
             opts=self.child(after=[self.taken], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
@@ -46,7 +48,7 @@ class Reached(Component):
         identity = ("--stack", stack, "--id", move.marker.id or "")
         self.command = command.local.Command(
             "mark-reached",
-            create=operations("mark", "reach", *identity, *at(move)),
+            create=operations("mark", "reach", *identity, *at(move), "--guarded", listed(guarded(move.stage))),
             triggers=[move.marker.attempt],
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
@@ -57,6 +59,5 @@ def at(move: Move) -> tuple[str | int, ...]:
     return "--place", move.stage.place, "--attempt", move.marker.attempt
 
 
-def guarded(move: Move) -> str:
-    """Pieces that nobody may delete while the stage is being entered, and once it is reached."""
-    return ",".join(sorted(map(str, move.desired.protected)))
+def listed(pieces: Iterable[Piece]) -> str:
+    return ",".join(sorted(map(str, pieces)))

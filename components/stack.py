@@ -18,7 +18,7 @@ from migration.desired import GroupRole
 from migration.facts import Facts, contradictions
 from migration.journeys import Piece
 from migration.mark import Own
-from migration.names import CILIUM, PROJECT
+from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROJECT
 from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded
 
@@ -26,7 +26,12 @@ _STASH: Final = "pulumi:index:Stash"
 _COMMAND: Final = "command:local:Command"
 _NODE_GROUP: Final = "aws:eks/nodeGroup:NodeGroup"
 _ADDON, _RELEASE = "aws:eks/addon:Addon", "kubernetes:helm.sh/v3:Release"
+_POLICY: Final = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy"
 _BY_NAME: Final = {
+    (_POLICY, FREEZE_POLICY): Piece.FREEZE,
+    (f"{_POLICY}Binding", FREEZE_POLICY): Piece.FREEZE,
+    (_POLICY, GUARD_POLICY): Piece.GUARD,
+    (f"{_POLICY}Binding", GUARD_POLICY): Piece.GUARD,
     (_ADDON, "vpc-cni"): Piece.VPC_CNI,
     (_ADDON, "kube-proxy"): Piece.KUBE_PROXY,
     (_RELEASE, "calico-crds"): Piece.CALICO,
@@ -37,7 +42,6 @@ _BY_NAME: Final = {
 _BY_TYPE: Final = {
     "kubernetes:crd.projectcalico.org/": Piece.CALICO_POLICIES,
     "kubernetes:cilium.io/": Piece.CILIUM_POLICIES,
-    "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy": Piece.FREEZE,
 }
 """Beginnings of type tokens."""
 _OF_ROLE: Final = {

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from migration.journeys import Cni, Engine, Journey, NodeKind, Piece, Proxy, Stage, risks
 
-_NEEDED_BY: dict[Cni | Engine | Proxy, Piece] = {
+NEEDED_BY: dict[Cni | Engine | Proxy, Piece] = {
     Cni.VPC_CNI: Piece.VPC_CNI,
     Cni.CILIUM: Piece.CILIUM,
     Engine.CALICO: Piece.CALICO,
@@ -56,7 +56,7 @@ def _of_kind(stage: Stage, kind: NodeKind) -> Iterator[str]:
         yield f"nothing enforces policy on {kind} nodes"
     things: list[Cni | Engine | Proxy] = [stage.wiring[kind], stage.proxy[kind], *stage.enforcement[kind]]
     for thing in things:
-        if _NEEDED_BY[thing] not in stage.pieces:
+        if NEEDED_BY[thing] not in stage.pieces:
             yield f"{kind} nodes need {thing}, and it is not there"
     for engine in stage.enforcement[kind]:
         if _POLICIES_OF[engine] not in stage.pieces:
@@ -87,8 +87,8 @@ _NOTHING_TO_SETTLE = frozenset({"release"})
 def _unprotected(stage: Stage) -> Iterator[str]:
     """What workloads live on is protected."""
     kind = stage.workloads
-    needed = {_NEEDED_BY[stage.wiring[kind]], _NEEDED_BY[stage.proxy[kind]]}
-    needed |= {_NEEDED_BY[engine] for engine in stage.enforcement[kind]}
+    needed = {NEEDED_BY[stage.wiring[kind]], NEEDED_BY[stage.proxy[kind]]}
+    needed |= {NEEDED_BY[engine] for engine in stage.enforcement[kind]}
     needed |= {_POLICIES_OF[engine] for engine in stage.enforcement[kind]}
     needed |= _GROUPS_OF[kind] & stage.pieces - {Piece.CANARY_GROUP}
     open_ = needed - stage.protected

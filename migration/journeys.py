@@ -49,6 +49,7 @@ class Piece(StrEnum):
     CILIUM = "cilium"
     CILIUM_POLICIES = "cilium-policies"
     FREEZE = "policy-freeze"
+    GUARD = "guard"
     CANARY_GROUP = "canary-group"
     CILIUM_GROUPS = "cilium-groups"
     PROBES = "probes"
@@ -69,6 +70,7 @@ class CheckId(StrEnum):
 
     IDENTITY_AGREES = "identity-agrees"
     MARK_AGREES = "mark-agrees"
+    GUARD_HOLDS = "guard-holds"
     NOTHING_REFUSED = "nothing-refused"
     FACTS_HOLD = "facts-hold"
     SETTINGS_AGREE = "settings-agree"
@@ -182,7 +184,7 @@ _LEGACY_PIECES: Final = frozenset({_P.LEGACY_GROUPS, _P.VPC_CNI, _P.KUBE_PROXY})
 _CALICO_PIECES: Final = frozenset({_P.CALICO, _P.CALICO_POLICIES})
 _CILIUM_PIECES: Final = frozenset({_P.CILIUM, _P.CILIUM_POLICIES})
 _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
-_ALWAYS: Final = (*_ITS_OWN, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
+_ALWAYS: Final = (*_ITS_OWN, _C.GUARD_HOLDS, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
 _EMPTIED: Final = (*_PINNED, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
@@ -204,7 +206,7 @@ _BOTH_WORLDS: Final[dict[str, Any]] = {key: {**_LEGACY_WORLD[key], **_CILIUM_WOR
 _baseline = Stage(
     id="baseline",
     title="the cluster as it is",
-    pieces=frozenset({_P.CLUSTER, _P.COREDNS}) | _LEGACY_PIECES | _CALICO_PIECES,
+    pieces=frozenset({_P.CLUSTER, _P.COREDNS, _P.GUARD}) | _LEGACY_PIECES | _CALICO_PIECES,
     workloads=NodeKind.LEGACY,
     protected=frozenset({_P.CLUSTER}) | _LEGACY_PIECES | _CALICO_PIECES,
     gate=_ALWAYS,
@@ -238,7 +240,7 @@ _canary = _install.then(
     "canary",
     "one tainted Cilium node in each zone",
     pieces=_install.pieces | {_P.CANARY_GROUP, _P.CILIUM_GROUPS, _P.PROBES},
-    protected=_install.protected | _CILIUM_PIECES | {_P.FREEZE},
+    protected=_install.protected | _CILIUM_PIECES | {_P.FREEZE, _P.GUARD},
     gate=(
         *_PINNED,
         _C.LEGACY_HEALTHY,
@@ -287,7 +289,7 @@ _retire_legacy = _release.then(
     reversible=False,
     **_CILIUM_WORLD,
 )
-_LAUNCHED: Final = frozenset({_P.CLUSTER, _P.COREDNS, _P.CILIUM_GROUPS}) | _CILIUM_PIECES
+_LAUNCHED: Final = frozenset({_P.CLUSTER, _P.COREDNS, _P.GUARD, _P.CILIUM_GROUPS}) | _CILIUM_PIECES
 _retire_calico = _retire_legacy.then(
     "retire-calico",
     "Calico, its policies and the policy freeze are gone",
@@ -298,6 +300,7 @@ _retire_calico = _retire_legacy.then(
     place="launch",
     gate=(
         *_ITS_OWN,
+        _C.GUARD_HOLDS,
         _C.SETTINGS_AGREE,
         _C.NOTHING_REFUSED,
         _C.NODES_LABELLED,
@@ -313,7 +316,14 @@ _launch = replace(
     _retire_calico,
     id="launch",
     title="a cluster on Cilium from its first node",
-    gate=(*_ITS_OWN, _C.SETTINGS_AGREE, _C.POLICIES_AGREE, _C.CALICO_UNCHANGED, _C.NO_FOREIGN_ENFORCER),
+    gate=(
+        *_ITS_OWN,
+        _C.GUARD_HOLDS,
+        _C.SETTINGS_AGREE,
+        _C.POLICIES_AGREE,
+        _C.CALICO_UNCHANGED,
+        _C.NO_FOREIGN_ENFORCER,
+    ),
 )
 
 REPLACE: Final = Journey(

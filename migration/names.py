@@ -31,6 +31,13 @@ FIELD_MANAGER: Final = "eks-cilium"
 FREEZE_POLICY: Final = "eks-cilium-policy-freeze"
 """ValidatingAdmissionPolicy (and its binding) that keeps Calico policies as they are while both engines enforce."""
 
+GUARD_POLICY: Final = "eks-cilium-guard"
+"""ValidatingAdmissionPolicy (and its binding) that refuses the deletion of what nodes need."""
+GUARD_DIGEST: Final = f"{ANNOTATION_PREFIX}/guard"
+"""Annotation of the mark: digest of the guard that was in force last."""
+GUARD_LOG: Final = f"{ANNOTATION_PREFIX}/guard-log"
+"""Annotation of the mark: who opened and closed the guard, one line each."""
+
 MAY_GO: Final = f"{ANNOTATION_PREFIX}/may-go"
 """Annotation of a Calico policy that the freeze lets be deleted."""
 

@@ -12,6 +12,7 @@ from typing import Any, Self
 from migration.declared import digest
 from migration.desired import Desired, desired
 from migration.facts import Facts
+from migration.guard import guarded
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.manifests import Manifest
 from migration.settings import Settings
@@ -125,6 +126,8 @@ class Move:
     removes: frozenset[Piece]
     """Pieces that this deploy deletes."""
     asks: Asks
+    guarded: frozenset[Piece]
+    """Pieces that nobody may delete while this deploy runs."""
 
     @property
     def stays(self) -> bool:
@@ -180,7 +183,15 @@ def plan_move(
         desired=wanted,
         removes=left if direction is Direction.FINISH else removes,
         asks=_asks(direction, recorded),
+        guarded=guarded(target, *_lived_at(recorded, journey, came_from)),
     )
+
+
+def _lived_at(recorded: Recorded, journey: Journey, came_from: Stage | None) -> tuple[Stage, ...]:
+    """Stages whose nodes may be there: the one that was reached, and one that began and did not finish."""
+    half = _begun(recorded, came_from)
+    begun = [stage for stage in journey.stages if half is not None and stage.place == half]
+    return (*([came_from] if came_from else []), *begun)
 
 
 def _changes(recorded: Recorded, declared: str) -> bool:

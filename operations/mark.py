@@ -179,16 +179,18 @@ def _take_over(context: Context) -> str:
     return f"`python -m operations recover --stack {context.stack} --take-over`"
 
 
-def _enter(context: Context, args: argparse.Namespace) -> Mark:
-    guarded = tuple(piece for piece in args.guarded.split(",") if piece)
+def _guarded(args: argparse.Namespace) -> tuple[str, ...]:
+    return tuple(piece for piece in args.guarded.split(",") if piece)
 
+
+def _enter(context: Context, args: argparse.Namespace) -> Mark:
     def change(found: Mark) -> Mark:
         return replace(
             found,
             stack=context.stack,
             entering=args.place,
             attempt=args.attempt,
-            guarded=guarded,
+            guarded=_guarded(args),
             deployers=deployers(context, found.deployers),
         )
 
@@ -197,7 +199,7 @@ def _enter(context: Context, args: argparse.Namespace) -> Mark:
 
 def _reach(context: Context, args: argparse.Namespace) -> Mark:
     def change(found: Mark) -> Mark:
-        return replace(found, reached=args.place, entering="", attempt=args.attempt)
+        return replace(found, reached=args.place, entering="", attempt=args.attempt, guarded=_guarded(args))
 
     return edit(context, args.id, change)
 

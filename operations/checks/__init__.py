@@ -18,7 +18,10 @@ from operations.context import Context
 from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict
 
 Ask = Callable[[Context], Evidence]
-SUBJECTS: Final = ("identity", "mark", "nodes", "legacy", "cilium", "policies", "subnets", "surroundings", "workloads")
+SUBJECTS: Final = (
+    *("guard", "identity", "mark", "nodes", "legacy", "cilium"),
+    *("policies", "subnets", "surroundings", "workloads"),
+)
 AGAIN: Final = "Deploy the stage that the stack is at again, with `pulumi up --refresh`"
 """Puts back what somebody changed: without a refresh the engine compares with its own state only."""
 _registry: dict[CheckId, Ask] = {}

@@ -259,36 +259,28 @@ def test_configuration_values_of_vpc_cni_are_merged_and_taken_back(sandbox: Sand
 
 
 def test_what_admission_refuses_to_the_addon_manager_fails_the_addon_with_its_words(sandbox: Sandbox):
-    sandbox.cluster(bootstrapSelfManagedAddons=False)
-    sandbox.eks.create_addon(clusterName="demo", addonName="vpc-cni")
-    sandbox.addon("vpc-cni")
-    policy = {
-        "metadata": {"name": "keep"},
-        "spec": {
-            "matchConstraints": {
-                "resourceRules": [
-                    {"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["DELETE"], "resources": ["daemonsets"]}
-                ]
-            },
-            "validations": [
-                {"expression": "request.userInfo.username != 'eks:addon-manager'", "message": "aws-node stays"}
-            ],
-        },
-    }
-    sandbox.kube.call("POST", f"{ADMISSION}/validatingadmissionpolicies", policy)
-    binding = {"metadata": {"name": "keep"}, "spec": {"policyName": "keep", "validationActions": ["Deny"]}}
-    sandbox.kube.call("POST", f"{ADMISSION}/validatingadmissionpolicybindings", binding)
+    named = {"clusterName": "demo", "addonName": "kube-proxy"}
+    sandbox.eks.create_addon(**named, resolveConflicts="OVERWRITE")
+    assert sandbox.addon("kube-proxy")["status"] == "ACTIVE"
+    rule = {"apiGroups": ["apps"], "apiVersions": ["*"], "operations": ["DELETE"], "resources": ["daemonsets"]}
+    refused = {"expression": "request.userInfo.username != 'eks:addon-manager'", "message": "kube-proxy stays"}
+    policies, bindings = f"{ADMISSION}/validatingadmissionpolicies", f"{ADMISSION}/validatingadmissionpolicybindings"
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": [refused]}
+    sandbox.kube.call("POST", policies, {"metadata": {"name": "keep"}, "spec": spec})
+    binding = {"policyName": "keep", "validationActions": ["Deny"]}
+    sandbox.kube.call("POST", bindings, {"metadata": {"name": "keep"}, "spec": binding})
     time.sleep(2)  # until the API server has noticed
-    sandbox.eks.delete_addon(clusterName="demo", addonName="vpc-cni")
-    failed = sandbox.addon("vpc-cni")
-    assert failed["status"] == "DELETE_FAILED"
-    assert "aws-node stays" in failed["health"]["issues"][0]["message"]
-    assert sandbox.kube.get(f"{SETS}/aws-node")
-    sandbox.kube.delete(f"{ADMISSION}/validatingadmissionpolicybindings/keep")
-    time.sleep(2)
-    sandbox.eks.delete_addon(clusterName="demo", addonName="vpc-cni")
-    until(lambda: sandbox.eks.list_addons(clusterName="demo")["addons"] == [])
-    assert sandbox.kube.get(f"{SETS}/aws-node") is None
+    try:
+        sandbox.eks.delete_addon(**named)
+        failed = sandbox.addon("kube-proxy")
+        assert failed["status"] == "DELETE_FAILED"
+        assert "kube-proxy stays" in failed["health"]["issues"][0]["message"]
+        assert sandbox.kube.get(f"{SETS}/kube-proxy")
+    finally:
+        sandbox.kube.delete(f"{bindings}/keep")
+        sandbox.kube.delete(f"{policies}/keep")
+    sandbox.eks.delete_addon(**named, preserve=True)
+    until(lambda: "kube-proxy" not in sandbox.eks.list_addons(clusterName="demo")["addons"])
 
 
 def test_an_eks_token_of_the_shim_opens_the_api_server(sandbox: Sandbox):

@@ -7,6 +7,8 @@ import pytest
 from components.stack import present
 from migration.journeys import Piece
 
+POLICY = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicy"
+
 
 def entry(kind: str, name: str, **outputs: Any) -> tuple[str, dict[str, Any]]:
     return f"urn:pulumi:dev::eks-cilium::{kind}::{name}", {"type": kind, "outputs": outputs}
@@ -38,7 +40,8 @@ def test_groups_belong_to_the_piece_of_the_component_that_names_them():
         ("kubernetes:operator.tigera.io/v1:Installation", "installation", Piece.CALICO),
         ("kubernetes:crd.projectcalico.org/v1:Tier", "Tier/platform", Piece.CALICO_POLICIES),
         ("kubernetes:cilium.io/v2:CiliumNetworkPolicy", "CiliumNetworkPolicy/a/b", Piece.CILIUM_POLICIES),
-        ("kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmissionPolicyBinding", "freeze", Piece.FREEZE),
+        (f"{POLICY}Binding", "eks-cilium-policy-freeze", Piece.FREEZE),
+        (POLICY, "eks-cilium-guard", Piece.GUARD),
         ("kubernetes:apps/v1:DaemonSet", "eks-cilium-probe-aws", Piece.PROBES),
     ],
 )

@@ -49,6 +49,7 @@ def pinned_legacy(directory: Path) -> World:
 HOME: dict[CheckId, MakeWorld] = {
     CheckId.IDENTITY_AGREES: mixed_adopted,
     CheckId.MARK_AGREES: LEGACY,
+    CheckId.GUARD_HOLDS: LEGACY,
     CheckId.NOTHING_REFUSED: LEGACY,
     CheckId.FACTS_HOLD: LEGACY,
     CheckId.SETTINGS_AGREE: MIXED,
@@ -996,6 +997,68 @@ def cilium_of_somebody_else(world):
     world.add(w.daemonset("cilium", "kube-system", 2))
 
 
+@case(CheckId.GUARD_HOLDS, "eks-cilium-guard: is gone: nothing keeps the network from being deleted")
+def guard_gone(world):
+    world.drop("ValidatingAdmissionPolicy", "eks-cilium-guard")
+
+
+@case(CheckId.GUARD_HOLDS, "validatingadmissionpolicybinding eks-cilium-guard: is gone")
+def guard_unbound(world):
+    world.drop("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")
+
+
+@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+def guard_that_only_warns(world):
+    world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")["spec"]["validationActions"] = ["Warn"]
+
+
+@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+def guard_that_skips_an_object(world):
+    limits = {"objectSelector": {"matchLabels": {"guard": "please"}}}
+    world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")["spec"]["matchResources"] = limits
+
+
+@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+def guard_with_a_way_through(world):
+    world.find("ValidatingAdmissionPolicy", "eks-cilium-guard")["spec"]["validations"].pop()
+
+
+@case(CheckId.GUARD_HOLDS, "is gone, so the guard refuses everything")
+def guard_without_its_mark(world):
+    world.drop("ConfigMap", MARK)
+
+
+def held_open(world, until):
+    held = {"reason": "repair", "by": "user:ann", **({"until": until} if until else {})}
+    world.find("ConfigMap", MARK)["data"]["open"] = json.dumps(held)
+
+
+@case(CheckId.GUARD_HOLDS, "open until 2026-01-01T00:00:00+00:00, by user:ann: repair; that time is over")
+def guard_open_for_too_long(world):
+    held_open(world, "2026-01-01T00:00:00+00:00")
+
+
+@case(CheckId.GUARD_HOLDS, "that time is over")
+def guard_open_for_nobody_knows_how_long(world):
+    held_open(world, "")
+
+
+def test_an_open_guard_is_shown_while_its_time_lasts(tmp_path: Path):
+    world = HOME[CheckId.GUARD_HOLDS](tmp_path)
+    held_open(world, "2999-01-01T00:00:00+00:00")
+    evidence = ask(CheckId.GUARD_HOLDS, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+    assert "OPEN: open until 2999-01-01T00:00:00+00:00, by user:ann: repair" in evidence.summary
+
+
+def test_a_guard_that_no_deploy_has_found_in_force_is_not_missed(tmp_path: Path):
+    world = HOME[CheckId.GUARD_HOLDS](tmp_path)
+    del world.find("ConfigMap", MARK)["metadata"]["annotations"]
+    world.drop("ValidatingAdmissionPolicy", "eks-cilium-guard")
+    evidence = ask(CheckId.GUARD_HOLDS, world)
+    assert (evidence.verdict, evidence.summary) == (Verdict.PASSED, "not in force yet: this deploy makes it")
+
+
 @case(CheckId.NO_FOREIGN_ENFORCER, "enforces policy on new-a as well: Calico")
 def calico_on_a_node_that_stays(world):
     world.add(w.pod("calico-node-x", "new-a", "DaemonSet/calico-node", "calico-system", host_network=True))
@@ -1085,7 +1148,7 @@ def test_retiring_calico_can_be_tried_again_when_half_of_it_is_gone(check: Check
     world = MOVED(tmp_path)
     world.at("retire-calico")
     world.drop("DaemonSet", "calico-node")
-    world.drop("ValidatingAdmissionPolicy")
+    world.drop("ValidatingAdmissionPolicy", "eks-cilium-policy-freeze")
     world.add(w.thing("GlobalNetworkPolicy", "not-yet-gone", spec={}))
     evidence = ask(check, world)
     assert evidence.verdict is Verdict.PASSED, told(evidence)

@@ -95,10 +95,10 @@ def test_entering_and_reaching_say_so_also_when_somebody_writes_at_the_same_time
     entered = now(world)
     assert entered is not None
     assert (entered.entering, entered.attempt, entered.guarded) == ("canary", 3, ("cilium", "vpc-cni"))
-    mark._ACTS["reach"](world.context, argparse.Namespace(id="0a", place="canary", attempt=3))
+    mark._ACTS["reach"](world.context, argparse.Namespace(id="0a", place="canary", attempt=3, guarded="cilium"))
     reached = now(world)
     assert reached is not None
-    assert (reached.entering, reached.reached) == ("", "canary")
+    assert (reached.entering, reached.reached, reached.guarded) == ("", "canary", ("cilium",))
 
 
 def test_entering_a_mark_that_is_gone_makes_no_new_one(world: World):

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
 
-from migration import affinity
+from migration import affinity, guard
 from migration.facts import Facts
 from migration.journeys import JOURNEYS
 from migration.mark import Mark, Own
-from migration.names import CNI_LABEL, LEGACY_CNI, MARK
+from migration.names import CNI_LABEL, GUARD_DIGEST, GUARD_POLICY, LEGACY_CNI, MARK
 from migration.settings import Settings
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws
@@ -322,7 +322,7 @@ class World:
         self.sizes = {"old": 2}
         self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
         self.own = Own(id="0a1b", attempt=4, taken=True, reached=True)
-        self.add(mark(id="0a1b", attempt=4))
+        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",)), *guarding())
         self.tags: dict[str, str] = {}
 
     @property
@@ -552,8 +552,16 @@ def moved_world(directory: Path) -> World:
 
 
 def mark(**more: Any) -> Obj:
-    data = Mark(stack="test", **more).dump()
-    return thing("ConfigMap", MARK, "kube-system", data=data)
+    made = thing("ConfigMap", MARK, "kube-system", data=Mark(stack="test", **more).dump())
+    made["metadata"]["annotations"] = {GUARD_DIGEST: guard.digest(guard.policy(), guard.binding())}
+    return made
+
+
+def guarding() -> list[Obj]:
+    return [
+        thing("ValidatingAdmissionPolicy", GUARD_POLICY, spec=guard.policy()),
+        thing("ValidatingAdmissionPolicyBinding", GUARD_POLICY, spec=guard.binding()),
+    ]
 
 
 def freeze() -> list[Obj]:

@@ -1,0 +1,65 @@
+"""Does the API server guard what nodes need?"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from migration.journeys import CheckId
+from migration.mark import DamagedMark, Mark
+from migration.names import GUARD_DIGEST, GUARD_POLICY, MARK
+from operations import guard, mark
+from operations.checks import AGAIN, check
+from operations.cluster import Obj
+from operations.context import Context
+from operations.evidence import Answer, Finding
+
+
+@check(CheckId.GUARD_HOLDS)
+def guard_holds(context: Context) -> Answer:
+    """Policy, binding and mark stand as the last deploy left them, and nobody holds the guard open for too long."""
+    found = context.kube.get(f"{mark.PATH}/{MARK}")
+    annotations = (found["metadata"].get("annotations") or {}) if found else {}
+    policy, binding = guard.live(context)
+    if found is None:
+        return Answer("no mark", tuple(orphaned(policy, binding)))
+    try:
+        known = Mark.load(found.get("data") or {})
+    except DamagedMark as error:
+        return Answer("the mark is damaged", (Finding(mark.ABOUT, str(error), "See the check mark-agrees"),))
+    if GUARD_DIGEST not in annotations:
+        return Answer("not in force yet: this deploy makes it")
+    findings = tuple(lost(policy, binding, annotations[GUARD_DIGEST]))
+    if known.open is None:
+        return Answer(f"guarded: {', '.join(known.guarded) or 'nothing'}", findings)
+    now = context.kube.now()
+    return Answer(f"OPEN: {guard.opening(known.open)}", (*findings, *held_open(known, now, context.stack)))
+
+
+def orphaned(policy: Obj | None, binding: Obj | None) -> Iterator[Finding]:
+    """A guard without its mark refuses every change that it is asked about."""
+    if policy is not None and binding is not None:
+        yield Finding(mark.ABOUT, "is gone, so the guard refuses everything", "See docs/recovery.md, The guard")
+
+
+def lost(policy: Obj | None, binding: Obj | None, recorded: str) -> Iterator[Finding]:
+    """How the guard differs from the one that the last deploy found in force.
+
+    Args:
+        recorded: its digest.
+    """
+    if policy is None:
+        yield Finding(guard.ABOUT, "is gone: nothing keeps the network from being deleted", AGAIN)
+    elif binding is None:
+        about = f"validatingadmissionpolicybinding {GUARD_POLICY}"
+        yield Finding(about, "is gone: nothing keeps the network from being deleted", AGAIN)
+    elif guard.digest_of(policy, binding) != recorded:
+        yield Finding(guard.ABOUT, "or its binding was changed since the last deploy", AGAIN)
+
+
+def held_open(known: Mark, now: datetime, stack: str) -> Iterator[Finding]:
+    """An opening whose time is over."""
+    if known.open is not None and guard.overdue(known.open, now):
+        yield Finding(
+            mark.ABOUT,
+            f"holds the guard {guard.opening(known.open)}; that time is over",
+            f"`python -m operations guard close --stack {stack}`",
+        )

@@ -1,0 +1,248 @@
+"""`guard`: see, open and close the guard; deploys wait with it until it is in force.
+
+Open, it lets deployers delete what nodes need: to throw a cluster away, or to repair by hand what no stage does. The
+API server's policies have no clock, so nothing closes the guard when its time is over: every gate fails from then on.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from migration import guard
+from migration.deployers import InvalidDeployer, is_deployer, principal
+from migration.mark import DamagedMark, Mark
+from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY, MARK
+from operations import admission, mark
+from operations.cluster import MERGE, KubeError, Obj
+from operations.connection import connect
+from operations.context import Context, UsageError
+from operations.evidence import EXIT_CODES, Verdict
+
+ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
+POLICY: Final = f"{ADMISSION}/validatingadmissionpolicies/{GUARD_POLICY}"
+BINDING: Final = f"{ADMISSION}/validatingadmissionpolicybindings/{GUARD_POLICY}"
+ABOUT: Final = f"validatingadmissionpolicy {GUARD_POLICY}"
+LONGEST: Final = timedelta(hours=24)
+"""A guard that is open for longer is no guard."""
+LINES: Final = 50
+"""Lines of the log that are kept."""
+STEADY_SECONDS: Final = 3.0
+
+
+class GuardRefused(Exception):
+    """What was asked may not be done. The text says why, and what to do."""
+
+
+def add_parser(commands: Any) -> None:
+    command = commands.add_parser("guard", help="see, open and close what keeps the network from being deleted")
+    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
+    for name, text in (
+        ("status", "what is guarded, and whether it is"),
+        ("open", "let deployers delete what nodes need, for a while"),
+        ("close", "guard it again"),
+        ("wait", "a deploy: wait until every API server guards"),
+        ("gone", "a destroy: wait until no API server guards any more"),
+    ):
+        act = acts.add_parser(name, help=text)
+        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+        if name == "open":
+            act.add_argument("--reason", required=True, help="why; kept in the cluster and shown by every gate")
+            act.add_argument("--until", required=True, help="90m, 2h, or a time like 2027-01-31T18:00Z; a day at most")
+        if name == "wait":
+            act.add_argument("--attempt", type=int, required=True)
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: done, or for `status`: it guards; 1: refused, or it does not; 2: it cannot be told."""
+    context = Context.load(args.stack)
+    try:
+        return _ACTS[args.act](context, args)
+    except (GuardRefused, DamagedMark, admission.NotInForceError) as error:
+        print(str(error), file=sys.stderr)
+        return EXIT_CODES[Verdict.FAILED]
+
+
+# -- what is there ----------------------------------------------------------------------------------
+
+
+def live(context: Context) -> tuple[Obj | None, Obj | None]:
+    """The policy and its binding, as the API server has them."""
+    return context.kube.get(POLICY), context.kube.get(BINDING)
+
+
+def digest_of(policy: Obj, binding: Obj) -> str:
+    return guard.digest(policy.get("spec") or {}, binding.get("spec") or {})
+
+
+def declared() -> str:
+    return guard.digest(guard.policy(), guard.binding())
+
+
+def overdue(held: Mapping[str, str], now: datetime) -> bool:
+    """Whether a guard has been open for longer than it was said; what cannot be read has."""
+    try:
+        return datetime.fromisoformat(held["until"]) <= now
+    except (KeyError, ValueError, TypeError):
+        return True
+
+
+def opening(held: Mapping[str, str]) -> str:
+    """An opening, in words."""
+    return (
+        f"open until {held.get('until') or 'nobody knows when'}, by {held.get('by') or 'nobody knows whom'}: "
+        f"{held.get('reason') or 'no reason given'}"
+    )
+
+
+# -- opening and closing ----------------------------------------------------------------------------
+
+
+def until(text: str, now: datetime) -> datetime:
+    """When an opening ends.
+
+    Args:
+        text: minutes or hours from now (`90m`, `2h`), or a time with its zone.
+
+    Raises:
+        UsageError: it is neither, over already, or more than a day away.
+    """
+    span = re.fullmatch(r"(\d{1,4})(m|h)", text)
+    if span:
+        end = now + timedelta(**{{"m": "minutes", "h": "hours"}[span[2]]: int(span[1])})
+    else:
+        try:
+            end = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        except ValueError:
+            raise UsageError(f"--until {text!r} is no time: write 90m, 2h, or 2027-01-31T18:00Z") from None
+        if end.tzinfo is None:
+            raise UsageError(f"--until {text!r} does not say in which zone: write {text}Z for UTC")
+    if not now < end <= now + LONGEST:
+        when = "is over already" if end <= now else "is more than 24 hours away"
+        raise UsageError(f"--until {text!r} {when}: the guard may be open for a day at most. Say a time within it")
+    return end.astimezone(UTC).replace(microsecond=0)
+
+
+def _open(context: Context, args: argparse.Namespace) -> int:
+    reason = " ".join(args.reason.split())
+    if not reason:
+        raise UsageError("--reason is empty: say why, it is what others see")
+    now = context.kube.now()
+    end = until(args.until, now)
+    held = {"reason": reason, "until": end.isoformat(), "since": now.isoformat()}
+    _write(context, held, f"{now:%Y-%m-%dT%H:%M:%SZ} {{by}} opened it until {end:%Y-%m-%dT%H:%MZ}: {reason}")
+    print(f"the guard is open until {end:%Y-%m-%d %H:%M} UTC. Nothing closes it by itself: `guard close` does")
+    return EXIT_CODES[Verdict.PASSED]
+
+
+def _close(context: Context, args: argparse.Namespace) -> int:
+    now = context.kube.now()
+    _write(context, None, f"{now:%Y-%m-%dT%H:%M:%SZ} {{by}} closed it")
+    print("the guard is closed")
+    return EXIT_CODES[Verdict.PASSED]
+
+
+def _write(context: Context, held: Mapping[str, str] | None, line: str) -> None:
+    found = context.kube.again().get(f"{mark.PATH}/{MARK}")
+    if found is None:
+        raise GuardRefused(f"{mark.ABOUT} does not exist, so there is nothing to open or close. See docs/recovery.md")
+    known = Mark.load(found.get("data") or {})
+    who = mark.who(context.kube)
+    try:
+        by = principal(who)
+    except InvalidDeployer as error:
+        raise GuardRefused(str(error)) from None
+    if not is_deployer(who, known.deployers):
+        raise GuardRefused(f"{by} is none of the deployers ({', '.join(known.deployers)}), who alone open and close it")
+    if held is None and known.open is None:
+        return
+    log = ((found["metadata"].get("annotations") or {}).get(GUARD_LOG) or "").splitlines()
+    body = {
+        "metadata": {
+            "resourceVersion": found["metadata"]["resourceVersion"],
+            "annotations": {GUARD_LOG: "\n".join([*log, line.format(by=by)][-LINES:])},
+        },
+        "data": {"open": json.dumps({**held, "by": by}, sort_keys=True) if held else ""},
+    }
+    try:
+        context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
+    except KubeError as error:
+        if error.status == 409:
+            raise GuardRefused(f"{mark.ABOUT} was changed by somebody else at the same moment. Run again") from None
+        raise
+    if context.kube.again().get(BINDING) is not None:
+        _await(context, guard.in_force(open_=held is not None))
+
+
+def _status(context: Context, args: argparse.Namespace) -> int:
+    policy, binding = live(context)
+    found = context.kube.get(f"{mark.PATH}/{MARK}")
+    known = Mark.load(found.get("data") or {}) if found else None
+    meta = (found or {}).get("metadata") or {}
+    in_place = policy is not None and binding is not None and digest_of(policy, binding) == declared()
+    shown = {
+        "inPlace": in_place,
+        "guarded": known.guarded if known else [],
+        "open": known.open if known else None,
+        "log": ((meta.get("annotations") or {}).get(GUARD_LOG) or "").splitlines(),
+    }
+    print(json.dumps(shown, indent=1))
+    guards = in_place and known is not None and known.open is None
+    return EXIT_CODES[Verdict.PASSED if guards else Verdict.FAILED]
+
+
+# -- waiting ----------------------------------------------------------------------------------------
+
+
+def probe(expected: str) -> admission.Probe:
+    """What asks whether the guard is in force: a write that it never lets through. Nothing is written either way."""
+    return admission.Probe(
+        about="a forbidden write to the mark",
+        method="PATCH",
+        path=f"{mark.PATH}/{MARK}",
+        body={"data": {guard.PROBE: "is the guard in force?"}},
+        content_type=MERGE,
+        manager=FIELD_MANAGER,
+        refusal=expected,
+    )
+
+
+def _await(context: Context, expected: str) -> None:
+    admission.wait(lambda: connect(context.aws, context.cluster_name), [probe(expected)], steady=STEADY_SECONDS)
+
+
+def _wait(context: Context, args: argparse.Namespace) -> int:
+    policy, binding = live(context)
+    if policy is None or binding is None:
+        lost = ABOUT if policy is None else f"its binding, validatingadmissionpolicybinding {GUARD_POLICY},"
+        raise GuardRefused(f"{lost} is gone. Find out who deleted it, then `pulumi up --refresh` puts it back")
+    if digest_of(policy, binding) != declared():
+        raise GuardRefused(f"{ABOUT} is not as declared: somebody changed it. `pulumi up --refresh` puts it back")
+    found = mark.read(context.kube)
+    if found is None:
+        raise GuardRefused(f"{mark.ABOUT} does not exist, so the guard lets nobody change anything")
+    _await(context, guard.in_force(open_=found.open is not None, attempt=args.attempt))
+    body = {"metadata": {"annotations": {GUARD_DIGEST: declared()}}}
+    context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
+    print(json.dumps({"guarded": found.guarded}, separators=(",", ":")))
+    return EXIT_CODES[Verdict.PASSED]
+
+
+def _gone(context: Context, args: argparse.Namespace) -> int:
+    if context.aws.cluster(context.cluster_name) is None or mark.read(context.kube) is None:
+        return EXIT_CODES[Verdict.PASSED]
+    _await(context, "")
+    return EXIT_CODES[Verdict.PASSED]
+
+
+_ACTS: Final[dict[str, Callable[[Context, argparse.Namespace], int]]] = {
+    "status": _status,
+    "open": _open,
+    "close": _close,
+    "wait": _wait,
+    "gone": _gone,
+}
