@@ -81,9 +81,9 @@ def declare(
     wanted = move.desired
     cluster = Cluster(settings, facts)
     provider = cluster.provider
-    marked = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources)
+    marked = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources
     # Before everything that it guards, and so deleted after it.
-    after = Guard(move, name, provider=provider, after=marked.resources).resources
+    after = Guard(move, name, provider=provider, after=marked).resources
 
     admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []

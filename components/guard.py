@@ -9,6 +9,7 @@ import pulumi_kubernetes as kubernetes
 from components.common import Component, token
 from components.gate import operations
 from migration import guard
+from migration.journeys import Piece
 from migration.names import GUARD_POLICY
 from migration.transition import Move
 
@@ -25,7 +26,6 @@ class Guard(Component):
         move: Move,
         stack: str,
         *,
-        protect: bool,
         provider: pulumi.ProviderResource,
         after: Sequence[pulumi.Resource],
     ) -> None:
@@ -41,13 +41,13 @@ class Guard(Component):
             GUARD_POLICY,
             metadata={"name": GUARD_POLICY},
             spec=guard.policy(),
-            opts=self.kubernetes_child(after=[gone], protect=protect),
+            opts=self.kubernetes_child(after=[gone], protect=Piece.GUARD in move.desired.protected),
         )
         binding = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicyBinding(
             GUARD_POLICY,
             metadata={"name": GUARD_POLICY},
             spec=guard.binding(),
-            opts=self.kubernetes_child(after=[policy], protect=protect),
+            opts=self.kubernetes_child(after=[policy], protect=Piece.GUARD in move.desired.protected),
         )
         in_force = command.local.Command(
             "guard-in-force",

@@ -184,6 +184,11 @@ def ensure(report: Report) -> dict[str, Path]:
     return {name: _ensure_tool(tool, report) for name, tool in _wanted().items()}
 
 
+def older_pulumi(version: str, report: Report) -> Path:
+    """The Pulumi CLI of one of `OLDER_PULUMI`, built when it is missing. Raises ToolMissing."""
+    return _ensure_tool(OLDER_PULUMI[version], report)
+
+
 def _wanted() -> dict[str, Tool]:
     asked = os.environ.get(PULUMI)
     if not asked:

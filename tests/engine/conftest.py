@@ -15,7 +15,7 @@ from tests.engine.journey import Journey, quiet
 
 WALKS = "EKS_CILIUM_TEST_WALKS"
 """Environment variable: a directory in which walks are kept for the next run. For work on one test; never in CI."""
-_MATRICES = {"test_interruptions", "test_way_back", "test_adopted"}
+_MATRICES = {"test_interruptions", "test_way_back", "test_adopted", "test_switched_off"}
 """Files that try one thing at every stage, half an hour together."""
 _OF_ONE_WALK = {
     "test_walk",
@@ -25,6 +25,7 @@ _OF_ONE_WALK = {
     "test_unlabelled",
     "test_freeze",
     "test_destroy",
+    "test_switched_off",
     "test_interruptions",
     "test_way_back",
     "test_past_the_gate",

@@ -6,7 +6,7 @@ import pytest
 
 from migration import guard
 from migration.invariants import NEEDED_BY
-from migration.journeys import JOURNEYS, REPLACE, Piece, Stage
+from migration.journeys import JOURNEYS, REPLACE, Cni, Engine, Piece, Proxy, Stage
 
 P = Piece
 LEGACY = {P.VPC_CNI, P.KUBE_PROXY, P.CALICO}
@@ -15,7 +15,8 @@ STAGES = [stage for journey in JOURNEYS.values() for stage in journey.stages]
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.id)
 def test_whatever_wires_enforces_or_routes_at_a_stage_is_guarded_there(stage: Stage):
-    things = {*stage.wiring.values(), *stage.proxy.values(), *(e for es in stage.enforcement.values() for e in es)}
+    things: list[Cni | Proxy | Engine] = [*stage.wiring.values(), *stage.proxy.values()]
+    things += [engine for engines in stage.enforcement.values() for engine in engines]
     assert guard.guarded(stage) == {NEEDED_BY[thing] for thing in things} <= stage.pieces
 
 
