@@ -16,7 +16,7 @@ import urllib3
 import yaml
 
 from migration.journeys import REPLACE
-from migration.names import PROJECT
+from migration.names import GUARD_POLICY, MARK, PROJECT
 from operations.gate import PATIENCE
 from sandbox import lifecycle
 from tests.engine.journey import Journey, Outcome
@@ -98,6 +98,27 @@ def eventually(true: Callable[[], bool], what: str, seconds: float = 60.0) -> No
     while not true():
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
         time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def past_the_guard(hands: Hands) -> Iterator[None]:
+    """An administrator unbinds the guard for a moment: nothing in a cluster can prevent that."""
+    binding = f"{ADMISSION}/validatingadmissionpolicybindings/{GUARD_POLICY}"
+    nothing = {"data": {"nothing": None}}
+
+    def free() -> bool:
+        with contextlib.suppress(Refusal):
+            hands.patch(f"/api/v1/namespaces/kube-system/configmaps/{MARK}", nothing)
+            return True
+        return False
+
+    hands.patch(binding, {"spec": {"validationActions": ["Audit"]}})
+    eventually(free, "the API server's notice that the guard is unbound")
+    try:
+        yield
+    finally:
+        hands.patch(binding, {"spec": {"validationActions": ["Deny"]}})
+        eventually(lambda: not free(), "the API server's notice that the guard is bound")
 
 
 def impatient(walked: Journey) -> Journey:

@@ -22,6 +22,7 @@ from tests.engine.hands import (
     eventually,
     grow,
     impatient,
+    past_the_guard,
     reports,
     settings,
     state,
@@ -72,7 +73,8 @@ def test_install_cilium_stops_when_kube_proxy_is_no_longer_bound(replace_walk: J
     walked = replace_walk.at("pin-legacy")
     hands = Hands(walked)
     kube_proxy = f"{SYSTEM}/daemonsets/kube-proxy"
-    hands.patch(kube_proxy, {"spec": {"template": {"spec": {"affinity": None}}}})
+    with past_the_guard(hands):
+        hands.patch(kube_proxy, {"spec": {"template": {"spec": {"affinity": None}}}})
     eventually(lambda: rolled_out(hands, "kube-proxy"), "the roll-out of kube-proxy")
     assert_stopped(
         walked,

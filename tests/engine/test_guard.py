@@ -29,13 +29,14 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
 Json = dict[str, Any]
 ROLE = "arn:aws:iam::111122223333:role/deploy"
+DEPLOYERS = (ROLE, "user:ci")
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 SYSTEM = "/apis/apps/v1/namespaces/kube-system"
 MARKS = "/api/v1/namespaces/kube-system/configmaps"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _MEDIA = {"PATCH": "application/merge-patch+json", "APPLY": "application/apply-patch+yaml"}
 STRANGER = {"Impersonate-User": "gitops", "Impersonate-Group": "system:masters"}
-DEPLOYER = {"Impersonate-User": "ci", "Impersonate-Group": "system:masters", "Impersonate-Extra-canonicalArn": ROLE}
+DEPLOYER = {"Impersonate-User": "ci", "Impersonate-Group": "system:masters"}
 EKS = {"Impersonate-User": ADDON_MANAGER, "Impersonate-Group": "system:masters"}
 
 
@@ -75,7 +76,7 @@ class Plane:
 
     def mark(self, **more: Any) -> None:
         """Write the mark, and wait until the guard has it."""
-        values = {"id": "0a", "stack": "test", "deployers": (ROLE,), "reached": "canary", "attempt": 1, **more}
+        values = {"id": "0a", "stack": "test", "deployers": DEPLOYERS, "reached": "canary", "attempt": 1, **more}
         known = Mark(**values)
         self.of(DEPLOYER).make(thing("v1", "ConfigMap", MARK, "kube-system", data=known.dump()))
         self.awaits(guard.in_force(open_=known.open is not None, attempt=known.attempt))
@@ -147,7 +148,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
             definition("eniconfigs", "crd.k8s.amazonaws.com", "ENIConfig"),
             definition("others", "example.com", "Other"),
             definition("installations", "operator.tigera.io", "Installation"),
-            thing("v1", "ConfigMap", MARK, "kube-system", data=Mark(id="0a", stack="test", deployers=(ROLE,)).dump()),
+            thing("v1", "ConfigMap", MARK, "kube-system", data=Mark(id="0a", stack="test", deployers=DEPLOYERS).dump()),
         )
         policy = thing(
             "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", GUARD_POLICY, spec=guard.policy()
@@ -178,7 +179,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
         )
         (chart / "values.yaml").write_text("value: '0'\nhubble: true\n")
         found.awaits(guard.in_force(open_=False))
-        found.mark(deployers=(ROLE, "group:ci"), guarded=ALL)
+        found.mark(guarded=ALL)
         done = found.helm("install", "cilium", str(chart))
         assert done.returncode == 0, done.stderr
         yield found
@@ -188,7 +189,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 @pytest.fixture(autouse=True)
 def closed(plane: Plane) -> None:
-    plane.mark(deployers=(ROLE, "group:ci"), guarded=ALL)
+    plane.mark(guarded=ALL)
 
 
 NEEDED = (
@@ -233,7 +234,7 @@ def test_what_no_node_needs_goes_as_before(plane: Plane):
         f"{CRDS}/others.example.com",
     ):
         gone("DELETE", f"{path}?dryRun=All")
-    plane.mark(deployers=(ROLE, "group:ci"), guarded=("cilium",), attempt=2)
+    plane.mark(guarded=("cilium",), attempt=2)
     gone("DELETE", f"{SYSTEM}/daemonsets/aws-node?dryRun=All")
     gone("DELETE", "/apis/operator.tigera.io/v1/installations/default?dryRun=All")
     gone.refused("DELETE", f"{SYSTEM}/daemonsets/cilium")
@@ -284,7 +285,7 @@ def test_an_installation_does_not_move_calico_by_a_strangers_hand(plane: Plane):
 def test_the_mark_is_written_by_deployers_and_deleted_by_nobody(plane: Plane):
     path = f"{MARKS}/{MARK}"
     told = plane.of(STRANGER).refused("PATCH", path, {"data": {"guarded": ""}})
-    assert f"only deployers write it, and nobody deletes it. The deployers are {ROLE}, group:ci" in told
+    assert f"only deployers write it, and nobody deletes it. The deployers are {ROLE}, user:ci" in told
     plane.of(STRANGER).refused("DELETE", path)
     plane.of(DEPLOYER).refused("DELETE", path)
     plane.of(DEPLOYER)("PATCH", f"{path}?dryRun=All", body={"data": {"attempt": "9"}})
@@ -292,7 +293,7 @@ def test_the_mark_is_written_by_deployers_and_deleted_by_nobody(plane: Plane):
 
 def test_open_it_lets_deployers_and_what_follows_from_them_delete_and_nobody_else(plane: Plane):
     held = {"reason": "thrown away", "until": "2999-01-01T00:00:00+00:00", "by": ROLE}
-    plane.mark(deployers=(ROLE, "group:ci"), guarded=ALL, open=held, attempt=3)
+    plane.mark(guarded=ALL, open=held, attempt=3)
     for path in NEEDED:
         plane.of(DEPLOYER)("DELETE", f"{path}?dryRun=All")
         plane.of(EKS)("DELETE", f"{path}?dryRun=All")
