@@ -81,9 +81,13 @@ def declare(
     wanted = move.desired
     cluster = Cluster(settings, facts)
     provider = cluster.provider
-    marked = Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources
-    # Before everything that it guards, and so deleted after it.
-    after = Guard(move, name, provider=provider, after=marked).resources
+    # The guard comes before everything that it guards, and so is deleted after it.
+    after = Guard(
+        move,
+        name,
+        provider=provider,
+        after=Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources,
+    ).resources
 
     admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []
