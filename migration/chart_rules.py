@@ -144,6 +144,7 @@ _TABLE: Final = (
         "pods of legacy nodes do not encrypt, and what they send or get would be dropped",
     ),
     _rows(one_of(None, "ipsec", "wireguard"), "encryption.type", "ztunnel would run on legacy nodes too"),
+    _rows(one_of(None), "bpf.vlanBypass", "what comes with these VLAN tags would pass by policies"),
     # Wiring.
     _rows(one_of("eni"), "ipam.mode", "pods get addresses of the VPC, in ENI mode"),
     _rows(one_of("native"), "routingMode", "pods get addresses of the VPC, in ENI mode"),
@@ -266,6 +267,7 @@ _TABLE: Final = (
         "loadBalancer.mode",
         "EC2 drops answers from another address than the one that was asked, and policies would see other sources",
     ),
+    _rows(one_of(False), "bpf.lbModeAnnotation", "services could ask for another mode of load balancing than snat"),
     _rows(never, "hostServices", "the chart does not read it", "Set cilium.values.socketLB"),
     # Who talks to which API server, as which cluster.
     _rows(never, "k8sServiceHost k8sServicePort", "agents reach the API server by the endpoint of the EKS cluster"),
@@ -462,10 +464,10 @@ FREE: Final = words(
 
     bpf.authMapMax bpf.autoMount bpf.ctAccounting bpf.ctAnyMax bpf.ctTcpMax bpf.datapathMode
     bpf.disableExternalIPMitigation bpf.distributedLRU bpf.enableTCX bpf.events bpf.hostLegacyRouting
-    bpf.lbAlgorithmAnnotation bpf.lbExternalClusterIP bpf.lbMapMax bpf.lbModeAnnotation bpf.lbSourceRangeAllTypes
+    bpf.lbAlgorithmAnnotation bpf.lbExternalClusterIP bpf.lbMapMax bpf.lbSourceRangeAllTypes
     bpf.mapDynamicSizeRatio bpf.monitorAggregation bpf.monitorFlags bpf.monitorInterval bpf.monitorTraceIPOption
     bpf.natMax bpf.neighMax bpf.nodeMapMax bpf.policyMapMax bpf.policyMapPressureMetricsThreshold
-    bpf.policyStatsMapMax bpf.preallocateMaps bpf.tproxy bpf.vlanBypass
+    bpf.policyStatsMapMax bpf.preallocateMaps bpf.tproxy
 
     clustermesh.annotations clustermesh.apiserver clustermesh.cacheTTL clustermesh.config
     clustermesh.defaultGlobalNamespace clustermesh.disableKubernetesHostAliases

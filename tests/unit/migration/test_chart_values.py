@@ -131,6 +131,8 @@ def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
         ("ipMasqAgent.config", {"masqLinkLocal": True}),
         ("encryption.strictMode.egress.enabled", True),
         ("loadBalancer.mode", "dsr"),
+        ("bpf.lbModeAnnotation", True),
+        ("bpf.vlanBypass", [0]),
         ("updateStrategy.type", "OnDelete"),
         ("rollOutCiliumPods", False),
         ("cni", None),
