@@ -71,6 +71,7 @@ class CheckId(StrEnum):
     IDENTITY_AGREES = "identity-agrees"
     MARK_AGREES = "mark-agrees"
     GUARD_HOLDS = "guard-holds"
+    AWS_MADE = "aws-made"
     NOTHING_REFUSED = "nothing-refused"
     FACTS_HOLD = "facts-hold"
     SETTINGS_AGREE = "settings-agree"
@@ -210,7 +211,7 @@ _baseline = Stage(
     workloads=NodeKind.LEGACY,
     protected=frozenset({_P.CLUSTER}) | _LEGACY_PIECES | _CALICO_PIECES,
     gate=_ALWAYS,
-    settle=(_C.LEGACY_HEALTHY,),
+    settle=(_C.AWS_MADE, _C.LEGACY_HEALTHY),
     **_LEGACY_WORLD,
 )
 _label = _baseline.then(
@@ -218,21 +219,21 @@ _label = _baseline.then(
     "every node and node group says that the VPC CNI wires it",
     legacy_label=True,
     gate=(*_ALWAYS, _C.NODES_READY, _C.CNI_KNOWN),
-    settle=(_C.NODES_LABELLED,),
+    settle=(_C.AWS_MADE, _C.NODES_LABELLED),
 )
 _pin = _label.then(
     "pin-legacy",
     "aws-node, kube-proxy and calico-node are bound to labelled nodes",
     pinned=True,
     gate=(*_LABELLED, _C.GROUPS_LABELLED, _C.ADDON_TAKES_AFFINITY, _C.LEGACY_HEALTHY),
-    settle=(_C.PINS_HOLD, _C.LEGACY_HEALTHY),
+    settle=(_C.AWS_MADE, _C.PINS_HOLD, _C.LEGACY_HEALTHY),
 )
 _install = _pin.then(
     "install-cilium",
     "Cilium and its policies are there, and no node uses them yet",
     pieces=_pin.pieces | _CILIUM_PIECES | {_P.FREEZE},
     gate=(*_PINNED, _C.LEGACY_HEALTHY),
-    settle=(_C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED),
+    settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED),
     leave=(_C.NO_CILIUM_NODES,),
     unproved=(CONTINUITY,),
 )
@@ -249,7 +250,7 @@ _canary = _install.then(
         _C.ADDRESSES_SUFFICE,
         _C.WEBHOOKS_ANSWER,
     ),
-    settle=(_C.CANARY_READY,),
+    settle=(_C.AWS_MADE, _C.CANARY_READY),
     leave=(_C.CANARY_UNUSED,),
     unproved=(CONTINUITY, BRIDGE),
     **_BOTH_WORLDS,
@@ -270,7 +271,7 @@ _move = _canary.then(
         _C.ADDRESSES_SUFFICE,
         _C.REFRESH_UNBLOCKED,
     ),
-    settle=(_C.NO_LEGACY_PODS, _C.ENDPOINTS_COMPLETE),
+    settle=(_C.AWS_MADE, _C.NO_LEGACY_PODS, _C.ENDPOINTS_COMPLETE),
     unproved=(CONTINUITY,),
 )
 _release = _move.then(
@@ -285,7 +286,7 @@ _retire_legacy = _release.then(
     pieces=_release.pieces - _LEGACY_PIECES - {_P.CANARY_GROUP, _P.PROBES},
     protected=_release.protected - _CALICO_PIECES - {_P.FREEZE},
     gate=(*_EMPTIED, _C.LEGACY_GROUPS_EMPTY, _C.CANARY_UNUSED, _C.ENDPOINTS_COMPLETE),
-    settle=(_C.CILIUM_READY,),
+    settle=(_C.AWS_MADE, _C.CILIUM_READY),
     reversible=False,
     **_CILIUM_WORLD,
 )
@@ -309,7 +310,7 @@ _retire_calico = _retire_legacy.then(
         _C.CALICO_UNCHANGED,
         _C.NO_FOREIGN_ENFORCER,
     ),
-    settle=(_C.CILIUM_READY,),
+    settle=(_C.AWS_MADE, _C.CILIUM_READY),
     reversible=False,
 )
 _launch = replace(

@@ -49,6 +49,7 @@ def pinned_legacy(directory: Path) -> World:
 HOME: dict[CheckId, MakeWorld] = {
     CheckId.IDENTITY_AGREES: mixed_adopted,
     CheckId.MARK_AGREES: LEGACY,
+    CheckId.AWS_MADE: LEGACY,
     CheckId.GUARD_HOLDS: LEGACY,
     CheckId.NOTHING_REFUSED: LEGACY,
     CheckId.FACTS_HOLD: LEGACY,
@@ -947,6 +948,11 @@ def freeze_missing(world):
 @case(CheckId.CALICO_UNCHANGED, "is not bound to deny")
 def freeze_unbound(world):
     world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-policy-freeze")["spec"]["validationActions"] = ["Warn"]
+
+
+@case(CheckId.AWS_MADE, "cluster shop: is UPDATING")
+def cluster_being_changed(world):
+    world.aws.answers["describe_cluster"]["cluster"]["status"] = "UPDATING"
 
 
 @case(CheckId.MARK_AGREES, "belongs to another stack or a lost state: it was written by stack 'test' (id 0000)")

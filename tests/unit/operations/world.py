@@ -410,6 +410,7 @@ def account(world: "World") -> dict[str, Any]:
         return {
             "nodegroup": {
                 "nodegroupName": nodegroupName,
+                "status": "ACTIVE",
                 "nodegroupArn": f"arn:{nodegroupName}",
                 "nodeRole": "arn:aws:iam::111122223333:role/workers",
                 "labels": world.labels,
@@ -456,7 +457,7 @@ def account(world: "World") -> dict[str, Any]:
     return {
         "get_caller_identity": {"Account": ACCOUNT},
         "describe_cluster": {"cluster": described},
-        "describe_addon": {"addon": {"addonVersion": "v1"}},
+        "describe_addon": {"addon": {"addonVersion": "v1", "status": "ACTIVE"}},
         "describe_addon_configuration": {"configurationSchema": SCHEMA},
         "list_nodegroups": lambda **_: {"nodegroups": list(world.sizes)},
         "describe_nodegroup": nodegroup,
