@@ -27,7 +27,7 @@ from tests.engine.hands import (
 from tests.engine.journey import Journey, Outcome
 from tests.engine.witness import differences
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.engine
 
 MARKS = f"/api/v1/namespaces/kube-system/configmaps/{MARK}"
 LEGACY = "cni-plugin=aws"
