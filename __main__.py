@@ -50,6 +50,8 @@ def main() -> None:
     # Asked before anything is registered: what is left out with --target or --exclude, the gate in the graph among
     # it, is left out after the question. A cluster that does not exist yet cannot be asked.
     askable = move.direction is not Direction.START or settings.cluster.adopt
+    if askable and not preview:
+        pulumi.log.info(f"asking the cluster whether it may be at {move.stage.id}", ephemeral=True)
     answer = ask(move, name, state.own(move), wait=not preview) if askable else None
     stopped = _stopped(move, answer)
     if stopped and not preview:

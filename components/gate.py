@@ -48,7 +48,7 @@ class Gate(Component):
             opts=self.child(after=[self.marker, *after], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
         self.resources: list[pulumi.Resource] = [self.command]
-        self.register_outputs({"evidence": self.command.stdout})
+        self.register_outputs({})  # evidence as an output would be one more unknown in every preview
 
 
 class Settle(Component):
@@ -73,7 +73,7 @@ class Settle(Component):
         )
         seen = pulumi.Output.all(self.command.stdout, self.command.triggers)
         self.reached: pulumi.Output[bool] = seen.apply(lambda found: reached(found[0], found[1], move))
-        self.register_outputs({"evidence": self.command.stdout})
+        self.register_outputs({})
 
 
 class Established(Component):
