@@ -32,7 +32,7 @@ class Mark(Component):
         )
         self.entering = command.local.Command(
             "entering",
-            create=operations("mark", "enter", *identity, *at(move), "--guarded", listed(move.guarded)),
+            create=operations("mark", "enter", *identity, *at(move), "--guarded", ",".join(move.marker.guarded or ())),
             triggers=[move.marker.attempt],
             opts=self.child(after=[self.taken], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )

@@ -44,6 +44,8 @@ class Marker:
     """Version of Cilium that the deploy declared; None without Cilium."""
     cilium_before: str | None = None
     """The version that the last finished deploy before it had declared."""
+    guarded: tuple[str, ...] | None = None
+    """Pieces that nobody may delete while the deploy runs; None in the state of a version without a guard."""
 
     def dump(self) -> dict[str, Any]:
         return {
@@ -52,6 +54,7 @@ class Marker:
             "steady": self.steady,
             "cilium": self.cilium or "",
             "ciliumBefore": self.cilium_before or "",
+            "guarded": list(self.guarded or ()),
             "place": self.place,
             "attempt": self.attempt,
             "leaving": self.leaving or "",
@@ -74,6 +77,7 @@ class Marker:
             steady=bool(values.get("steady")),
             cilium=values.get("cilium") or None,
             cilium_before=values.get("ciliumBefore") or None,
+            guarded=tuple(values["guarded"] or ()) if "guarded" in values else None,
         )
 
 
@@ -126,8 +130,6 @@ class Move:
     removes: frozenset[Piece]
     """Pieces that this deploy deletes."""
     asks: Asks
-    guarded: frozenset[Piece]
-    """Pieces that nobody may delete while this deploy runs."""
 
     @property
     def stays(self) -> bool:
@@ -179,19 +181,28 @@ def plan_move(
     return Move(
         stage=target,
         direction=direction,
-        marker=replace(marker, declared=declared, id=marker.id or new_id),
+        marker=replace(
+            marker,
+            declared=declared,
+            id=marker.id or new_id,
+            guarded=_guarded(recorded, journey, came_from, target, direction),
+        ),
         desired=wanted,
         removes=left if direction is Direction.FINISH else removes,
         asks=_asks(direction, recorded),
-        guarded=guarded(target, *_lived_at(recorded, journey, came_from)),
     )
 
 
-def _lived_at(recorded: Recorded, journey: Journey, came_from: Stage | None) -> tuple[Stage, ...]:
-    """Stages whose nodes may be there: the one that was reached, and one that began and did not finish."""
+def _guarded(
+    recorded: Recorded, journey: Journey, came_from: Stage | None, target: Stage, direction: Direction
+) -> tuple[str, ...]:
+    """What is guarded meanwhile: also for nodes of the stage that was reached, and of one that did not finish."""
+    last = recorded.marker
+    if direction is Direction.STAY and last is not None and last.guarded is not None:
+        return last.guarded
     half = _begun(recorded, came_from)
     begun = [stage for stage in journey.stages if half is not None and stage.place == half]
-    return (*([came_from] if came_from else []), *begun)
+    return tuple(sorted(map(str, guarded(target, *([came_from] if came_from else []), *begun))))
 
 
 def _changes(recorded: Recorded, declared: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from migration.desired import desired
-from migration.journeys import REPLACE, Piece
+from migration.journeys import REPLACE, Piece, Stage
 from migration.manifests import Manifest
 from migration.settings import Settings
 from migration.transition import Asks, Direction, Marker, Move, Recorded, Refused, plan_move
@@ -86,6 +86,20 @@ def test_a_second_deploy_of_the_same_stage_asks_nothing_again():
     before = stack.recorded.marker
     move = stack.deploy("canary")
     assert (move.direction, move.marker) == (Direction.STAY, before)
+
+
+@pytest.mark.parametrize("stage", REPLACE.stages, ids=lambda stage: stage.id)
+def test_a_deploy_that_stays_says_the_same_of_itself_to_the_last_word(stage: Stage):
+    stack = at(stage.id)
+    stays = stack.plan(owned(stage=stage.id))
+    assert stays.stays
+    assert stays.marker == stack.recorded.marker
+
+
+def test_a_deploy_guards_what_nodes_of_the_stage_before_still_need():
+    assert at("retire-legacy").plan(owned(stage="retire-legacy")).marker.guarded == ("calico", "cilium")
+    back = at("canary").plan(owned(stage="install-cilium")).marker.guarded
+    assert back == ("calico", "cilium", "kube-proxy", "vpc-cni")
 
 
 def test_after_a_half_done_stage_only_it_or_the_one_before_may_follow():
