@@ -15,7 +15,7 @@ from components.cilium import Cilium
 from components.cluster import Cluster
 from components.coredns import CoreDns
 from components.daemonsets import NetworkDaemonSet
-from components.freeze import PolicyFreeze
+from components.freeze import frozen, kept_policies
 from components.gate import Answer, Answered, Established, Gate, Settle, ask
 from components.guard import Guard
 from components.mark import Mark, Reached
@@ -133,9 +133,8 @@ def declare(
         "cilium-nodes": groups.get(GroupRole.CILIUM, []),
     }
 
-    engines: list[pulumi.Resource] = []
-    if Piece.FREEZE in wanted.pieces:
-        engines += PolicyFreeze(protect=Piece.FREEZE in wanted.protected, provider=provider, after=after).resources
+    freezes = Piece.FREEZE in wanted.pieces
+    engines = frozen(name, protect=Piece.FREEZE in wanted.protected, provider=provider, after=after) if freezes else []
     if wanted.calico is not None:
         calico = Calico(
             wanted.calico,
@@ -166,6 +165,7 @@ def declare(
         ).objects
         doomed["cilium"] = [*cilium, *ours, *groups.get(GroupRole.CILIUM, [])]
         engines += ours
+    engines += kept_policies(name, policies["calico"], after=engines) if freezes else []
     if wanted.coredns is not None:
         nodes.append(CoreDns(wanted.coredns, cluster=cluster.name, after=[*after, *nodes]).addon)
     if wanted.legacy_label is not None:

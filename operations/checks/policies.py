@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from migration import manifests
+from migration import freeze, manifests
+from migration.freeze import Record
 from migration.journeys import CheckId
 from migration.manifests import Manifest
 from migration.names import (
@@ -23,6 +24,8 @@ from operations.checks.cilium import API, daemonset_of, managed_pods, plural
 from operations.cluster import KubeError, Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
+from operations.freeze import live as frozen_now
+from operations.freeze import recorded, remedy, served
 
 CALICO_GROUP: Final = "crd.projectcalico.org"
 CALICO_API: Final = manifests.CALICO_API
@@ -85,7 +88,28 @@ def policies_accepted(context: Context) -> Answer:
             seen = validity(manifest.key, live[manifest.key])
             if seen is not None:
                 (unknown if objects.condition(live[manifest.key], "Valid") is None else findings).append(seen)
+    findings += unshared(context)
     return Answer(f"{objects.count(len(wanted), 'object')} from files", tuple(findings), tuple(unknown))
+
+
+def unshared(context: Context) -> Iterator[Finding]:
+    """Cluster-wide policies of Kubernetes that hold on legacy nodes and not on Cilium nodes."""
+    if context.facts is not None:
+        calico = context.facts.calico.version
+    else:
+        calico = context.settings.legacy.calico.version if context.settings.legacy else None
+    for resource, kind in freeze.CLUSTER_POLICIES.items():
+        if not freeze.by_calico_only(resource, calico, context.settings):
+            continue
+        for obj in served(context.kube, freeze.POLICY_GROUP, resource):
+            yield Finding(
+                f"{kind}/{objects.name(obj)}",
+                "is enforced by Calico and not by Cilium: pods on Cilium nodes are without it",
+                f"Say the same in files under {context.settings.policies}/cilium and deploy them, then delete it"
+                if resource != "clusternetworkpolicies"
+                else "Set cilium.values.k8sClusterNetworkPolicy.enabled to true (Cilium 1.20 and later), or say the "
+                f"same in files under {context.settings.policies}/cilium and delete it",
+            )
 
 
 def validity(key: str, live: Obj) -> Finding | None:
@@ -140,6 +164,7 @@ def policies_agree(context: Context) -> Answer:
         left = [m for m in theirs if m.key in there]
         findings += missing_or_changed(left, there, _schemas(context, left))
         findings += unfiled(theirs, there, f"{context.settings.policies}/calico")
+    findings += unshared(context)
     return Answer(f"{objects.count(len(ours), 'object')} from files, {len(live)} in the cluster", tuple(findings))
 
 
@@ -155,35 +180,62 @@ def calico_unchanged(context: Context) -> Answer:
         for obj in context.kube.custom(CALICO_API, plural(kind))
         if not agreement.made_by_calico(kind, obj)
     }
-    freeze = context.kube.get(f"{ADMISSION}/validatingadmissionpolicies/{FREEZE_POLICY}")
-    if freeze is None and not _calico_runs(context):
+    policy = context.kube.get(f"{ADMISSION}/validatingadmissionpolicies/{FREEZE_POLICY}")
+    if policy is None and not _calico_runs(context):
         return Answer("no Calico, no freeze")
     binding = context.kube.get(f"{ADMISSION}/validatingadmissionpolicybindings/{FREEZE_POLICY}")
-    return Answer(f"{objects.count(len(policies), 'Calico object')}", tuple(thaw_findings(freeze, binding, policies)))
+    findings = list(thaw_findings(policy, binding, policies))
+    try:
+        kept = recorded(context)
+    except UnknownError as error:
+        return Answer("who wrote last is all that could be looked at", tuple(findings), (error.finding,))
+    if kept is None:
+        number = objects.count(len(policies), "Calico object")
+        return Answer(f"{number}, judged by who wrote last: the state keeps no digests yet", tuple(findings))
+    now = Record(objects=frozen_now(context.kube), files=kept.files)
+    for key, what in freeze.differences(kept, now).items():
+        findings.append(Finding(key, f"{what} since the last deploy of this stack", remedy(context)))
+    return Answer(objects.count(len(kept.objects), "frozen object"), tuple(findings))
 
 
-def thaw_findings(freeze: Obj | None, binding: Obj | None, policies: Mapping[str, Obj]) -> Iterator[Finding]:
+def thaw_findings(policy: Obj | None, binding: Obj | None, policies: Mapping[str, Obj]) -> Iterator[Finding]:
     """What shows that a Calico policy may have changed since the freeze.
 
     Args:
-        freeze: the ValidatingAdmissionPolicy.
+        policy: the ValidatingAdmissionPolicy.
         binding: its binding.
-        policies: by key.
+        policies: Calico's, by key.
     """
     about = f"validatingadmissionpolicy {FREEZE_POLICY}"
-    if freeze is None:
+    if policy is None:
         yield Finding(about, "does not exist, so policies may have changed unseen", AGAIN)
         return
-    if "Deny" not in ((binding or {}).get("spec") or {}).get("validationActions", []):
+    bound = (binding or {}).get("spec") or {}
+    if "Deny" not in bound.get("validationActions", []):
         yield Finding(about, "is not bound to deny", AGAIN)
-    begin = objects.instant(freeze["metadata"]["creationTimestamp"])
-    for key, policy in policies.items():
-        for who, when in strangers(policy, begin):
+    for part in narrowed(policy.get("spec") or {}, bound):
+        yield Finding(about, f"leaves something out: {part}", AGAIN)
+    begin = objects.instant(policy["metadata"]["creationTimestamp"])
+    for key, obj in policies.items():
+        for who, when in strangers(obj, begin):
             yield Finding(
                 key,
                 f"was changed by {who} at {when:%Y-%m-%d %H:%M:%S} UTC, after the freeze of {begin:%Y-%m-%d %H:%M:%S}",
                 "Compare it with its Cilium counterpart, then deploy both from files",
             )
+
+
+def narrowed(policy: Mapping[str, Any], binding: Mapping[str, Any]) -> Iterator[str]:
+    """What of an admission policy or its binding makes it look at less than it says."""
+    if policy.get("failurePolicy", "Fail") != "Fail":
+        yield "failurePolicy is not Fail"
+    for name, match in (
+        ("matchConstraints", policy.get("matchConstraints")),
+        ("the binding's matchResources", binding.get("matchResources")),
+    ):
+        for key in ("namespaceSelector", "objectSelector", "excludeResourceRules"):
+            if (match or {}).get(key):
+                yield f"{name} has a {key}"
 
 
 def strangers(policy: Obj, since: datetime) -> Iterator[tuple[str, datetime]]:

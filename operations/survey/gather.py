@@ -6,8 +6,10 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from migration.freeze import CLUSTER_POLICIES, POLICY_GROUP
 from operations.cluster import Cluster, Obj
 from operations.connection import Aws, WrongClusterError
+from operations.freeze import served
 from operations.survey.gathered import Gathered
 
 CUSTOM: Final = {
@@ -48,6 +50,7 @@ def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
             "webhooks": pool.submit(_webhooks, kube),
         }
         custom = {plural: pool.submit(kube.custom, version, plural) for plural, version in CUSTOM.items()}
+        custom |= {plural: pool.submit(served, kube, POLICY_GROUP, plural) for plural in CLUSTER_POLICIES}
         groups = aws.nodegroups(name)
         ids = [i for i in map(instance_id, nodes.result()) if i]
         scaling_of = _scaling_groups_of(aws, ids)

@@ -28,6 +28,9 @@ def _entry(aws: Aws, owner: Json, principal: str, kind: str = "STANDARD") -> Jso
         "accessEntryArn": aws.arn("eks", path), "createdAt": aws.now(), "modifiedAt": aws.now(), "tags": {},
         "username": principal, "policies": [],
     }  # fmt: skip
+    if what.startswith("role/"):  # as EKS names sessions unless told otherwise
+        entry["username"] = f"{principal.replace(':iam:', ':sts:').partition(':role/')[0]}:assumed-role/{name}"
+        entry["username"] += "/{{SessionName}}"
     if kind in _NODE_TYPES:
         entry |= {"username": "system:node:{{EC2PrivateDNSName}}", "kubernetesGroups": ["system:nodes"]}
     owner["access"][principal] = entry

@@ -119,7 +119,7 @@ def _user(aws: Aws, token: str) -> Json:
     with aws.lock:
         for name, cluster in aws.table("eks.clusters").items():
             if _signed_for(aws, key, parts, query, name):
-                return _mapped(cluster, caller(aws, key))
+                return _mapped(cluster, caller(aws, key), key)
     raise ValueError("the token was not signed for this cluster, or no cluster exists")
 
 
@@ -144,7 +144,7 @@ def _signed_for(aws: Aws, key: str, parts: urllib.parse.SplitResult, query: dict
     return hmac.compare_digest(given, hmac.new(signing_key, to_sign.encode(), hashlib.sha256).hexdigest())
 
 
-def _mapped(cluster: Json, arn: str) -> Json:
+def _mapped(cluster: Json, arn: str, key: str) -> Json:
     principal = role_of(arn)
     entry: dict[str, Any] | None = cluster["access"].get(principal)
     if entry is None:
@@ -152,9 +152,17 @@ def _mapped(cluster: Json, arn: str) -> Json:
     groups = list(entry["kubernetesGroups"])
     if any(policy["policyArn"].endswith("/AmazonEKSClusterAdminPolicy") for policy in entry["policies"]):
         groups.append("system:masters")
+    session = arn.rsplit("/", 1)[1] if ":assumed-role/" in arn else ""
     return {
-        "username": entry["username"],
+        "username": entry["username"].replace("{{SessionName}}", session),
         "uid": f"aws-iam-authenticator:{ACCOUNT}:{principal.rsplit('/', 1)[1]}",
         "groups": groups,
-        "extra": {"arn": [arn], "canonicalArn": [principal], "principalArn": [principal]},
+        # What EKS says of a caller besides (aws-iam-authenticator, pkg/server): the canonical ARN has no session.
+        "extra": {
+            "accessKeyId": [key],
+            "arn": [arn],
+            "canonicalArn": [principal],
+            "principalId": [f"AROASANDBOX:{session}" if session else "AIDASANDBOX"],
+            "sessionName": [session],
+        },
     }

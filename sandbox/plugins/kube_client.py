@@ -26,6 +26,7 @@ Object = dict[str, Any]
 """A Kubernetes object as JSON."""
 
 APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
 TIMEOUT = 30.0
 """Seconds for one request."""
 

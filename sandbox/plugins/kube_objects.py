@@ -20,7 +20,7 @@ from sandbox.plugins.base import (
     State,
 )
 from sandbox.plugins.kube_await import DEFAULT_TIMEOUT, Failed, judge
-from sandbox.plugins.kube_client import APPLY, ApiError, Client, Object, Unreachable
+from sandbox.plugins.kube_client import APPLY, JSON_PATCH, ApiError, Client, Object, Unreachable
 from sandbox.plugins.values import UNKNOWN, Properties, Secret, has_unknown
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ class KubernetesObject(Resource):
     def update(self, op: Operation, state: State, news: Properties) -> Properties:
         manager = self._manager(state, news)
         try:
+            self._take_earlier_managers(news, manager)
             live = self._apply(news, {"fieldManager": manager, "force": "true"})
         except ApiError as error:
             raise ProviderError(
@@ -213,6 +214,18 @@ class KubernetesObject(Resource):
 
     def _apply(self, value: Object, query: dict[str, str]) -> Object:
         return self.client.request("PATCH", self._path(value), value, query, APPLY)
+
+    def _take_earlier_managers(self, value: Object, manager: str) -> None:
+        """What client-side managers wrote becomes ours, as the provider does before each update (v4.29, await.go).
+
+        It is sent whether or not there is anything to take, and without a field manager: admission sees an update
+        that changes nothing but `managedFields`, made by nobody in particular.
+        """
+        live = self._get(value)
+        entries = rules.metadata(live or {}).get("managedFields")
+        if entries:
+            taken = [{"op": "replace", "path": "/metadata/managedFields", "value": rules.taken(entries, manager)}]
+            self.client.request("PATCH", self._path(value), taken, content=JSON_PATCH)
 
     def _when_known(self, op: Operation, inputs: Properties, act: Any) -> Object:
         """Retries while the kind is not served yet: its definition may have been made a moment ago."""

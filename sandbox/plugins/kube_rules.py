@@ -171,6 +171,42 @@ def _comparable(inputs: Object) -> Object:
     return dict(out)
 
 
+_EARLIER_MANAGERS = {
+    ("kubectl", "Apply"),
+    ("kubectl", "Update"),
+    ("before-first-apply", "Update"),
+    ("pulumi-kubernetes", "Update"),
+    ("pulumi-kubernetes.exe", "Update"),
+    ("pulumi-resource-kubernetes", "Update"),
+}
+"""Managers whose fields an update takes over (pulumi-kubernetes v4.29, await.go)."""
+
+
+def taken(entries: list[Object], manager: str) -> list[Object]:
+    """`managedFields` with the fields of earlier managers in the entry of ``manager``."""
+    kept: list[Object] = []
+    fields: Object = {}
+    own: Object | None = None
+    for entry in entries:
+        who = (entry.get("manager"), entry.get("operation"))
+        if who == (manager, "Apply") and not entry.get("subresource"):
+            own = entry
+        elif who in _EARLIER_MANAGERS and not entry.get("subresource"):
+            fields = _union(fields, entry.get("fieldsV1") or {})
+        else:
+            kept.append(entry)
+    if own is None and not fields:
+        return entries
+    own = own or {"manager": manager, "operation": "Apply", "apiVersion": entries[0]["apiVersion"]}
+    own = {**own, "fieldsType": "FieldsV1", "fieldsV1": _union(own.get("fieldsV1") or {}, fields)}
+    return [*kept, own]
+
+
+def _union(one: Object, other: Object) -> Object:
+    both = {key: _union(one[key], other[key]) for key in one.keys() & other.keys()}
+    return {**one, **other, **both}
+
+
 _SERVER_METADATA = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid")
 _SERVER_ANNOTATIONS = ("deployment.kubernetes.io/revision", "kubectl.kubernetes.io/last-applied-configuration")
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from migration.freeze import Record
 from migration.journeys import REPLACE, Piece
+from operations.freeze import of_state
 from sandbox import lifecycle
 from tests.engine import witness
-from tests.engine.hands import Hands, assert_says, eventually, settings, untouched
+from tests.engine.hands import CALICO, Hands, Refusal, assert_says, eventually, policy_files, settings, untouched
 from tests.engine.journey import Journey
 from tests.engine.test_destroy import destroy, is_refused
 from tests.engine.test_way_back import Snapshot
@@ -20,6 +24,7 @@ from tests.engine.witness import differences
 
 pytestmark = pytest.mark.engine
 
+CILIUM = "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies"
 FREE = ("baseline", "label-legacy", "pin-legacy", "install-cilium")
 """Stages at which the stack of an adopted cluster may simply be destroyed."""
 
@@ -135,3 +140,53 @@ def test_what_appears_after_the_survey_stops_the_next_gate(adopted_walk: Journey
             f"network.vpcCidrs: lacks 100.65.0.0/16 of {vpc}",
             "has the blocks",
         )
+
+
+def test_an_owners_policy_is_changed_while_it_is_frozen_in_both_engines_by_a_deploy(
+    adopted_walk: Journey, tmp_path: Path
+):
+    walked = adopted_walk.at("canary")
+    hands, files = Hands(walked), policy_files(tmp_path)
+    theirs, ours = f"{CALICO}/globalnetworkpolicies/default.partners", f"{CILIUM}/partners"
+
+    def say(net: str, **more: Any) -> None:
+        rule = {"action": "Deny", "destination": {"nets": [net]}}
+        spec = {"selector": "all()", "types": ["Egress"], "egress": [rule, {"action": "Allow"}], **more}
+        _write(
+            files / "calico" / "partners.yaml",
+            "crd.projectcalico.org/v1",
+            "GlobalNetworkPolicy",
+            "default.partners",
+            spec,
+        )
+        spec = {"endpointSelector": {}, "egressDeny": [{"toCIDR": [net]}], "egress": [{"toEntities": ["all"]}]}
+        _write(files / "cilium" / "partners.yaml", "cilium.io/v2", "CiliumClusterwideNetworkPolicy", "partners", spec)
+
+    def deploy() -> Record:
+        done = walked.set(policies=str(files)).up()
+        assert done.code == 0, done
+        record = of_state({"deployment": {"resources": walked.resources()}})
+        assert record is not None
+        checked = walked.operations(
+            "check", "--check", "calico-unchanged", "--check", "policies-accepted", "--wait", "10"
+        )
+        assert checked.code == 0, checked
+        return record
+
+    say("203.0.113.0/24", order=50)
+    first = deploy()
+    assert hands.get(theirs)["spec"]["order"] == 50
+    with pytest.raises(Refusal, match="policies are frozen"):
+        hands.patch(theirs, {"spec": {"order": 60}})
+
+    say("198.51.100.0/24")
+    second = deploy()
+    assert "order" not in hands.get(theirs)["spec"], "a field that the file does not have any more"
+    assert hands.get(theirs)["spec"]["egress"][0]["destination"]["nets"] == ["198.51.100.0/24"]
+    assert hands.get(ours)["spec"]["egressDeny"][0]["toCIDR"] == ["198.51.100.0/24"]
+    changed = {key for key in second.objects if second.objects[key] != first.objects.get(key)}
+    assert changed == {"globalnetworkpolicies/default.partners"}
+
+
+def _write(path: Path, api: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+    path.write_text(json.dumps({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "spec": spec}))

@@ -79,6 +79,7 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         values = seeds.settings("adopted", NAME, sandbox, print)
         config = {"aws:region": "eu-west-1", "eks-cilium:journey": "replace", "eks-cilium:stage": "label-legacy"}
         config |= {f"eks-cilium:{key}": value for key, value in values.items()}
+        (project / "Pulumi.yaml").write_text("name: eks-cilium\nruntime: python\n")
         (project / "Pulumi.test.yaml").write_text(yaml.safe_dump({"config": config}))
         found = Live(sandbox, project)
         with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from components.freeze import _MESSAGE
+from migration.freeze import MESSAGE
 from migration.names import FREEZE_POLICY
 from operations.checks import AGAIN
 from tests.engine.hands import ADMISSION, CALICO, Hands, Refusal, assert_says, eventually, policy_files
@@ -42,7 +42,7 @@ def test_nobody_else_changes_a_calico_policy(replace_walk: Journey, stage: str):
     }
     if stage != "retire-legacy":  # there the stack has marked its own: the next deploy deletes them
         told |= {refusal(hands, "DELETE", OURS), refusal(hands, "DELETE", f"{CALICO}/tiers/platform")}
-    assert all(_MESSAGE in text for text in told), told
+    assert all(MESSAGE in text for text in told), told
     assert hands.get(OURS)["spec"]["egress"][0]["action"] == "Deny"
 
 
@@ -106,3 +106,35 @@ def passes(hands: Hands) -> bool:
     except Refusal:
         return False
     return True
+
+
+def test_what_went_on_while_the_freeze_was_away_is_found_after_it_is_back(replace_walk: Journey):
+    walked = replace_walk.at("canary")
+    hands = Hands(walked)
+    names = [
+        f"{ADMISSION}/{kind}/{FREEZE_POLICY}"
+        for kind in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+    ]
+    kept = [hands.get(path) for path in names]
+    for path in names:
+        hands.delete(path)
+    eventually(lambda: passes(hands), "the API server's notice that the freeze is gone")
+    for path, body in zip(names, kept, strict=True):
+        meta = {key: body["metadata"][key] for key in ("name",)}
+        hands.create(path.rsplit("/", 1)[0], {"metadata": meta, "spec": body["spec"]}, manager="pulumi-kubernetes-1")
+    # The change is older than the freeze by now: its time tells nothing.
+    checked = walked.operations("check", "--check", "calico-unchanged")
+    assert checked.code == 1, checked
+    assert_says(
+        checked, "globalnetworkpolicies/platform.deny-instance-metadata", "is not as it was since the last deploy"
+    )
+    walked.set(stage="move-workloads")
+    shown = walked.preview()
+    assert_says(shown, "the gate of move-workloads does not pass", "is not as it was since the last deploy")
+
+
+def test_a_person_with_a_deployers_rights_is_refused_with_kubectl_and_told_what_to_do(replace_walk: Journey):
+    walked = replace_walk.at("canary")
+    stranger = refusal(Hands(walked), "PATCH", OURS, {"spec": {"order": 1}}, manager="pulumix")
+    assert "is none of the deployers" in stranger
+    assert MESSAGE in stranger

@@ -149,6 +149,18 @@ def test_changes_update_replace_and_wait_as_the_kind_demands(deployed: Project, 
     deployed.up()
 
 
+def test_an_update_first_takes_what_client_side_managers_wrote_and_so_takes_it_away(
+    deployed: Project, cluster: Cluster
+):
+    path, merge = cluster.path("ex.io/v1", "Foo", "demo", "foo"), "application/merge-patch+json"
+    for manager, field in (("kubectl", "applied"), ("kubectl-edit", "edited")):
+        cluster.request("PATCH", path, {"spec": {field: "1"}}, {"fieldManager": manager}, merge)
+    deployed.up(value=3)
+    assert (cluster.get("ex.io/v1", "Foo", "foo") or {})["spec"] == {"x": "3", "edited": "1"}
+    cluster.request("PATCH", path, {"spec": {"edited": None}}, {"fieldManager": "kubectl-edit"}, merge)
+    deployed.up()
+
+
 def test_an_object_that_exists_is_not_taken_over(deployed: Project):
     out = deployed.up(fails=True, mode="taken")
     assert 'configmaps "kube-root-ca.crt" already exists' in out

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from migration.facts import Decision
+from migration.freeze import CLUSTER_POLICIES, by_calico_only
 from operations import objects
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
@@ -49,6 +50,29 @@ def host_endpoints(seen: Seen) -> Decision:
     return absent("Calico host endpoints", "HostEndpoint objects")
 
 
+def cluster_policies(seen: Seen) -> Decision:
+    item = "cluster-wide policies of Kubernetes"
+    found = {kind: sorted(map(objects.name, seen.gathered.objects_of(r))) for r, kind in CLUSTER_POLICIES.items()}
+    alone = [
+        f"{kind} {name}"
+        for resource, kind in CLUSTER_POLICIES.items()
+        if by_calico_only(resource, seen.calico.version, seen.settings)
+        for name in found[kind]
+    ]
+    if alone:
+        return refused(
+            item,
+            objects.some(alone, 6),
+            "Calico enforces them and Cilium does not, so pods on Cilium nodes would be without them",
+            "Say the same in Calico policies, or let Cilium enforce ClusterNetworkPolicies too "
+            "(cilium.values.k8sClusterNetworkPolicy.enabled, since Cilium 1.20), then survey again",
+        )
+    there = [f"{kind} {name}" for kind, names in found.items() for name in names]
+    if there:
+        return handled(item, objects.some(there, 6), "both engines treat them alike, and the freeze keeps them")
+    return absent(item, ", ".join(CLUSTER_POLICIES.values()))
+
+
 def features(seen: Seen) -> Decision:
     """What a policy or Felix is told to do and Cilium cannot."""
     found: list[str] = []
@@ -76,6 +100,6 @@ def _felix(spec: dict[str, Any]) -> list[str]:
     return told
 
 
-DECIDERS: tuple[Decider, ...] = (how_installed, host_endpoints, features)
-ON_REMOVAL: tuple[Decider, ...] = (host_endpoints, features)
+DECIDERS: tuple[Decider, ...] = (how_installed, host_endpoints, cluster_policies, features)
+ON_REMOVAL: tuple[Decider, ...] = (host_endpoints, cluster_policies, features)
 """What would be lost with Calico itself."""

@@ -13,17 +13,27 @@ import pytest
 from migration import affinity
 from migration.facts import Decision
 from migration.facts import Verdict as Surveyed
+from migration.freeze import Record
 from migration.journeys import JOURNEYS, CheckId
 from migration.mark import Own
 from migration.names import MARK
 from migration.settings import Addon
-from operations.checks import registry
-from operations.evidence import Evidence, Verdict
+from operations import freeze as keeping
+from operations.checks import policies, registry
+from operations.evidence import Evidence, UnknownError, Verdict
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 
 MakeWorld = Callable[[Path], World]
 LEGACY, MIXED, MOVED = w.legacy_world, w.mixed_world, w.moved_world
+
+
+@pytest.fixture(autouse=True)
+def state(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the stack's state keeps of the frozen objects, by test; a state of an older version keeps nothing."""
+    held: dict[str, Any] = {"record": None}
+    monkeypatch.setattr(policies, "recorded", lambda _: held["record"])
+    return held
 
 
 def mixed_adopted(directory: Path) -> World:
@@ -934,6 +944,12 @@ def file_not_deployed(world):
     world.drop("CiliumClusterwideNetworkPolicy")
 
 
+@case(CheckId.POLICIES_AGREE, "ClusterNetworkPolicy/admin: is enforced by Calico and not by Cilium")
+@case(CheckId.POLICIES_ACCEPTED, "ClusterNetworkPolicy/admin: is enforced by Calico and not by Cilium")
+def policy_of_calico_only(world):
+    world.add(w.thing("ClusterNetworkPolicy", "admin", spec={"tier": "Admin", "priority": 1}))
+
+
 @case(CheckId.CALICO_UNCHANGED, "GlobalNetworkPolicy/open: was changed by kubectl-edit")
 def somebody_edited(world):
     entry = {"manager": "kubectl-edit", "operation": "Update", "time": now()}
@@ -1063,6 +1079,12 @@ def test_a_guard_that_no_deploy_has_found_in_force_is_not_missed(tmp_path: Path)
     world.drop("ValidatingAdmissionPolicy", "eks-cilium-guard")
     evidence = ask(CheckId.GUARD_HOLDS, world)
     assert (evidence.verdict, evidence.summary) == (Verdict.PASSED, "not in force yet: this deploy makes it")
+
+
+@case(CheckId.CALICO_UNCHANGED, "leaves something out: matchConstraints has a excludeResourceRules")
+def freeze_narrowed(world):
+    policy = world.find("ValidatingAdmissionPolicy", "eks-cilium-policy-freeze")
+    policy.setdefault("spec", {})["matchConstraints"] = {"excludeResourceRules": [{"resources": ["tiers"]}]}
 
 
 @case(CheckId.NO_FOREIGN_ENFORCER, "enforces policy on new-a as well: Calico")
@@ -1244,3 +1266,61 @@ def test_a_fault_of_a_check_is_unknown_and_says_so(tmp_path: Path):
     evidence = ask(CheckId.NODES_READY, world)
     assert evidence.verdict is Verdict.UNKNOWN
     assert "This is a fault of the program" in told(evidence)
+
+
+# -- what the state keeps of the frozen policies ----------------------------------------------------
+
+
+def kept(world: World) -> Record:
+    return Record(objects=keeping.live(world.context.kube), files={})
+
+
+def test_a_freeze_that_was_deleted_and_put_back_does_not_hide_what_went_in_between(
+    state: dict[str, Any], tmp_path: Path
+):
+    world = w.moved_world(tmp_path)
+    world.add(w.thing("GlobalNetworkPolicy", "default.x", spec={"selector": "all()"}))
+    world.add(w.thing("FelixConfiguration", "default", spec={"logSeverityScreen": "Info"}))
+    state["record"] = kept(world)
+    assert ask(CheckId.CALICO_UNCHANGED, world).verdict is Verdict.PASSED
+
+    world.find("FelixConfiguration", "default")["spec"]["logSeverityScreen"] = "Debug"
+    assert ask(CheckId.CALICO_UNCHANGED, world).verdict is Verdict.PASSED
+    # The freeze is younger than the change, which nobody's managedFields tell of.
+    world.find("GlobalNetworkPolicy", "default.x")["spec"]["selector"] = "app == 'web'"
+    world.find("FelixConfiguration", "default")["spec"]["interfacePrefix"] = "azv"
+    world.add(w.thing("GlobalNetworkPolicy", "default.new", spec={"selector": "all()"}))
+    evidence = ask(CheckId.CALICO_UNCHANGED, world)
+    assert evidence.verdict is Verdict.FAILED
+    for text in (
+        "globalnetworkpolicies/default.x: is not as it was since the last deploy",
+        "felixconfigurations/default: is not as it was",
+        "globalnetworkpolicies/default.new: is new",
+        "--replace '**calico-kept'",
+    ):
+        assert text in told(evidence)
+
+
+def test_a_kind_that_was_deleted_hides_nothing(state: dict[str, Any], tmp_path: Path):
+    world = w.moved_world(tmp_path)
+    world.add(w.thing("GlobalNetworkPolicy", "default.x", spec={}))
+    state["record"] = kept(world)
+    world.drop("GlobalNetworkPolicy")
+    evidence = ask(CheckId.CALICO_UNCHANGED, world)
+    assert evidence.verdict is Verdict.FAILED
+    assert "globalnetworkpolicies/default.x: is gone" in told(evidence)
+
+
+def test_a_state_that_cannot_be_read_is_unknown_and_what_is_seen_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    def refuse(_: Any) -> None:
+        raise UnknownError("the stack's state cannot be read", "Log in")
+
+    monkeypatch.setattr(policies, "recorded", refuse)
+    world = w.moved_world(tmp_path)
+    assert ask(CheckId.CALICO_UNCHANGED, world).verdict is Verdict.UNKNOWN
+    freeze_unbound(world)
+    evidence = ask(CheckId.CALICO_UNCHANGED, world)
+    assert evidence.verdict is Verdict.FAILED
+    assert "is not bound to deny" in told(evidence)

@@ -26,6 +26,7 @@ ZONES = ("eu-west-1a", "eu-west-1b")
 SUBNETS = ("subnet-0a", "subnet-0b")
 AGO = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
 PLURALS = {
+    "ClusterNetworkPolicy": "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
     "ConfigMap": "/api/v1/configmaps",

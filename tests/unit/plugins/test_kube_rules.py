@@ -74,3 +74,17 @@ def test_an_imported_object_keeps_nothing_that_only_the_server_writes():
     live = thing(status={"x": 1}, data={"a": "1"})
     live["metadata"] |= {"uid": "u", "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}
     assert rules.inputs_from_live(live) == thing(data={"a": "1"})
+
+
+def entry(manager: str, operation: str, *fields: str, **more: object):
+    owned: dict[str, object] = {"f:spec": {f"f:{name}": {} for name in fields}}
+    return {"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsV1": owned, **more}
+
+
+def test_an_update_takes_the_fields_of_earlier_client_side_managers_and_of_nobody_else():
+    own, people = entry("pulumi-kubernetes-1", "Apply", "a"), entry("kubectl-edit", "Update", "d")
+    status = entry("kubectl", "Update", "e", subresource="status")
+    found = rules.taken([own, entry("kubectl", "Update", "b"), people, status], "pulumi-kubernetes-1")
+    assert found[:2] == [people, status]
+    assert found[2]["fieldsV1"] == {"f:spec": {"f:a": {}, "f:b": {}}}
+    assert rules.taken([people], "pulumi-kubernetes-1") == [people], "sent all the same, and changes nothing"

@@ -85,8 +85,10 @@ def test_a_role_needs_an_access_entry_of_its_own(account: Account, token: Token)
     assert "has no access entry" in _review(account, given)["error"]
     account.client("eks").create_access_entry(clusterName="demo", principalArn=role, kubernetesGroups=["readers"])
     user = _review(account, given)["user"]
-    assert (user["username"], user["groups"]) == (role, ["readers"])
-    assert user["extra"]["arn"] == ["arn:aws:sts::111122223333:assumed-role/sandbox-reader/EKSGetTokenAuth"]
+    session = "arn:aws:sts::111122223333:assumed-role/sandbox-reader/EKSGetTokenAuth"
+    assert (user["username"], user["groups"]) == (session, ["readers"])
+    assert (user["extra"]["arn"], user["extra"]["canonicalArn"]) == ([session], [role])
+    assert user["extra"]["sessionName"] == ["EKSGetTokenAuth"]
 
 
 def test_an_old_token_is_refused(account: Account, token: Token):

@@ -87,6 +87,7 @@ def test_an_ordinary_legacy_cluster_is_refused_nothing():
             "Calico host endpoints",
             with_custom(hostendpoints=[named("a", labels={"projectcalico.org/created-by": "calico-kube-controllers"})]),
         ),
+        ("cluster-wide policies of Kubernetes", with_custom(clusternetworkpolicies=[named("admin")])),
         (
             "Calico features without a counterpart",
             with_custom(globalnetworkpolicies=[named("a", spec={"preDNAT": True})]),
