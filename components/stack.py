@@ -16,6 +16,7 @@ from components.mark import MARK
 from components.probes import NAME as PROBE
 from migration.desired import GroupRole
 from migration.facts import Facts, contradictions
+from migration.freeze import SERVED_POLICY
 from migration.journeys import Piece
 from migration.mark import Own
 from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROJECT
@@ -30,6 +31,8 @@ _POLICY: Final = "kubernetes:admissionregistration.k8s.io/v1:ValidatingAdmission
 _BY_NAME: Final = {
     (_POLICY, FREEZE_POLICY): Piece.FREEZE,
     (f"{_POLICY}Binding", FREEZE_POLICY): Piece.FREEZE,
+    (_POLICY, SERVED_POLICY): Piece.FREEZE,
+    (f"{_POLICY}Binding", SERVED_POLICY): Piece.FREEZE,
     (_POLICY, GUARD_POLICY): Piece.GUARD,
     (f"{_POLICY}Binding", GUARD_POLICY): Piece.GUARD,
     (_ADDON, "vpc-cni"): Piece.VPC_CNI,

@@ -232,11 +232,12 @@ def test_calicos_own_parts_go_on_working_in_either_namespace(server: Asker):
     for name in ("calico-system:calico-node", "kube-system:calico-node", "tigera-operator:tigera-operator"):
         # At each start calico-node makes its tiers; "already exists" is what it expects, a refusal would stop it.
         assert server.ask(account(name), "POST", path, tier)[0] in {201, 409}
-    point = calico(
-        "HostEndpoint", "n-auto-hep", {"node": "n"}, labels={"projectcalico.org/created-by": "calico-kube-controllers"}
-    )
+    spec = {"node": "n", "interfaceName": "*"}
+    automatic = {"projectcalico.org/created-by": "calico-kube-controllers"}
+    point = calico("HostEndpoint", "n-auto-hep", spec, labels=automatic)
     for name in ("calico-system:calico-kube-controllers", "kube-system:calico-kube-controllers"):
-        assert server.ask(account(name), "POST", f"{STORED}/hostendpoints", point)[0] in {201, 409}
+        asked = server.ask(account(name), "POST", f"{STORED}/hostendpoints", point)
+        assert asked[0] in {201, 409}, asked
         configuration = {"spec": {"controllers": {"node": {"hostEndpoint": {"autoCreate": "Enabled"}}}}}
         made = calico("KubeControllersConfiguration", name.split(":")[0], {"controllers": {}})
         assert not refused(server.ask(account(name), "POST", f"{STORED}/kubecontrollersconfigurations", made))
