@@ -96,7 +96,13 @@ def declare(
     for daemonset in (wanted.vpc_cni, wanted.kube_proxy):
         if daemonset is not None:
             it = NetworkDaemonSet(
-                daemonset, cluster=cluster.name, cluster_name=settings.cluster.name, provider=provider, after=after
+                daemonset,
+                cluster=cluster.name,
+                cluster_name=settings.cluster.name,
+                provider=provider,
+                stage=move.stage.id,
+                earlier=earlier,
+                after=after,
             )
             legacy += it.resources
 

@@ -1,15 +1,19 @@
 """aws-node and kube-proxy: as managed add-ons, or as DaemonSets that somebody else made."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
 from components.common import Component, token
+from components.imported import others, state_of, untouched
+from migration import addon_values
 from migration.desired import SystemDaemonSet
 from migration.names import AWS_NODE, FIELD_MANAGER, SYSTEM_NAMESPACE
 
+ADDON: Final = "aws:eks/addon:Addon"
 _KINDS = {AWS_NODE: "VpcCni", "kube-proxy": "KubeProxy"}
 
 
@@ -23,9 +27,12 @@ class NetworkDaemonSet(Component):
         cluster: pulumi.Input[str],
         cluster_name: str,
         provider: pulumi.ProviderResource,
+        stage: str,
+        earlier: Mapping[str, Any],
         after: Sequence[pulumi.Resource],
     ) -> None:
         super().__init__(token("network", _KINDS[wanted.name]), wanted.name, after=after, provider=provider)
+        self._stage, self._earlier = stage, earlier
         self.resources: list[pulumi.Resource] = []
         if wanted.addon is not None:
             self.resources.append(self._addon(wanted, wanted.addon, cluster, cluster_name))
@@ -36,9 +43,22 @@ class NetworkDaemonSet(Component):
     def _addon(
         self, wanted: SystemDaemonSet, addon: str, cluster: pulumi.Input[str], cluster_name: str
     ) -> pulumi.Resource:
-        # What the import of somebody else's add-on does not read back must not be declared for it: the import would
-        # be refused as different. Without resolveConflicts EKS refuses to overwrite what others own: as it should.
+        # Without resolveConflicts EKS refuses to overwrite what others own: as it should.
         ours = {} if wanted.imported else {"resolve_conflicts_on_create": "OVERWRITE"}
+        # AWS and the owner raise the version: a deploy with older facts must not take it down again.
+        theirs: dict[str, Any] = {}
+        if wanted.imported:
+            known = state_of(self._earlier, ADDON, addon)
+            # An add-on without a configuration stays without one: an empty one would roll its pods out again.
+            changes = wanted.configured and (
+                addon_values.parse(wanted.configuration) or addon_values.parse(known.get("configurationValues"))
+            )
+            asked = {"configurationValues": ("affinity",)} if changes else {}
+            theirs = {
+                "import_": f"{cluster_name}:{addon}",
+                "ignore_changes": others(aws.eks.AddonArgs, {"addonName", "clusterName", *asked}),
+                "hooks": untouched(f"the add-on {addon}", self._stage, asked),
+            }
         return aws.eks.Addon(
             addon,
             cluster_name=cluster,
@@ -49,10 +69,8 @@ class NetworkDaemonSet(Component):
             opts=self.child(
                 protect=wanted.protect,
                 retain_on_delete=wanted.keep,
-                import_=f"{cluster_name}:{addon}" if wanted.imported else None,
-                # AWS and the owner raise it; a deploy with older facts must not take it down again.
-                ignore_changes=["addonVersion"] if wanted.imported else None,
                 custom_timeouts=pulumi.CustomTimeouts(create="20m", update="30m", delete="20m"),
+                **theirs,
             ),
             **ours,
         )

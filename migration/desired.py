@@ -77,6 +77,8 @@ class SystemDaemonSet:
     patched: bool = False
     """Whether `affinity` is applied to the DaemonSet itself, because no add-on configuration can carry it."""
     affinity: Affinity | None = None
+    configured: bool = False
+    """Imported only: whether the stage says what the affinity in the add-on's configuration is."""
     imported: bool = False
     """The add-on is the owner's: taken into the state as it is, given back by forgetting it."""
     keep: bool = False
@@ -291,7 +293,13 @@ def _vpc_cni(settings: Settings, facts: Facts | None, stage: Stage, protected: f
     configuration = _configuration(addon_values.parse(literal), found.affinity, stage)
     untouched = not stage.pinned and (literal or stage is JOURNEYS[settings.journey].first)
     return _adopted_addon(
-        settings, stage, Piece.VPC_CNI, AWS_NODE, found, configuration=literal if untouched else configuration
+        settings,
+        stage,
+        Piece.VPC_CNI,
+        AWS_NODE,
+        found,
+        configuration=literal if untouched else configuration,
+        configured=stage is not JOURNEYS[settings.journey].first,
     )
 
 

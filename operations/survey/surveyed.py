@@ -1,9 +1,7 @@
 """From what was gathered to what deciders see, and to facts. Pure."""
 
-from pydantic import ValidationError
-
 from migration.affinity import is_pinned
-from migration.facts import FORMAT, Facts, InvalidFacts
+from migration.facts import FORMAT, Facts
 from migration.journeys import Stage
 from migration.names import AWS_NODE, CANARY_GROUP, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
 from migration.settings import Settings
@@ -38,21 +36,7 @@ def facts_of(gathered: Gathered, settings: Settings, at: str, under_way: Stage |
     Args:
         at: time of the survey, UTC, ISO 8601.
         under_way: the stage of a journey that has begun; left out before it.
-
-    Raises:
-        InvalidFacts: an API answered what facts cannot say; names each value.
     """
-    try:
-        return _facts_of(gathered, settings, at, under_way)
-    except ValidationError as error:
-        lines = [f"  - {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise InvalidFacts(
-            "what was read cannot be written down as facts. Correct it where it is set, or report it:\n"
-            + "\n".join(lines)
-        ) from None
-
-
-def _facts_of(gathered: Gathered, settings: Settings, at: str, under_way: Stage | None) -> Facts:
     seen, env = seen_of(gathered, settings, begun=under_way is not None), gathered.env
     return Facts.model_validate(
         {

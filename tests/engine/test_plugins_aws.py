@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -145,3 +146,73 @@ def test_the_cluster_component_makes_what_upstream_makes(world: World, tmp_path:
     project.pulumi("destroy", "--yes", "--skip-preview")
     assert not world.aws.table("eks.clusters")
     assert {group["GroupName"] for group in world.aws.table("ec2.groups").values()} == {"default"}
+
+
+ADOPTED = """
+    import json, os, sys
+    sys.path.insert(0, os.environ["ROOT"])
+    import pulumi, pulumi_aws as aws
+    from components.imported import others, untouched
+    asked = {"configurationValues": ("affinity",)} if "PIN" in os.environ else {}
+    declared = {"addonName", "clusterName", *asked}
+    values = {"env": {"WARM_IP_TARGET": os.environ.get("WARM", "5")}}
+    if "PIN" in os.environ:
+        values["affinity"] = {"nodeAffinity": {}}
+    careless = "CARELESS" in os.environ
+    aws.eks.Addon("vpc-cni", cluster_name="theirs", addon_name="vpc-cni", addon_version="v1.0.0",
+        configuration_values=json.dumps(values),
+        opts=pulumi.ResourceOptions(import_="theirs:vpc-cni",
+            ignore_changes=None if careless else others(aws.eks.AddonArgs, declared),
+            hooks=untouched("the add-on vpc-cni", "baseline", asked)))
+"""
+
+
+def test_an_imported_addon_keeps_what_its_owner_gave_it_and_only_what_a_stage_asks_for_changes(
+    world: World, tmp_path: Path
+):
+    eks = boto3.client("eks", region_name=REGION)
+    network = seed(world.aws)
+    eks.create_cluster(
+        name="theirs",
+        version="1.35",
+        roleArn=network["cluster_role"],
+        resourcesVpcConfig={"subnetIds": network["private_subnets"]},
+    )
+    eks.get_waiter("cluster_active").wait(name="theirs", WaiterConfig={"Delay": 1, "MaxAttempts": 20})
+    eks.create_addon(
+        clusterName="theirs",
+        addonName="vpc-cni",
+        configurationValues="env:\n  WARM_IP_TARGET: '5'\n",
+        tags={"team": "network"},
+        podIdentityAssociations=[{"serviceAccount": "aws-node", "roleArn": network["node_role"]}],
+    )
+    eks.get_waiter("addon_active").wait(
+        clusterName="theirs", addonName="vpc-cni", WaiterConfig={"Delay": 1, "MaxAttempts": 20}
+    )
+
+    def record() -> dict[str, Any]:
+        found = eks.describe_addon(clusterName="theirs", addonName="vpc-cni")["addon"]
+        associations = eks.list_pod_identity_associations(clusterName="theirs")["associations"]
+        return {"addon": found, "associations": associations}
+
+    project = project_in(tmp_path, world, ADOPTED)
+    root: dict[str, Any] = {"root": str(Path(__file__).parents[2])}
+    before = record()
+    for command in (("preview",), ("up", "--yes", "--skip-preview")):
+        out = project.pulumi(*command, fails=True, careless=1, **root)
+        said = "would change addonVersion, configurationValues, podIdentityAssociations, region, tags of the add-on vpc-cni"
+        assert said in " ".join(out.split()), out
+        assert record() == before
+    project.up(**root)
+    assert record() == before, "an import, and nothing else"
+    assert project.steps(**root) == {}
+
+    out = project.pulumi("preview", fails=True, pin=1, warm=6, **root)
+    assert "would change configurationValues.env of the add-on vpc-cni" in " ".join(out.split()), out
+    project.up(pin=1, **root)
+    after = record()
+    changed = json.loads(after["addon"]["configurationValues"])
+    assert changed == {"env": {"WARM_IP_TARGET": "5"}, "affinity": {"nodeAffinity": {}}}
+    same = {"addonVersion", "tags", "podIdentityAssociations"}
+    assert {key: after["addon"][key] for key in same} == {key: before["addon"][key] for key in same}
+    assert after["associations"] == before["associations"]

@@ -1,5 +1,6 @@
 """The real program against a monitor that records what the engine would be asked for, options included."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -199,10 +200,23 @@ def record(
     def run() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-    with _in(cwd), _exports(outputs), mock.patch.object(gate, "ask", ask):
+    with _in(cwd), _exports(outputs), mock.patch.object(gate, "ask", ask), _hooks():
         _sync_await(run_pulumi_func(run))
         resolved = {key: _sync_await(pulumi.Output.from_input(value).future()) for key, value in outputs.items()}
     return Recording(tuple(monitor.seen), resolved, tuple(asked))
+
+
+@contextlib.contextmanager
+def _hooks() -> Iterator[None]:
+    """Hooks are registered at once: a monitor of mocks has nobody who would call them."""
+
+    def register(_: pulumi.ResourceHook) -> asyncio.Future[None]:
+        done: asyncio.Future[None] = asyncio.get_event_loop().create_future()
+        done.set_result(None)
+        return done
+
+    with mock.patch("pulumi.resource_hooks.register_resource_hook", register):
+        yield
 
 
 @contextlib.contextmanager

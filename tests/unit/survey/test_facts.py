@@ -9,7 +9,7 @@ import pytest
 
 from migration import affinity
 from migration.desired import desired
-from migration.facts import Facts, InvalidFacts, Verdict
+from migration.facts import Facts, Verdict
 from operations.survey.cli import write
 from operations.survey.surveyed import facts_of, pinned
 from tests.unit.survey.cluster import CALICO, INSTALLATION, aws_node, daemonset, gathered, named, settings
@@ -180,9 +180,3 @@ def test_whatever_the_survey_accepts_can_be_pinned_and_restored_letter_by_letter
 def test_a_configuration_that_cannot_be_read_is_refused():
     found = facts(addons={"vpc-cni": {"addonVersion": "v1", "configurationValues": "- a"}})
     assert [d.item for d in found.refused] == ["add-on configuration"]
-
-
-def test_an_answer_that_facts_cannot_say_is_one_clear_error():
-    odd = [dict(s) | {"CidrBlock": "10.0.0.1/20"} for s in gathered().subnets]
-    with pytest.raises(InvalidFacts, match=r"cidr = '10\.0\.0\.1/20'"):
-        facts(subnets=odd)
