@@ -52,7 +52,7 @@ def main() -> None:
     askable = move.direction is not Direction.START or settings.cluster.adopt
     if askable and not preview:
         pulumi.log.info(f"asking the cluster whether it may be at {move.stage.id}", ephemeral=True)
-    answer = ask(move, name, state.own(move), wait=not preview) if askable else None
+    answer = ask(move, name, state.own(move, deploys=not preview), wait=not preview) if askable else None
     stopped = _stopped(move, answer)
     if stopped and not preview:
         raise pulumi.RunError(stopped)
@@ -60,7 +60,7 @@ def main() -> None:
     # A deploy that does not finish, or leaves the settling out, keeps the stage that was reached before.
     pulumi.export("journey", done.apply(lambda it: settings.journey if it else before.journey))
     pulumi.export("stage", done.apply(lambda it: move.stage.id if it else before.stage))
-    if stopped and answer and move.stays and answer.answered is Answered.UNKNOWN:
+    if stopped and answer and move.asks is not Asks.GATE and answer.answered is Answered.UNKNOWN:
         pulumi.log.warn(f"{stopped}\nA deploy will ask again, and stop if it stays unknown")
     elif stopped:  # the whole preview is shown first: a reviewer sees the changes and why they would not be made
         raise pulumi.RunError(stopped)
@@ -84,12 +84,8 @@ def declare(
     cluster = Cluster(settings, facts)
     provider = cluster.provider
     # The guard comes before everything that it guards, and so is deleted after it.
-    after = Guard(
-        move,
-        name,
-        provider=provider,
-        after=Mark(move, name, after=Gate(move, name, after=cluster.resources).resources).resources,
-    ).resources
+    gate = Gate(move, name, after=cluster.resources)
+    after = Guard(move, name, provider=provider, after=Mark(move, name, after=gate.resources).resources).resources
 
     admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []
@@ -108,8 +104,7 @@ def declare(
 
     cilium = [Cilium(wanted.cilium, settings, cluster, after=after).release] if wanted.cilium else []
 
-    role = None
-    groups: dict[GroupRole, list[pulumi.Resource]] = {}
+    role, groups = None, dict[GroupRole, list[pulumi.Resource]]()
     for kind, before in ((GroupRole.LEGACY, legacy), (GroupRole.CANARY, cilium), (GroupRole.CILIUM, cilium)):
         members = [group for group in wanted.groups if group.role is kind]
         if not members:
@@ -176,15 +171,14 @@ def declare(
         nodes.append(CoreDns(wanted.coredns, cluster=cluster.name, after=[*after, *nodes]).addon)
     if wanted.legacy_label is not None:
         nodes.append(LegacyLabel(wanted.legacy_label, move, name, after=[*after, *nodes]).command)
-    probes: list[pulumi.Resource] = []
-    if Piece.PROBES in wanted.pieces:
-        probes = Probes(provider=provider, after=[*nodes, *engines]).resources
+    has_probes = Piece.PROBES in wanted.pieces
+    probes = Probes(provider=provider, after=[*nodes, *engines]).resources if has_probes else []
     if wanted.refresh_to is not None:
         minutes = settings.refresh.deadline_minutes
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
-    watched = unused(doomed, name)
-    settle = Settle(move, name, after=[*after, *admins, *legacy, *cilium, *nodes, *engines, *probes, *watched])
+    made = [*after, *admins, *legacy, *cilium, *nodes, *engines, *probes]
+    settle = Settle(move, name, marker=gate.marker.input, after=[*made, *unused(doomed, name)])
     Reached(move, name, after=[settle.command])
     pulumi.export("cluster", cluster.name)
     return settle.reached

@@ -54,7 +54,7 @@ class Gate(Component):
 class Settle(Component):
     """The last resource of a deploy: the stage counts as reached only when this has passed."""
 
-    def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
+    def __init__(self, move: Move, stack: str, *, marker: pulumi.Output[Any], after: Sequence[pulumi.Resource]) -> None:
         super().__init__(token("migration", "Settle"), SETTLE, after=after)
         self.command = command.local.Command(
             SETTLE,
@@ -71,8 +71,8 @@ class Settle(Component):
             input=move.stage.place,
             opts=self.child(after=[self.command], protect=bool(move.desired.protected)),
         )
-        seen = pulumi.Output.all(self.command.stdout, self.command.triggers)
-        self.reached: pulumi.Output[bool] = seen.apply(lambda found: reached(found[0], found[1], move))
+        seen = pulumi.Output.all(self.command.stdout, self.command.triggers, marker)
+        self.reached: pulumi.Output[bool] = seen.apply(lambda found: reached(found[0], found[1], found[2], move))
         self.register_outputs({})
 
 
@@ -91,7 +91,7 @@ class Established(Component):
 
 def gate_words(move: Move, stack: str) -> list[str]:
     """The command line that asks what a move must ask, without its waiting."""
-    kind = "--steady" if move.marker.steady else "--gate"
+    kind = f"--{move.marker.asks}"
     leaving = ["--leaving", move.marker.leaving] if move.marker.leaving else []
     return ["check", "--stack", stack, "--place", move.stage.place, kind, *leaving]
 
@@ -136,7 +136,7 @@ def ask(move: Move, stack: str, own: Own, *, wait: bool) -> Answer:
     return Answer(found, done.stderr.strip() or f"it ended with code {done.returncode}")
 
 
-def reached(stdout: str, triggers: Sequence[Any], move: Move) -> bool:
+def reached(stdout: str, triggers: Sequence[Any], marker: Any, move: Move) -> bool:
     """Whether the settling in the state is that of this deploy and passed.
 
     With `--target` or `--exclude` the engine hands over what an earlier deploy left: another attempt, another place.
@@ -144,13 +144,14 @@ def reached(stdout: str, triggers: Sequence[Any], move: Move) -> bool:
     Args:
         stdout: of the settling, its report in JSON.
         triggers: the attempt with which it ran.
+        marker: the marker in the state: without this deploy's own, the settling alone was deployed.
     """
     try:
         report = json.loads(stdout)
-        attempt = int(triggers[0])
-    except (ValueError, TypeError, IndexError):
+        attempts = {int(triggers[0]), int(marker["attempt"])}
+    except (ValueError, TypeError, IndexError, KeyError):
         return False
     if not isinstance(report, Mapping):
         return False
     places = {move.stage.place, None}  # a version before this one did not say the place
-    return report.get("verdict") == "passed" and attempt == move.marker.attempt and report.get("place") in places
+    return report.get("verdict") == "passed" and attempts == {move.marker.attempt} and report.get("place") in places

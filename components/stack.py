@@ -92,14 +92,15 @@ class State:
     resources: Mapping[str, Any] = field(default_factory=dict)
     """URN -> {type, outputs} of everything in it, as the engine answers."""
 
-    def own(self, move: Move) -> Own:
+    def own(self, move: Move, *, deploys: bool) -> Own:
         """What it says about the mark, for the move that is to be made."""
         before = self.recorded.marker
         return Own(
             id=before.id if before else None,
-            attempt=before.attempt if before else move.marker.attempt,
+            attempt=max(before.attempt, self.recorded.settle_attempt or 0) if before else move.marker.attempt,
             taken=self.taken,
             reached=self.recorded.stage is not None,
+            deploys=deploys,
         )
 
 

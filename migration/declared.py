@@ -30,6 +30,7 @@ def digest(settings: Settings, wanted: Desired, policies: Mapping[str, Sequence[
     calico = settings.legacy.calico if settings.legacy and Piece.CALICO in wanted.pieces else None
     whole = {
         "desired": declared,
+        "deployers": sorted(settings.deployers),
         "cluster": settings.cluster.model_dump(mode="json", exclude={"take_over"}),
         "network": settings.network.model_dump(mode="json"),
         "cilium": settings.cilium.model_dump(mode="json", include={"chart"}) if Piece.CILIUM in wanted.pieces else None,
@@ -40,7 +41,14 @@ def digest(settings: Settings, wanted: Desired, policies: Mapping[str, Sequence[
             if piece in wanted.pieces
         },
     }
-    return hashlib.sha256(json.dumps(whole, sort_keys=True, default=_plain).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(_texts(whole), sort_keys=True, default=_plain).encode()).hexdigest()[:32]
+
+
+def _texts(value: Any) -> Any:
+    """With every key a text: what stands in a file may have others, which cannot be sorted among each other."""
+    if isinstance(value, Mapping):
+        return {str(key): _texts(inner) for key, inner in value.items()}
+    return [_texts(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _plain(value: object) -> Any:

@@ -14,6 +14,9 @@ class DamagedMark(ValueError):
     """The mark is not what this program writes."""
 
 
+_DIGITS = 12
+
+
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """What the mark says. In the cluster every value is text."""
@@ -59,7 +62,7 @@ class Mark:
         if not data.get("id"):
             raise DamagedMark("it has no id")
         text = data.get("attempt") or "0"
-        if not text.isdecimal():
+        if not text.isdecimal() or len(text) > _DIGITS:
             raise DamagedMark(f"its attempt is {text!r}, not a number")
         try:
             held = json.loads(data["open"]) if data.get("open") else None
@@ -90,6 +93,12 @@ class Own:
     """Whether a deploy has put the mark into the cluster."""
     reached: bool = False
     """Whether some stage was ever reached."""
+    place: str = ""
+    """Of the last deploy that began."""
+    guarded: tuple[str, ...] = ()
+    """Pieces that it guards."""
+    deploys: bool = False
+    """Whether a deploy asks: whoever only looks need not be a deployer."""
 
 
 @dataclass(frozen=True)
@@ -112,11 +121,14 @@ def disagreement(mark: Mark | None, own: Own, stack: str) -> Disagreement | None
         )
     if mark.id != own.id:
         where = mark.entering or mark.reached or "its first stage"
+        fix = (
+            "Deploy with the stack and backend that wrote it. If its state is lost, restore it from the backend's "
+            "versions or a backup"
+        )
         return Disagreement(
             f"belongs to another stack or a lost state: it was written by stack {mark.stack!r} (id {mark.id}) at "
             f"{where}, this stack has {f'id {own.id}' if own.id else 'no id yet'}",
-            "Deploy with the stack and backend that wrote it. If its state is lost, restore it from the backend's "
-            f"versions or a backup; if this stack is to go on instead, {take_over}",
+            f"{fix}; if this stack is to go on instead, {take_over}" if own.id else fix,
         )
     if mark.attempt > own.attempt:
         return Disagreement(

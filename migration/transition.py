@@ -22,6 +22,14 @@ class Refused(Exception):
     """The configured stage may not be next. The text names the stage, the reason and what to do."""
 
 
+class Asks(StrEnum):
+    """What a deploy asks the cluster before it registers anything."""
+
+    GATE = "gate"
+    STEADY = "steady"
+    IDENTITY = "identity"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Marker:
     """What the stack's marker resource holds: the deploy that began last."""
@@ -38,8 +46,8 @@ class Marker:
     """Of this stack, random, for its mark in the cluster. None in the state of a version without marks."""
     declared: str | None = None
     """Digest of what the deploy declared; None in the state of a version that kept none."""
-    steady: bool = False
-    """Whether the deploy stayed at its stage and changed what is declared there."""
+    asks: Asks = Asks.GATE
+    """What the deploy asked."""
     cilium: str | None = None
     """Version of Cilium that the deploy declared; None without Cilium."""
     cilium_before: str | None = None
@@ -51,7 +59,7 @@ class Marker:
         return {
             "id": self.id or "",
             "declared": self.declared or "",
-            "steady": self.steady,
+            "asks": self.asks,
             "cilium": self.cilium or "",
             "ciliumBefore": self.cilium_before or "",
             "guarded": list(self.guarded or ()),
@@ -74,7 +82,7 @@ class Marker:
             frozen={key: _whole(value) for key, value in (values.get("frozen") or {}).items()},
             id=values.get("id") or None,
             declared=values.get("declared") or None,
-            steady=bool(values.get("steady")),
+            asks=Asks(values.get("asks") or Asks.GATE),
             cilium=values.get("cilium") or None,
             cilium_before=values.get("ciliumBefore") or None,
             guarded=tuple(values["guarded"] or ()) if "guarded" in values else None,
@@ -109,14 +117,6 @@ class Direction(StrEnum):
     """The stage is reached, and what it deletes is not gone yet."""
     CHANGE = "change"
     """The stage is reached, and what is declared at it changes."""
-
-
-class Asks(StrEnum):
-    """What a deploy asks the cluster before it registers anything."""
-
-    GATE = "gate"
-    STEADY = "steady"
-    IDENTITY = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +183,7 @@ def plan_move(
         direction=direction,
         marker=replace(
             marker,
-            declared=declared,
+            declared=None if direction is Direction.STAY and _keeps_no_digest(recorded) else declared,
             id=marker.id or new_id,
             guarded=_guarded(recorded, journey, came_from, target, direction),
         ),
@@ -210,18 +210,28 @@ def _changes(recorded: Recorded, declared: str) -> bool:
     marker = recorded.marker
     if marker is None:
         return False
-    unfinished = recorded.settle_attempt is not None and marker.attempt != recorded.settle_attempt
-    return unfinished or (marker.declared is not None and marker.declared != declared)
+    return _unfinished(recorded) or (marker.declared is not None and marker.declared != declared)
+
+
+def _unfinished(recorded: Recorded) -> bool:
+    marker = recorded.marker
+    return marker is not None and recorded.settle_attempt is not None and marker.attempt != recorded.settle_attempt
 
 
 def _asks(direction: Direction, recorded: Recorded) -> Asks:
     if direction is Direction.CHANGE:
-        return Asks.STEADY
+        # What did not finish may have broken the very agents that would be asked; it has to be put right or taken
+        # back somehow. The settling asks them afterwards.
+        return Asks.IDENTITY if _unfinished(recorded) else Asks.STEADY
     if direction is not Direction.STAY:
         return Asks.GATE
-    # A version that kept no digest: nobody can tell whether anything changes.
-    known = recorded.marker is not None and recorded.marker.declared is not None
-    return Asks.IDENTITY if known else Asks.STEADY
+    return Asks.STEADY if _keeps_no_digest(recorded) else Asks.IDENTITY
+
+
+def _keeps_no_digest(recorded: Recorded) -> bool:
+    """Whether the state is of a version that kept none: nobody can tell then whether a deploy that stays changes
+    anything, until the next one that moves."""
+    return recorded.marker is None or recorded.marker.declared is None
 
 
 def _reached(recorded: Recorded, journey: Journey, target: Stage) -> Stage | None:
@@ -259,6 +269,16 @@ def _begun(recorded: Recorded, came_from: Stage | None) -> str | None:
     return marker.unfinished
 
 
+def _at(journey: Journey, place: str) -> Stage:
+    found = next((stage for stage in journey.stages if stage.place == place), None)
+    if found is None:
+        raise Refused(
+            f"the last deploy began at {place}, which is no stage of the journey {journey.name}. Set "
+            "eks-cilium:journey and eks-cilium:stage back to what they were, and deploy that again"
+        )
+    return found
+
+
 def _left(recorded: Recorded, settings: Settings, facts: Facts | None, came_from: Stage | None) -> frozenset[Piece]:
     """What the stage that was reached should have deleted: a deletion that fails does so behind the settling."""
     if came_from is None or _begun(recorded, came_from) is not None:
@@ -287,7 +307,7 @@ def _refuse_step(recorded: Recorded, journey: Journey, came_from: Stage | None, 
     here, there = journey.index[came_from.id], journey.index[target.id]
     half = _begun(recorded, came_from)
     if half is not None:
-        begun = next(stage for stage in journey.stages if stage.place == half)
+        begun = _at(journey, half)
         way_back = begun.reversible or journey.index[begun.id] < here
         allowed = {begun.id} | ({came_from.id} if way_back else set())
         if target.id not in allowed:
@@ -372,17 +392,23 @@ def _refuse_version(recorded: Recorded, settings: Settings, came_from: Stage | N
     if marker is None or came_from is None or not {Piece.CILIUM} <= came_from.pieces & target.pieces:
         return
     last, now = marker.cilium, settings.cilium.version
-    if last is None or last == now:
+    if last is None:
         return
     finished = marker.attempt == recorded.settle_attempt
     base = last if finished else marker.cilium_before or last
-    if now == base:
-        return
-    if target.place != came_from.place:
+    moves = target.place != came_from.place or _begun(recorded, came_from) is not None
+    if moves and now != base:
         raise Refused(
-            f"this deploy would move from {came_from.id} to {target.id} and take Cilium from {last} to {now} at once. "
-            f"Set cilium.version to {last} and move, or stay at {came_from.id} and change the version first"
+            f"this deploy would move between {came_from.id} and {target.id} and take Cilium from {base} to {now} at "
+            f"once. Set cilium.version to {base} and finish the move, then change the version"
         )
+    if moves and last != base:
+        raise Refused(
+            f"Cilium was on its way from {base} to {last}, which did not finish. Deploy {came_from.id} with either of "
+            "the two, then move"
+        )
+    if now in {last, base}:
+        return
     old, new = _version(base), _version(now)
     if new < max(old, _version(last)):
         raise Refused(
@@ -409,7 +435,7 @@ def _direction(recorded: Recorded, journey: Journey, came_from: Stage | None, ta
     half = _begun(recorded, came_from)
     if half is None:
         return Direction.STAY
-    begun = next(stage for stage in journey.stages if stage.place == half)
+    begun = _at(journey, half)
     return Direction.BACK if journey.index[begun.id] > here else Direction.FORWARD
 
 
@@ -417,16 +443,17 @@ def _marker(
     recorded: Recorded, settings: Settings, wanted: Desired, *, direction: Direction, came_from: Stage | None
 ) -> Marker:
     last, target = recorded.marker, wanted.stage
-    attempt = (last.attempt if last else 0) + 1
+    # A settling may have run without its marker, which --target can leave out: its number is used up too.
+    attempt = max(last.attempt if last else 0, recorded.settle_attempt or 0) + 1
     leaving, unfinished = None, _begun(recorded, came_from)
-    steady = direction is Direction.CHANGE
+    asks = _asks(direction, recorded)
     cilium = settings.cilium.version if Piece.CILIUM in target.pieces else None
     before = last.cilium if last else None
     if last is not None and last.attempt != recorded.settle_attempt:
         before = last.cilium_before
     if direction is Direction.STAY and last is not None:
         # Nothing was changed since the last deploy: keep its attempt, so that nothing runs again.
-        attempt, steady = last.attempt, last.steady
+        attempt, asks = last.attempt, last.asks
         leaving, unfinished, before = last.leaving, last.unfinished, last.cilium_before
     elif direction is Direction.FINISH and last is not None:
         leaving = last.leaving
@@ -443,7 +470,7 @@ def _marker(
         protected=tuple(sorted(wanted.protected_names)),
         frozen=frozen,
         id=last.id if last else None,
-        steady=steady,
+        asks=asks,
         cilium=cilium,
         cilium_before=before if cilium else None,
     )

@@ -57,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
     except MarkRefused as error:
         print(str(error), file=sys.stderr)
         return EXIT_CODES[Verdict.FAILED]
+    except DamagedMark as error:
+        print(f"{ABOUT}: {error}. Restore it, or {_take_over(context)}", file=sys.stderr)
+        return EXIT_CODES[Verdict.FAILED]
     print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
 
@@ -199,7 +202,12 @@ def _enter(context: Context, args: argparse.Namespace) -> Mark:
 
 def _reach(context: Context, args: argparse.Namespace) -> Mark:
     def change(found: Mark) -> Mark:
-        return replace(found, reached=args.place, entering="", attempt=args.attempt, guarded=_guarded(args))
+        if (found.entering or found.reached, found.attempt) != (args.place, args.attempt):
+            raise MarkRefused(
+                f"{ABOUT} says attempt {found.attempt} at {found.entering or found.reached}: this deploy, attempt "
+                f"{args.attempt} at {args.place}, has not entered. Deploy without --target and --exclude"
+            )
+        return replace(found, reached=args.place, entering="", guarded=_guarded(args))
 
     return edit(context, args.id, change)
 

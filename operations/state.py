@@ -36,10 +36,13 @@ def own_of(exported: Mapping[str, Any]) -> Own:
     resources = (exported.get("deployment") or {}).get("resources") or []
     alive = {(r["type"], r["urn"].rsplit("::", 1)[-1]): r for r in resources if not r.get("delete")}
     marker = ((alive.get((_STASH, "marker")) or {}).get("inputs") or {}).get("input") or {}
+    settle = ((alive.get((_COMMAND, "settle")) or {}).get("inputs") or {}).get("triggers") or [0]
     outputs = next((r.get("outputs") or {} for (kind, _), r in alive.items() if kind == _STACK), {})
     return Own(
         id=marker.get("id") or None,
-        attempt=int(marker.get("attempt") or 0),
+        attempt=max(int(marker.get("attempt") or 0), int(settle[0])),
         taken=(_COMMAND, "mark") in alive,
         reached=bool(outputs.get("stage")),
+        place=str(marker.get("place") or ""),
+        guarded=tuple(marker.get("guarded") or ()),
     )

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from migration.journeys import CheckId
 from migration.mark import DamagedMark
-from operations import mark, objects
+from operations import guard, mark, objects
 from operations.checks import registry
 from operations.checks.cilium import used
 from operations.context import Context
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         held = mark.read(context.kube)
     except DamagedMark:
         held = None
-    if held is not None and held.open:
+    if held is not None and held.open and not guard.overdue(held.open, context.kube.now()):
         return _passed(f"the guard is held open ({held.open.get('reason', 'no reason')}): {args.part} may go")
     start = time.monotonic()
     checks = registry()

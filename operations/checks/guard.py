@@ -27,7 +27,12 @@ def guard_holds(context: Context) -> Answer:
         return Answer("the mark is damaged", (Finding(mark.ABOUT, str(error), "See the check mark-agrees"),))
     if GUARD_DIGEST not in annotations:
         return Answer("not in force yet: this deploy makes it")
-    findings = tuple(lost(policy, binding, annotations[GUARD_DIGEST]))
+    recorded = annotations[GUARD_DIGEST]
+    findings = tuple(lost(policy, binding, recorded))
+    if findings and known.entering:
+        # A deploy died half-way: the next one makes the guard first, with --refresh also one that was deleted, and
+        # goes no further before it is in force.
+        return Answer(f"not as it was: {findings[0].problem}. The deploy puts it back first")
     if known.open is None:
         return Answer(f"guarded: {', '.join(known.guarded) or 'nothing'}", findings)
     now = context.kube.now()

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from migration import affinity
 from migration.journeys import CheckId
-from migration.mark import DamagedMark, Own, disagreement
+from migration.mark import DamagedMark, Mark, Own, disagreement
 from migration.names import AWS_NODE, CILIUM, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
 from operations import mark, objects
 from operations.checks import check
@@ -26,15 +26,27 @@ def mark_agrees(context: Context) -> Answer:
     if against is not None:
         return Answer("not this stack's", (Finding(mark.ABOUT, against.problem, against.fix),))
     if found is not None:
-        return Answer(f"written by stack {found.stack}, attempt {found.attempt}")
+        outsider = tuple(no_deployer(context, found)) if own.deploys else ()
+        return Answer(f"written by stack {found.stack}, attempt {found.attempt}", outsider)
     if own.reached or not context.adopted:
         return Answer("no mark yet: this deploy writes it")
-    return Answer("no mark, and no trace of a migration", tuple(traces(context, own)))
+    return Answer("no mark", tuple(traces(context, own)))
+
+
+def no_deployer(context: Context, found: Mark) -> Iterator[Finding]:
+    """Whoever deploys must be one of the deployers: the API server refuses everybody else half-way."""
+    try:
+        mark.deployers(context, found.deployers)
+    except mark.MarkRefused as error:
+        yield Finding("deployers", str(error), "")
 
 
 def traces(context: Context, own: Own) -> Iterator[Finding]:
     """What a stack that begins finds in a cluster that some other one had begun to move."""
-    fix = "Deploy with the stack that moved it; if its state is lost, restore the state first (docs/recovery.md)"
+    fix = (
+        "Deploy with the stack that moved it; if its state is lost, restore the state. If that stack was destroyed "
+        "before it was back at baseline: docs/recovery.md, A lost state"
+    )
     kube = context.kube
     yield from labelled(kube.nodes(), fix)
     for name in (AWS_NODE, KUBE_PROXY):

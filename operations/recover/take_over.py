@@ -46,6 +46,11 @@ def _without_state(context: Context, own: Own, found: Mark | None, *, yes: bool)
     """A stack that was never deployed begins at the first stage: only where no other one has begun."""
     if found is None:
         return _say("mark   there is none: this stack's first deploy writes it", Verdict.PASSED)
+    if own.reached:
+        return _say(
+            f"the state of stack {context.stack} is of before there were marks, and older than this one: {RESTORE}",
+            Verdict.FAILED,
+        )
     left = tuple(traces(context, own))
     for trace in left:
         _say(f"found  {trace.object} {trace.problem}")
@@ -57,7 +62,14 @@ def _without_state(context: Context, own: Own, found: Mark | None, *, yes: bool)
     if not yes:
         _say("mark   to be deleted: nothing of a migration is left here")
         return _say("nothing was changed. Run again with --yes to do this", Verdict.FAILED)
-    mark.give_up(context, found.id)
+    try:
+        mark.give_up(context, found.id)
+    except KubeError as error:
+        return _say(
+            f"{error}\nThe guard keeps the mark: one of its deployers ({', '.join(found.deployers)}) opens it first, "
+            f"with `python -m operations guard open --stack {context.stack} --reason … --until 1h`",
+            Verdict.FAILED,
+        )
     return _say("mark   deleted: this stack's first deploy writes its own", Verdict.PASSED)
 
 
@@ -77,7 +89,17 @@ def _write(context: Context, own: Own, found: Mark | None) -> None:
     mark.edit(
         context,
         None,
-        lambda it: replace(it, id=identity, stack=context.stack, attempt=own.attempt, entering=""),
+        lambda it: replace(
+            it,
+            id=identity,
+            stack=context.stack,
+            attempt=own.attempt,
+            entering="",
+            deployers=mark.deployers(context, it.deployers),
+            # a mark that was written anew guards what the last deploy did; another stack's keeps what it guarded
+            reached=it.reached or own.place,
+            guarded=it.guarded or own.guarded,
+        ),
     )
 
 

@@ -231,7 +231,7 @@ def test_every_deploy_asks_before_it_registers_anything_and_only_a_deploy_waits(
     for preview in (True, False):
         forward = record(raw(stage="canary"), state=state_at("install-cilium"), preview=preview)
         assert [(a.move.asks, a.registered, a.wait) for a in forward.asked] == [(Asks.GATE, 0, not preview)]
-    assert forward.asked[0].own == Own(id="0a1b", attempt=1, taken=False, reached=True)
+    assert forward.asked[0].own == Own(id="0a1b", attempt=1, taken=False, reached=True, deploys=True)
 
 
 @pytest.mark.parametrize("answered", [Answered.FAILED, Answered.UNKNOWN])
@@ -261,15 +261,18 @@ def test_an_old_settling_reaches_no_new_stage():
         owned_settings(stage="install-cilium"),
         None,
     )
+    ours, older = {"attempt": 5.0}, {"attempt": 4.0}
     assert move.marker.attempt == 5
-    assert not reached(report, [4.0], move), "--target or --exclude left the settling out"
-    assert not reached(report, [5.0], move), "of another place"
+    assert not reached(report, [4.0], ours, move), "--target or --exclude left the settling out"
+    assert not reached(report, [5.0], ours, move), "of another place"
     passed = {"verdict": "passed", "place": "install-cilium"}
-    assert reached(json.dumps(passed), [5.0], move)
-    assert not reached(json.dumps(passed | {"verdict": "unknown"}), [5.0], move)
+    assert reached(json.dumps(passed), [5.0], ours, move)
+    assert not reached(json.dumps(passed), [5.0], older, move), "the settling alone was deployed"
+    assert not reached(json.dumps(passed | {"verdict": "unknown"}), [5.0], ours, move)
     for damaged in ("", "null", "[]", "no JSON"):
-        assert not reached(damaged, [5.0], move)
-    assert not reached(json.dumps(passed), [], move)
+        assert not reached(damaged, [5.0], ours, move)
+    assert not reached(json.dumps(passed), [], ours, move)
+    assert not reached(json.dumps(passed), [5.0], None, move)
 
 
 def test_what_a_state_says_is_quoted_before_a_shell_sees_it():

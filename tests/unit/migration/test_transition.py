@@ -245,12 +245,12 @@ def test_a_change_of_what_is_declared_has_a_gate_of_its_own_and_settles_again():
     before = stack.recorded.marker
     values: dict[str, Any] = {"cilium": CILIUM | {"values": {"debug": {"enabled": True}}}}
     move = stack.plan(owned(stage="canary", **values))
-    assert (move.direction, move.asks, move.marker.steady) == (Direction.CHANGE, Asks.STEADY, True)
+    assert (move.direction, move.asks, move.marker.asks) == (Direction.CHANGE, Asks.STEADY, Asks.STEADY)
     assert before is not None
     assert move.marker.attempt == before.attempt + 1
     stack.deploy("canary", dies="changes", **values)
     again = stack.deploy("canary", **values)
-    assert again.direction is Direction.CHANGE, "what did not finish is asked about again"
+    assert (again.direction, again.asks) == (Direction.CHANGE, Asks.IDENTITY), "what is broken must not keep it broken"
     after = stack.deploy("canary", **values)
     assert (after.direction, after.marker) == (Direction.STAY, again.marker)
 
@@ -267,9 +267,13 @@ def test_edited_policies_are_a_change():
     assert move.direction is Direction.STAY, "there are no Cilium policies at that stage"
 
 
-@pytest.mark.parametrize(
-    "change", [{"soakMinutes": 5}, {"refresh": {"budget": "3"}}, {"deployers": ["arn:aws:iam::111122223333:role/ci"]}]
-)
+def test_a_change_of_the_deployers_is_deployed():
+    stack = at("canary")
+    change = {"deployers": ["arn:aws:iam::111122223333:role/ci"]}
+    assert stack.plan(owned(stage="canary", **change)).direction is Direction.CHANGE
+
+
+@pytest.mark.parametrize("change", [{"soakMinutes": 5}, {"refresh": {"budget": "3"}}])
 def test_how_a_refresh_or_a_soak_goes_about_it_is_no_change_of_the_cluster(change: dict[str, object]):
     stack = at("canary")
     assert stack.plan(owned(stage="canary", **change)).direction is Direction.STAY
@@ -282,7 +286,9 @@ def test_a_state_without_a_digest_is_asked_about_and_keeps_its_attempt():
     stack.recorded = replace(stack.recorded, marker=old)
     move = plan_move(stack.recorded, owned(stage="canary"), None, new_id="0a")
     assert (move.direction, move.asks, move.marker.attempt) == (Direction.STAY, Asks.STEADY, old.attempt)
-    assert (move.marker.id, bool(move.marker.declared)) == ("0a", True)
+    assert (move.marker.id, move.marker.declared) == ("0a", None), "so the next one that stays is asked as well"
+    moved = plan_move(stack.recorded, owned(stage="install-cilium"), None, new_id="0a")
+    assert moved.marker.declared is not None
 
 
 def test_an_id_is_kept_for_good():
@@ -334,10 +340,43 @@ def test_an_upgrade_that_did_not_finish_may_go_back_to_where_it_came_from():
     assert "does not go down" in walked("canary", "1.20.0").refused("canary", **cilium("1.19.3"))
 
 
+def test_a_stage_is_not_moved_while_an_upgrade_is_not_finished():
+    stack = walked("canary", "1.19.3")
+    stack.deploy("canary", dies="changes", **cilium("1.20.0"))
+    for stage in ("move-workloads", "install-cilium"):
+        assert "at once" in stack.refused(stage, **cilium("1.20.0"))
+        assert "on its way from 1.19.3 to 1.20.0, which did not finish" in stack.refused(stage, **cilium("1.19.3"))
+
+
+def test_a_half_done_move_is_finished_with_the_version_that_it_began_with():
+    stack = walked("canary", "1.19.3")
+    stack.deploy("move-workloads", dies="changes", **cilium("1.19.3"))
+    for stage in ("canary", "move-workloads"):
+        assert "at once" in stack.refused(stage, **cilium("1.20.0"))
+        assert stack.plan(owned(stage=stage, **cilium("1.19.3"))).stage.id == stage
+
+
+def test_the_number_of_a_settling_that_ran_alone_is_not_used_again():
+    stack = at("release")
+    assert stack.recorded.marker is not None
+    alone = stack.recorded.marker.attempt + 1
+    stack.recorded = replace(stack.recorded, settle_attempt=alone)
+    assert stack.plan(owned(stage="retire-legacy")).marker.attempt == alone + 1
+
+
+def test_a_place_that_the_journey_does_not_have_is_one_clear_error():
+    stack = at("retire-calico")
+    assert stack.recorded.marker is not None
+    odd = replace(stack.recorded.marker, place="nowhere", attempt=99)
+    stack.recorded = replace(stack.recorded, marker=odd)
+    with pytest.raises(Refused, match="began at nowhere, which is no stage of the journey greenfield"):
+        stack.plan(greenfield())
+
+
 def test_a_version_does_not_change_in_the_deploy_that_moves_a_stage():
     stack = walked("install-cilium", "1.19.3")
     text = stack.refused("canary", **cilium("1.20.0"))
-    assert "would move from install-cilium to canary and take Cilium from 1.19.3 to 1.20.0 at once" in text
+    assert "would move between install-cilium and canary and take Cilium from 1.19.3 to 1.20.0 at once" in text
     before = walked("pin-legacy", "1.19.3")
     assert before.plan(owned(stage="install-cilium", **cilium("1.20.0"))).direction is Direction.FORWARD
 
