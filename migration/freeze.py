@@ -200,7 +200,11 @@ def _policy(rules: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 def stored_policy() -> dict[str, Any]:
     """`spec` of the policy for what the API server stores itself."""
     manager = f"request.?options.?fieldManager.orValue('').startsWith('{STACK_MANAGER}')"
-    may_go = f"oldObject.metadata.?annotations[?'{MAY_GO}'].orValue('') == 'true'"
+    # Whoever throws the whole cluster away has held the guard open for it.
+    may_go = (
+        f"(oldObject.metadata.?annotations[?'{MAY_GO}'].orValue('') == 'true' "
+        "|| params.?data[?'open'].orValue('') != '')"
+    )
     validation = {
         "expression": ("variables.reportsOnly || variables.neutral || (variables.isDeployer && variables.isStack)"),
         "reason": "Forbidden",
