@@ -18,7 +18,7 @@ from components.daemonsets import NetworkDaemonSet
 from components.freeze import frozen, kept_policies
 from components.gate import Answer, Answered, Established, Gate, Settle, ask
 from components.guard import Guard
-from components.mark import Mark, Reached
+from components.mark import Mark
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
 from components.probes import Probes
@@ -179,7 +179,6 @@ def declare(
 
     made = [*after, *admins, *legacy, *cilium, *nodes, *engines, *probes]
     settle = Settle(move, name, marker=gate.marker.input, after=[*made, *unused(doomed, name)])
-    Reached(move, name, after=[settle.command])
     pulumi.export("cluster", cluster.name)
     return settle.reached
 

@@ -16,6 +16,7 @@ import pulumi
 import pulumi_command as command
 
 from components.common import Component, token
+from migration.guard import guarded
 from migration.mark import Own
 from migration.transition import Asks, Move
 
@@ -64,12 +65,22 @@ class Settle(Component):
             triggers=[move.marker.attempt],
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="30m")),
         )
+        where = ("--place", move.stage.place, "--attempt", move.marker.attempt)
+        kept = ",".join(sorted(map(str, guarded(move.stage))))
+        told = command.local.Command(
+            "mark-reached",
+            create=operations(
+                "mark", "reach", "--stack", stack, "--id", move.marker.id or "", *where, "--guarded", kept
+            ),
+            triggers=[move.marker.attempt],
+            opts=self.child(after=[self.command], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
+        )
         # Nothing is deleted before what depends on it: while anything is protected, `destroy` ends here, and has not
         # begun with what happens to need no protection of its own.
         pulumi.Stash(
             REACHED,
             input=move.stage.place,
-            opts=self.child(after=[self.command], protect=bool(move.desired.protected)),
+            opts=self.child(after=[self.command, told], protect=bool(move.desired.protected)),
         )
         seen = pulumi.Output.all(self.command.stdout, self.command.triggers, marker)
         self.reached: pulumi.Output[bool] = seen.apply(lambda found: reached(found[0], found[1], found[2], move))

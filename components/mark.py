@@ -1,6 +1,6 @@
 """The mark in the cluster: taken once, entered behind each gate, given up when the stack is destroyed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import pulumi
@@ -8,8 +8,6 @@ import pulumi_command as command
 
 from components.common import Component, token
 from components.gate import operations
-from migration.guard import guarded
-from migration.journeys import Piece
 from migration.transition import Move
 
 MARK: Final = "mark"
@@ -24,6 +22,7 @@ class Mark(Component):
     def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
         super().__init__(token("migration", "Mark"), MARK, after=after)
         identity = ("--stack", stack, "--id", move.marker.id or "")
+        where = ("--place", move.stage.place, "--attempt", move.marker.attempt)
         self.taken = command.local.Command(
             MARK,
             create=operations("mark", "take", *identity),
@@ -32,32 +31,19 @@ class Mark(Component):
         )
         self.entering = command.local.Command(
             "entering",
-            create=operations("mark", "enter", *identity, *at(move), "--guarded", ",".join(move.marker.guarded or ())),
+            create=operations(
+                "mark",
+                "enter",
+                *identity,
+                "--place",
+                move.stage.place,
+                "--attempt",
+                move.marker.attempt,
+                "--guarded",
+                ",".join(move.marker.guarded or ()),
+            ),
             triggers=[move.marker.attempt],
             opts=self.child(after=[self.taken], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
         self.resources: list[pulumi.Resource] = [self.taken, self.entering]
         self.register_outputs({})
-
-
-class Reached(Component):
-    """Writes into the mark that the stage is reached, behind the settling."""
-
-    def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
-        super().__init__(token("migration", "Reached"), "mark-reached", after=after)
-        identity = ("--stack", stack, "--id", move.marker.id or "")
-        self.command = command.local.Command(
-            "mark-reached",
-            create=operations("mark", "reach", *identity, *at(move), "--guarded", listed(guarded(move.stage))),
-            triggers=[move.marker.attempt],
-            opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m")),
-        )
-        self.register_outputs({})
-
-
-def at(move: Move) -> tuple[str | int, ...]:
-    return "--place", move.stage.place, "--attempt", move.marker.attempt
-
-
-def listed(pieces: Iterable[Piece]) -> str:
-    return ",".join(sorted(map(str, pieces)))
