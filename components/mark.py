@@ -31,17 +31,7 @@ class Mark(Component):
         )
         self.entering = command.local.Command(
             "entering",
-            create=operations(
-                "mark",
-                "enter",
-                *identity,
-                "--place",
-                move.stage.place,
-                "--attempt",
-                move.marker.attempt,
-                "--guarded",
-                ",".join(move.marker.guarded or ()),
-            ),
+            create=operations("mark", "enter", *identity, *where, "--guarded", ",".join(move.marker.guarded or ())),
             triggers=[move.marker.attempt],
             opts=self.child(after=[self.taken], custom_timeouts=pulumi.CustomTimeouts(create="10m")),
         )
