@@ -20,6 +20,8 @@ from operations.context import Context
 from sandbox import lifecycle, seeds, toolcache
 from sandbox.operators.modules import CALICO_VERSION
 
+OWN = '{"reached": true}'
+"""What a state would say that had no mark yet: these checks are asked without a stack."""
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +154,7 @@ def labels(live: Live) -> dict[str, str | None]:
 
 def test_the_first_gates_pass_on_a_healthy_cluster_and_say_that_it_is_simulated(live: Live):
     for stage in ("baseline", "label-legacy"):
-        code, report, text = live.run("check", "--place", stage, "--gate", "--wait", "30")
+        code, report, text = live.run("check", "--place", stage, "--gate", "--own", OWN, "--wait", "30")
         assert code == 0, text
         assert (report["stage"], report["verdict"], report["simulated"]) == (stage, "passed", True)
     assert live.run("check", "--place", "baseline", "--settle", "--wait", "60")[0] == 0
@@ -160,12 +162,12 @@ def test_the_first_gates_pass_on_a_healthy_cluster_and_say_that_it_is_simulated(
 
 def test_a_gate_stops_at_a_node_that_is_not_ready_and_passes_once_it_is_gone(live: Live):
     live.request("POST", "/api/v1/nodes", {"metadata": {"name": "dead", "labels": {"kubernetes.io/os": "linux"}}})
-    code, report, text = live.run("check", "--place", "label-legacy", "--gate")
+    code, report, text = live.run("check", "--place", "label-legacy", "--gate", "--own", OWN)
     assert code == 1
     assert "node dead: is not Ready" in text
     assert [c["check"] for c in report["checks"] if c["verdict"] != "passed"] == ["nodes-ready"]
     live.request("DELETE", "/api/v1/nodes/dead")
-    assert live.run("check", "--place", "label-legacy", "--gate", "--wait", "30")[0] == 0
+    assert live.run("check", "--place", "label-legacy", "--gate", "--own", OWN, "--wait", "30")[0] == 0
 
 
 def test_labels_come_go_and_reach_nodes_that_join_later(live: Live):
