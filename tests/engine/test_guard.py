@@ -319,7 +319,7 @@ def test_without_the_mark_nothing_passes(plane: Plane):
         assert time.monotonic() < deadline, f"the API server never noticed that the mark is gone: {said}"
         time.sleep(0.2)
         with contextlib.suppress(pytest.fail.Exception):
-            said = plane.of(DEPLOYER).refused("DELETE", f"{SYSTEM}/daemonsets/aws-node")
+            said = plane.of(DEPLOYER).refused("DELETE", f"{SYSTEM}/daemonsets/aws-node?dryRun=All")
 
 
 def test_what_the_api_server_fills_in_is_no_difference(plane: Plane):
