@@ -7,7 +7,6 @@ Command that depends on it, is deleted before it, and whose deletion asks this: 
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from migration.journeys import CheckId
@@ -16,7 +15,7 @@ from operations import guard, mark, objects
 from operations.checks import registry
 from operations.checks.cilium import used
 from operations.context import Context
-from operations.evidence import EXIT_CODES, Evidence, Finding, Report, Verdict
+from operations.evidence import EXIT_CODES, Evidence, Report, Verdict
 from operations.gate import CHECK_SECONDS, ask_all, patience
 
 ASKS: Final[dict[str, tuple[CheckId, ...]]] = {
@@ -80,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _nodes(context: Context, part: str) -> Evidence:
     names = {objects.name(n) for n in context.kube.nodes() if _NODES[part](n)}
-    findings = tuple(pods_on(names, context))
+    findings = tuple(used(names, context.kube.pods()))
     return Evidence(
         check=part,
         verdict=Verdict.FAILED if findings else Verdict.PASSED,
@@ -88,11 +87,6 @@ def _nodes(context: Context, part: str) -> Evidence:
         seconds=0.0,
         findings=findings,
     )
-
-
-def pods_on(names: Iterable[str], context: Context) -> Iterator[Finding]:
-    """Workloads on the nodes that are about to go."""
-    return used(names, context.kube.pods())
 
 
 def _passed(text: str) -> int:
