@@ -1,13 +1,19 @@
 """The mark: the object in the cluster that says which stack moves it, and how far. A value.
 
-It is a ConfigMap, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's mark,
-or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
+It is a MigrationMark, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's
+mark, or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
+
+It has a kind of its own because an API server forgets how to look up a parameter of a built-in kind as soon as no
+binding names that kind for a second, and remembers only when it is restarted (kubernetes/kubernetes#130887, open in
+1.36): a guard that was unbound once would decide by an old ConfigMap for ever, or refuse everything.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Final, Self
+
+from migration.names import MARK_GROUP, MARK_KIND, MARK_PLURAL
 
 
 class DamagedMark(ValueError):
@@ -15,6 +21,31 @@ class DamagedMark(ValueError):
 
 
 _DIGITS = 12
+DEFINITION: Final = f"{MARK_PLURAL}.{MARK_GROUP}"
+"""Name of the CustomResourceDefinition."""
+
+
+def definition() -> dict[str, Any]:
+    """The CustomResourceDefinition of the mark's kind: text values under `data`, as in a ConfigMap."""
+    texts = {"type": "object", "additionalProperties": {"type": "string"}}
+    columns = [
+        {"name": word.capitalize(), "type": "string", "jsonPath": f".data.{word}"}
+        for word in ("stack", "reached", "entering", "guarded")
+    ]
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"data": texts}}},
+        "additionalPrinterColumns": columns,
+    }
+    names = {"plural": MARK_PLURAL, "singular": MARK_KIND.lower(), "kind": MARK_KIND, "listKind": f"{MARK_KIND}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": DEFINITION},
+        "spec": {"group": MARK_GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +71,7 @@ class Mark:
     """Reason, until when and by whom the guard is held open; None while it is closed."""
 
     def dump(self) -> dict[str, str]:
-        """`data` of the ConfigMap."""
+        """`data` of the MigrationMark."""
         return {
             "id": self.id,
             "stack": self.stack,
@@ -54,7 +85,7 @@ class Mark:
 
     @classmethod
     def load(cls, data: Mapping[str, str]) -> Self:
-        """The mark from `data` of its ConfigMap.
+        """The mark from `data` of its object.
 
         Raises:
             DamagedMark: naming the key that is missing or wrong.

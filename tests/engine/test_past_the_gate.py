@@ -29,7 +29,7 @@ from tests.engine.witness import differences
 
 pytestmark = pytest.mark.engine
 
-MARKS = f"/api/v1/namespaces/kube-system/configmaps/{MARK}"
+MARKS = f"/apis/eks-cilium.io/v1/namespaces/kube-system/migrationmarks/{MARK}"
 LEGACY = "cni-plugin=aws"
 
 

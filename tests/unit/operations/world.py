@@ -14,7 +14,16 @@ from migration import affinity, guard
 from migration.facts import Facts
 from migration.journeys import JOURNEYS
 from migration.mark import Mark, Own
-from migration.names import CNI_LABEL, GUARD_DIGEST, GUARD_POLICY, LEGACY_CNI, MARK
+from migration.names import (
+    CNI_LABEL,
+    GUARD_DIGEST,
+    GUARD_POLICY,
+    LEGACY_CNI,
+    MARK,
+    MARK_KIND,
+    MARK_PLURAL,
+    MARK_VERSION,
+)
 from migration.settings import Settings
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws
@@ -30,6 +39,7 @@ PLURALS = {
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
     "ConfigMap": "/api/v1/configmaps",
+    MARK_KIND: f"/apis/{MARK_VERSION}/{MARK_PLURAL}",
     "PersistentVolume": "/api/v1/persistentvolumes",
     "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
     "DaemonSet": "/apis/apps/v1/daemonsets",
@@ -554,7 +564,7 @@ def moved_world(directory: Path) -> World:
 
 
 def mark(**more: Any) -> Obj:
-    made = thing("ConfigMap", MARK, "kube-system", data=Mark(stack="test", **more).dump())
+    made = thing(MARK_KIND, MARK, "kube-system", data=Mark(stack="test", **more).dump())
     made["metadata"]["annotations"] = {GUARD_DIGEST: guard.digest(guard.policy(), guard.binding())}
     return made
 
