@@ -85,7 +85,8 @@ def declare(
     provider = cluster.provider
     # The guard comes before everything that it guards, and so is deleted after it.
     gate = Gate(move, name, after=cluster.resources)
-    after = Guard(move, name, provider=provider, after=Mark(move, name, after=gate.resources).resources).resources
+    mark = Mark(move, name, settings.cluster.name, after=gate.resources)
+    after = Guard(move, name, settings.cluster.name, provider=provider, after=mark.resources).resources
 
     admins = administer(settings, cluster.name, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []
@@ -178,7 +179,7 @@ def declare(
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
     made = [*after, *admins, *legacy, *cilium, *nodes, *engines, *probes]
-    settle = Settle(move, name, marker=gate.marker.input, after=[*made, *unused(doomed, name)])
+    settle = Settle(move, name, marker=gate.marker.input, after=[*made, *unused(doomed, name, settings.cluster.name)])
     pulumi.export("cluster", cluster.name)
     return settle.reached
 

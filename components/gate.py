@@ -36,6 +36,12 @@ def operations(*parts: str | int) -> str:
     return shlex.join(words(*parts))
 
 
+def deletion(*parts: str | int, stack: str, cluster: str) -> str:
+    """`operations` for what runs when a Command is deleted, which may be after the stack was renamed: its text is of
+    the deploy before, so it names the cluster too."""
+    return operations(*parts, "--stack", stack, "--cluster", cluster)
+
+
 class Gate(Component):
     """Marker and gate. Everything that a stage changes comes after `resources`."""
 

@@ -7,7 +7,7 @@ import pulumi_command as command
 import pulumi_kubernetes as kubernetes
 
 from components.common import Component, token
-from components.gate import operations
+from components.gate import deletion, operations
 from migration import guard
 from migration.journeys import Piece
 from migration.names import GUARD_POLICY
@@ -25,6 +25,7 @@ class Guard(Component):
         self,
         move: Move,
         stack: str,
+        cluster: str,
         *,
         provider: pulumi.ProviderResource,
         after: Sequence[pulumi.Resource],
@@ -34,7 +35,7 @@ class Guard(Component):
         gone = command.local.Command(
             "guard-gone",
             create=operations("mark", "show", "--stack", stack),
-            delete=operations("guard", "gone", "--stack", stack),
+            delete=deletion("guard", "gone", stack=stack, cluster=cluster),
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(delete="10m")),
         )
         policy = kubernetes.admissionregistration.v1.ValidatingAdmissionPolicy(

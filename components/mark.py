@@ -7,7 +7,7 @@ import pulumi
 import pulumi_command as command
 
 from components.common import Component, token
-from components.gate import operations
+from components.gate import deletion, operations
 from migration.transition import Move
 
 MARK: Final = "mark"
@@ -19,14 +19,15 @@ class Mark(Component):
     Commands, as server-side apply would take over another stack's mark instead of refusing.
     """
 
-    def __init__(self, move: Move, stack: str, *, after: Sequence[pulumi.Resource]) -> None:
+    def __init__(self, move: Move, stack: str, cluster: str, *, after: Sequence[pulumi.Resource]) -> None:
         super().__init__(token("migration", "Mark"), MARK, after=after)
-        identity = ("--stack", stack, "--id", move.marker.id or "")
+        whose = ("--id", move.marker.id or "")
+        identity = ("--stack", stack, *whose)
         where = ("--place", move.stage.place, "--attempt", move.marker.attempt)
         self.taken = command.local.Command(
             MARK,
             create=operations("mark", "take", *identity),
-            delete=operations("mark", "give-up", *identity),
+            delete=deletion("mark", "give-up", *whose, stack=stack, cluster=cluster),
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="10m")),
         )
         self.entering = command.local.Command(

@@ -84,8 +84,14 @@ class Context:
         return replace(self, kube=self.kube.until(deadline), deadline=deadline)
 
     @classmethod
-    def load(cls, stack: str | None = None, directory: Path | None = None) -> "Context":
+    def load(cls, stack: str | None = None, directory: Path | None = None, *, cluster: str | None = None) -> "Context":
         """The context of a stack, from `Pulumi.<stack>.yaml` and `facts.<stack>.yaml` of a directory.
+
+        Args:
+            stack: see `stack_name`.
+            directory: where Pulumi.yaml is; None: the working directory.
+            cluster: name of the cluster that is meant. A stack that does not name it was renamed since: the one that
+                names it is taken.
 
         Raises:
             UsageError: no stack can be told, or a file is missing or damaged.
@@ -93,6 +99,8 @@ class Context:
         """
         directory = directory or Path.cwd()
         name = stack_name(stack, directory)
+        if cluster is not None:
+            name = renamed(name, cluster, directory)
         config = read_config(directory / f"Pulumi.{name}.yaml")
         settings = Settings.from_pulumi(
             {
@@ -134,6 +142,36 @@ def stack_name(given: str | None, directory: Path) -> str:
         return known[0]
     listed = f"one of: {', '.join(known)}" if known else f"but {directory} has no Pulumi.<stack>.yaml"
     raise UsageError(f"name the stack with --stack or PULUMI_STACK, {listed}")
+
+
+def renamed(stack: str, cluster: str, directory: Path) -> str:
+    """The stack whose file names a cluster: `stack` itself where it does, else the only one.
+
+    Raises:
+        UsageError: none does, or several do.
+    """
+    naming = [
+        path.name.split(".", 1)[1].removesuffix(".yaml")
+        for path in sorted(directory.glob("Pulumi.*.yaml"))
+        if _cluster(path) == cluster
+    ]
+    if stack in naming:
+        return stack
+    if len(naming) == 1:
+        return naming[0]
+    found = f"{', '.join(naming)} do" if naming else "no other file here does"
+    raise UsageError(f"Pulumi.{stack}.yaml does not name the cluster {cluster}; {found}. Put the stack's file back")
+
+
+def _cluster(path: Path) -> str | None:
+    """Name of the cluster in a stack's file; None where it has none that can be read."""
+    try:
+        found = read_config(path).get(f"{PROJECT}:cluster")
+        found = json.loads(found) if isinstance(found, str) else found
+    except (UsageError, ValueError):
+        return None
+    name = found.get("name") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -49,6 +49,7 @@ def add_parser(commands: Any) -> None:
     ):
         act = acts.add_parser(name, help=text)
         act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+        act.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
         if name == "open":
             act.add_argument("--reason", required=True, help="why; kept in the cluster and shown by every gate")
             act.add_argument("--until", required=True, help="90m, 2h, or a time like 2027-01-31T18:00Z; a day at most")
@@ -59,7 +60,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done, or for `status`: it guards; 1: refused, or it does not; 2: it cannot be told."""
-    context = Context.load(args.stack)
+    context = Context.load(args.stack, cluster=args.cluster)
     try:
         return _ACTS[args.act](context, args)
     except (GuardRefused, DamagedMark, admission.NotInForceError) as error:

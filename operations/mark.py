@@ -44,6 +44,7 @@ def add_parser(commands: Any) -> None:
     ):
         act = acts.add_parser(name, help=text)
         act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+        act.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
         if name != "show":
             act.add_argument("--id", required=True, help="of the stack, from its state")
         if name in {"enter", "reach"}:
@@ -55,7 +56,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done; 1: the mark is somebody else's, or is not there to be shown; 2: it cannot be told."""
-    context = Context.load(args.stack)
+    context = Context.load(args.stack, cluster=args.cluster)
     try:
         mark = _ACTS[args.act](context, args)
     except MarkRefused as error:

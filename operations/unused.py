@@ -39,12 +39,13 @@ def add_parser(commands: Any) -> None:
     command = commands.add_parser("unused", help="whether nothing needs a part of the cluster; asked before a deletion")
     command.add_argument("part", choices=sorted(ASKS))
     command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    command.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: nothing needs it, the cluster is gone, or the guard is held open; 1: something does; 2: unknown."""
-    context = Context.load(args.stack)
+    context = Context.load(args.stack, cluster=args.cluster)
     if context.aws.cluster(context.cluster_name) is None:
         return _passed(f"the cluster {context.cluster_name} is gone, and {args.part} with it")
     try:

@@ -179,3 +179,24 @@ def test_a_kind_that_is_not_served_has_no_objects_and_a_refusal_is_an_error():
 def test_a_stack_name_may_come_from_the_environment(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("PULUMI_STACK", "prod")
     assert context.stack_name(None, tmp_path) == "prod"
+
+
+@pytest.mark.parametrize("inline", [True, False])
+def test_what_runs_after_a_rename_takes_the_stack_that_names_its_cluster(tmp_path: Path, inline: bool):
+    def stack(name: str, cluster: str) -> None:
+        value = f"{{name: {cluster}}}" if inline else f'\'{{"name": "{cluster}"}}\''
+        (tmp_path / f"Pulumi.{name}.yaml").write_text(f"config:\n  eks-cilium:cluster: {value}\n")
+
+    (tmp_path / "Pulumi.broken.yaml").write_text("config: {")
+    stack("prod", "shop")
+    assert context.renamed("prod", "shop", tmp_path) == "prod"
+    stack("other", "desk")
+    (tmp_path / "Pulumi.prod.yaml").rename(tmp_path / "Pulumi.live.yaml")
+    assert context.renamed("prod", "shop", tmp_path) == "live"
+    stack("prod", "desk")  # a new stack took the old name
+    assert context.renamed("prod", "shop", tmp_path) == "live"
+    stack("twin", "shop")
+    with pytest.raises(UsageError, match="does not name the cluster shop; live, twin do"):
+        context.renamed("prod", "shop", tmp_path)
+    with pytest.raises(UsageError, match="no other file here does"):
+        context.renamed("prod", "gone", tmp_path)
