@@ -30,7 +30,7 @@ _ENTRY = "aws:eks/accessEntry:AccessEntry"
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Iterator[Stack]:
-    """The stack with that state. Its cluster is gone: a preview needs none."""
+    """The stack with that state. Its cluster is gone: the engine compares without one."""
     paths = charts.prepare(tmp_path / "charts", toolcache.tigera_crds())
     (tmp_path / "account").mkdir()
     (tmp_path / "account" / "world.json").write_text(json.dumps(QUICK))
@@ -67,9 +67,13 @@ def configure(stack: Stack, admins: list[str], paths: dict[str, Path] | None = N
 def steps(stack: Stack) -> dict[str, str]:
     """URN -> operation of a preview, without what stays the same."""
     code, answer = stack.pulumi("preview", "--json")
-    assert code == 0, answer[-3000:] + stack.tail("pulumi")
-    found = json.loads(answer[answer.index("{") :])["steps"]
-    return {step["urn"]: step["op"] for step in found if step["op"] != "same"}
+    found = json.loads(answer[answer.index("{") :])
+    wrong = [it["message"] for it in found.get("diagnostics", ()) if it["severity"] == "error" and "message" in it]
+    # The preview is whole; then it says that the cluster is gone.
+    assert code == 1, answer[-3000:] + stack.tail("pulumi")
+    assert len(wrong) == 1, wrong
+    assert f"cluster {NAME}: does not exist" in wrong[0]
+    return {step["urn"]: step["op"] for step in found["steps"] if step["op"] != "same"}
 
 
 @pytest.mark.parametrize("admins", [ADMINS, ADMINS[::-1], [*ADMINS, "arn:aws:iam::111122223333:user/new"]])
@@ -77,7 +81,7 @@ def test_an_earlier_state_previews_without_a_replacement_or_a_deletion(earlier: 
     configure(earlier, admins)
     found = steps(earlier)
     assert [f"{op} {urn}" for urn, op in found.items() if "delete" in op or "replace" in op] == []
-    entries = [f"{op} {urn.rsplit('::', 1)[1]}" for urn, op in found.items() if "accessEntry" in urn or "Policy" in urn]
+    entries = [f"{op} {urn.rsplit('::', 1)[1]}" for urn, op in found.items() if "accessEntry" in urn or "accessPolicy" in urn]
     assert entries == ["create 111122223333/user/new"] * (2 * (len(admins) - len(ADMINS)))
 
 
