@@ -179,7 +179,8 @@ def declare(
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
     made = [*after, *admins, *legacy, *cilium, *nodes, *engines, *probes]
-    settle = Settle(move, name, marker=gate.marker.input, after=[*made, *unused(doomed, name, settings.cluster.name)])
+    checked = unused(doomed, name, settings.cluster.name, after=made)
+    settle = Settle(move, name, marker=gate.marker.input, after=[*made, *checked])
     pulumi.export("cluster", cluster.name)
     return settle.reached
 

@@ -95,7 +95,7 @@ def administer(
     after: Sequence[pulumi.Resource],
 ) -> list[pulumi.Resource]:
     """The administrators of an owned cluster; none of one that is adopted."""
-    if settings.cluster.adopt:
+    if settings.cluster.adopt or not settings.cluster.admins:
         return []
     return Administrators(
         settings.cluster.admins,

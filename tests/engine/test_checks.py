@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from migration import affinity
+from migration import addon_values, affinity
 from migration.facts import Facts
 from migration.names import CNI_LABEL, FIELD_MANAGER, FREEZE_POLICY, LABELLED_BY_US, LEGACY_CNI
 from operations.cluster import APPLY, KubeError, Obj
@@ -222,7 +222,7 @@ def pin_everything(live: Live) -> None:
     context = live.context
     record = context.aws.addon(NAME, "vpc-cni")
     assert record is not None
-    values = json.loads(record["configurationValues"])
+    values = addon_values.parse(record["configurationValues"])
     values["affinity"] = affinity.pin(affinity.on_linux_ec2(), CNI_LABEL, LEGACY_CNI)
     eks = context.aws.client("eks")
     eks.update_addon(clusterName=NAME, addonName="vpc-cni", configurationValues=json.dumps(values))

@@ -4,21 +4,24 @@ from collections.abc import Iterator
 
 import pytest
 
+from migration.names import GUARD_POLICY
 from operations import objects
 from operations.checks import AGAIN
 from sandbox import lifecycle
 from sandbox.walk import Stack
 from tests.engine.hands import (
+    ADMISSION,
     BUDGETS,
     CALICO,
+    MARKS,
     SHOP,
     SYSTEM,
     Hands,
     Json,
+    as_deployer,
     assert_goes_on,
     assert_says,
     assert_stopped,
-    changed,
     eventually,
     grow,
     impatient,
@@ -162,7 +165,6 @@ def test_retire_legacy_stops_when_a_legacy_group_has_grown_again(replace_walk: J
     hands = Hands(walked)
     grow(walked, hands, "general", 1)
     node = hands.nodes(LEGACY)[0]["metadata"]["name"]
-    # Asked before anything is registered, because the stage deletes: not even the marker is written.
     assert_stopped(
         walked,
         "retire-legacy",
@@ -170,7 +172,6 @@ def test_retire_legacy_stops_when_a_legacy_group_has_grown_again(replace_walk: J
         "node group general: wants 1 node",
         f"node {node}: is still a legacy node",
         "refresh run --to cilium",
-        allowed=frozenset(),
     )
     with_flag = impatient(walked).up("--skip-preview", "--continue-on-error")
     assert with_flag.code != 0, with_flag
@@ -188,15 +189,14 @@ def test_retire_calico_stops_at_a_policy_that_no_file_has(replace_walk: Journey)
         "metadata": {"name": "default.unfiled", "annotations": {"eks-cilium.io/may-go": "true"}},
         "spec": {"tier": "default", "order": 10, "selector": "all()", "types": ["Ingress"], "ingress": []},
     }
-    # Another stack of the same tool: the freeze cannot tell it from ours.
-    hands.create(f"{CALICO}/globalnetworkpolicies", policy, manager="pulumi-kubernetes-other")
+    # Another stack of the same deployers: the freeze cannot tell it from ours.
+    as_deployer(walked).create(f"{CALICO}/globalnetworkpolicies", policy, manager="pulumi-kubernetes-other")
     assert_stopped(
         walked,
         "retire-calico",
         "FAILED  policies-agree",
         "GlobalNetworkPolicy/default.unfiled: is in the cluster, in no file under policies/network/calico",
         "Write it into a file, or delete it",
-        allowed=frozenset(),
     )
     hands.delete(f"{CALICO}/globalnetworkpolicies/default.unfiled")
     assert_goes_on(walked, "retire-calico")
@@ -217,17 +217,20 @@ def test_what_passed_once_is_asked_again_after_a_deploy_that_failed_half_way(rep
     walked.world(faults=[])
     node = hands.nodes(LEGACY)[0]["metadata"]["name"]
     hands.patch(f"/api/v1/nodes/{node}", {"metadata": {"labels": {"cni-plugin": None}}})
-    before = state(walked)
     assert_stopped(walked, "install-cilium", "FAILED  nodes-labelled", f"node {node}: has no label cni-plugin")
-    assert changed(before, state(walked)) == {"marker"}
     hands.patch(f"/api/v1/nodes/{node}", {"metadata": {"labels": {"cni-plugin": "aws"}}})
     assert_goes_on(walked, "install-cilium")
 
 
 @pytest.fixture
 def adopter(replace_walk: Journey) -> Iterator[Journey]:
-    """A second stack, not deployed yet, that adopts the cluster of the first by name."""
+    """A second stack, not deployed yet, that adopts the cluster of the first, which has given it up."""
     owner = replace_walk.at("baseline")
+    hands = Hands(owner)
+    with past_the_guard(hands):
+        hands.delete(MARKS)
+    for plural in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
+        hands.delete(f"{ADMISSION}/{plural}/{GUARD_POLICY}")
     stack = Stack(name="sandbox-tests-adopter", directory=owner.directory, environment=owner.stack.environment)
     path = lifecycle.ROOT / f"Pulumi.{stack.name}.yaml"
     path.unlink(missing_ok=True)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from migration.names import MARK
 from sandbox import lifecycle
 from sandbox.walk import Stack
 from tests.engine import witness
 from tests.engine.hands import (
+    MARKS,
     Hands,
     assert_says,
     changed,
@@ -29,7 +29,6 @@ from tests.engine.witness import differences
 
 pytestmark = pytest.mark.engine
 
-MARKS = f"/apis/eks-cilium.io/v1/namespaces/kube-system/migrationmarks/{MARK}"
 LEGACY = "cni-plugin=aws"
 
 
@@ -96,16 +95,24 @@ def test_a_second_stack_is_stopped_before_it_undoes_what_the_first_one_did(adopt
         assert shown.code != 0, shown
         text = f"belongs to another stack or a lost state: it was written by stack '{first.stack.name}'"
         assert_says(shown, "FAILED  mark-agrees", text)
-        stopped(impatient(second).up(), text, "Deploy with the stack and backend that wrote it")
+        halted(second, text, "Deploy with the stack and backend that wrote it")
         # Whoever takes the mark away still has the pins and labels to explain.
         with past_the_guard(Hands(first)):
             Hands(first).delete(MARKS)
-        stopped(impatient(second).up(), "daemonset kube-system/aws-node: is bound to labelled nodes already")
+        halted(second, "daemonset kube-system/aws-node: is bound to labelled nodes already")
         assert differences(objects, witness.cluster(first)) == []
         assert differences(things, witness.account(first)) == []
     finally:
         facts.unlink(missing_ok=True)
         config.unlink(missing_ok=True)
+
+
+def halted(second: Journey, *texts: str) -> None:
+    """A deploy stops before it makes anything; of a stack that was never deployed the engine makes an empty one."""
+    outcome = impatient(second).up()
+    assert outcome.code != 0, outcome
+    assert_says(outcome, *texts)
+    assert state(second) == {}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
