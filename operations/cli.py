@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,7 +19,6 @@ from migration.facts import InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, Journey, Stage
 from migration.mark import Own
 from migration.settings import InvalidSettings
-from operations import label, schema
 from operations.checks import registry
 from operations.cluster import KubeError
 from operations.connection import WrongClusterError
@@ -28,8 +27,8 @@ from operations.evidence import EXIT_CODES, USAGE_ERROR, Report, Verdict
 from operations.gate import CHECK_SECONDS, ask_all, patience
 from operations.place import next_stage
 
-FURTHER: Final = ("survey", "refresh", "recover", "policy", "mark", "unused", "guard", "freeze")
-"""Commands whose modules bring `add_parser(subparsers)` and `run(args) -> int`."""
+FURTHER: Final = ("label", "schema", "survey", "refresh", "recover", "policy", "mark", "unused", "guard", "freeze")
+"""Commands whose modules bring `add_parser(subparsers)`."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,8 +42,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line with every command that is installed."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line.
+
+    Args:
+        only: the command that is asked for. The modules of the others are not read then: a deploy runs this program
+            seven times and more, and reading them all is most of what such a run takes.
+    """
     top = _Parser(prog="operations", description="Look at the live cluster, and move it between stages.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -75,32 +79,20 @@ def parser() -> argparse.ArgumentParser:
     journey.add_argument("--json", action="store_true", help="only the ids, as a JSON list")
     journey.set_defaults(run=_journey)
 
-    label.add_parser(commands)
-    schema.add_parser(commands)
-    for name in FURTHER:
-        try:
-            module: Any = importlib.import_module(f"operations.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"operations.{name}":
-                raise
-            continue
-        if hasattr(module, "add_parser"):
-            module.add_parser(commands)
-            commands.choices[name].set_defaults(run=module.run)
+    for name in FURTHER if only not in {"check", "journey", *FURTHER} else {only} & set(FURTHER):
+        importlib.import_module(f"operations.{name}").add_parser(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give back its exit code."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    args = parser(given[0] if given else None).parse_args(given)
     try:
         code: int = args.run(args)
     except (UsageError, InvalidSettings, InvalidFacts) as error:
         say(str(error))
         return USAGE_ERROR
-    except label.GroupUpdateError as error:
-        say(str(error))
-        return EXIT_CODES[Verdict.FAILED]
     except (WrongClusterError, KubeError, ClientError, BotoCoreError, TimeoutError) as error:
         say(str(error))
         return EXIT_CODES[Verdict.UNKNOWN]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import boto3
+import botocore.session
 import urllib3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -34,11 +34,11 @@ class WrongClusterError(Exception):
 
 
 class Aws:
-    """Clients of one region, each made once. Endpoint and credentials are found as boto3 finds them.
+    """Clients of one region, each made once. Endpoint and credentials are found as botocore finds them.
 
     Args:
         region: for example "eu-west-1".
-        make: makes a client by its name ("eks"); left out: boto3's.
+        make: makes a client by its name ("eks"); left out: botocore's.
     """
 
     def __init__(self, region: str, make: Callable[[str], Any] | None = None) -> None:
@@ -46,13 +46,13 @@ class Aws:
         self._made: dict[str, Any] = {}
         self._remembered: dict[tuple[Any, ...], Any] = {}
         self._lock = threading.RLock()
-        self._make = make or self._boto3
+        self._make = make or self._botocore
 
-    def _boto3(self, name: str) -> Any:
-        return boto3.session.Session(region_name=self.region).client(name, config=_CONFIG)  # type: ignore[call-overload]
+    def _botocore(self, name: str) -> Any:
+        return botocore.session.get_session().create_client(name, region_name=self.region, config=_CONFIG)
 
     def client(self, name: str) -> Any:
-        """The boto3 client of a service."""
+        """The botocore client of a service."""
         with self._lock:  # making clients is not safe in threads, using them is
             if name not in self._made:
                 self._made[name] = self._make(name)
@@ -125,12 +125,14 @@ class Aws:
 
 def token(aws: Aws, cluster: str) -> str:
     """A bearer token for the API server: a presigned STS request that names the cluster in a signed header."""
-    sts = boto3.session.Session(region_name=aws.region).client("sts", config=_CONFIG)
+    sts = botocore.session.get_session().create_client("sts", region_name=aws.region, config=_CONFIG)
     sts.meta.events.register(
         "before-sign.sts.GetCallerIdentity",
         lambda request, **_: request.headers.add_header(CLUSTER_HEADER, cluster),
     )
-    url = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
+    url = sts.generate_presigned_url(  # type: ignore[attr-defined]  # made by botocore at run time
+        "get_caller_identity", ExpiresIn=60, HttpMethod="GET"
+    )
     return "k8s-aws-v1." + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
 
 

@@ -20,6 +20,7 @@ from migration.names import (
 from operations import objects
 from operations.cluster import KubeError, Obj
 from operations.context import Context
+from operations.evidence import EXIT_CODES, Verdict
 
 UPDATE_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 1.0
@@ -49,7 +50,11 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     context = Context.load(args.stack)
     context.surveyed() if context.adopted else None
-    done = present(context) if args.legacy == "present" else absent(context)
+    try:
+        done = present(context) if args.legacy == "present" else absent(context)
+    except GroupUpdateError as error:
+        print(str(error), file=sys.stderr)
+        return EXIT_CODES[Verdict.FAILED]
     verb = "labelled" if args.legacy == "present" else "unlabelled"
     for kind, names in (("node", done.nodes), ("node group", done.groups)):
         print(f"{objects.count(len(names), kind)} {verb}{': ' if names else ''}{', '.join(names)}", file=sys.stderr)

@@ -5,9 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
-
 from migration import addon_values, affinity
 from migration.journeys import CheckId, Piece
 from migration.names import (
@@ -89,6 +86,9 @@ def schema_findings(version: str, schema: str, wanted: Mapping[str, Any]) -> Ite
     if not schema:
         yield Finding(about, "takes no configuration at all", REFUSED_CONFIGURATION)
         return
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415 - a third of a second, for one check
+    from jsonschema.validators import validator_for  # noqa: PLC0415
+
     try:
         rules = json.loads(schema)
         validator = validator_for(rules)

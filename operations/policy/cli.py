@@ -40,6 +40,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "policy", help="explain, translate, prove and lint network policies", description=__doc__
     )
     _fill(parser)
+    parser.set_defaults(run=run)
     return parser
 
 
