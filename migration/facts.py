@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError
 
 import reading
-from migration.settings import Model, Problem, Settings
+from migration.settings import Block, Model, Problem, Settings
 from reading import Unreadable
 
 FORMAT: Final = 1
@@ -29,8 +28,8 @@ class ClusterFacts(Model):
     region: str
     version: str
     vpc_id: str
-    vpc_cidrs: tuple[IPv4Network, ...]
-    service_cidr: IPv4Network
+    vpc_cidrs: tuple[Block, ...]
+    service_cidr: Block
     oidc_issuer: str
     """Issuer URL; an IAM OIDC provider for it must exist."""
     security_group_id: str
@@ -86,7 +85,7 @@ class SubnetFacts(Model):
 
     id: str
     zone: str
-    cidr: IPv4Network
+    cidr: Block
     free: int
     public: bool
 
@@ -126,7 +125,7 @@ class Facts(Model):
     subnets: tuple[SubnetFacts, ...]
     egress_source: Literal["node", "pod"]
     """Source address with which pods leave the VPC today (`pod` with AWS_VPC_K8S_CNI_EXTERNALSNAT=true)."""
-    exclude_snat_cidrs: tuple[IPv4Network, ...] = ()
+    exclude_snat_cidrs: tuple[Block, ...] = ()
     """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS."""
     decisions: tuple[Decision, ...]
 
