@@ -63,7 +63,8 @@ bench-netpol: $(VENV)/.ready ## policy proofs against another analyzer, side by 
 bench-refresh: tools ## node refresh against kubectl drain, side by side: NODES=
 	@$(RUN) benchmarks/refresh.py --nodes $(NODES)
 
-oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine and another analyzer, and mutants
+oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another analyzer and kubectl's reading, and mutants
+	@$(RUN) -m tests.oracles.yaml_campaign --cases 100000
 	@$(RUN) -m tests.oracles.campaign --cases 100000
 	@$(RUN) -m tests.oracles.calico_campaign --sets 600
 	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000

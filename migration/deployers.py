@@ -20,11 +20,12 @@ DEPLOYERS_KEY: Final = "deployers"
 USER, GROUP = "user:", "group:"
 
 _ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):(?P<service>iam|sts)::(?P<account>\d{12}):"
+    r"arn:(?P<partition>aws[a-z-]*):(?P<service>iam|sts)::(?P<account>[0-9]{12}):"
     r"(?P<kind>role|user|assumed-role|federated-user|root)(?P<path>/[\x21-\x7e]+)?"
 )
 _PART = re.compile(r"[A-Za-z0-9_+=,.@-]+")
 """What an IAM name may hold (IAM API reference, CreateRole)."""
+_LONGEST_NAME: Final = 64
 _EVERYBODY: Final = frozenset(
     {"system:authenticated", "system:unauthenticated", "system:serviceaccounts", "system:nodes", "system:bootstrappers"}
 )
@@ -66,6 +67,10 @@ def canonical(entry: str) -> str:
         raise InvalidDeployer(entry, f"{why} begins it", f"Write {begin}:role/{role}")
     if service != "iam" or not parts or not _PART.fullmatch(parts[-1]):
         raise InvalidDeployer(entry, "is no ARN of an IAM role or user", _FORMS)
+    if len(parts[-1]) > _LONGEST_NAME:
+        raise InvalidDeployer(
+            entry, f"names a {kind} of {len(parts[-1])} characters, and IAM has none above {_LONGEST_NAME}", _FORMS
+        )
     # A session's own ARN has no path, so nobody can tell from it which path its role has; users keep theirs.
     return f"{begin}:role/{parts[-1]}" if kind == "role" else f"{begin}:user/{'/'.join(parts)}"
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError
 
-from migration.settings import Model, Problem, Settings
+import reading
+from migration.settings import Block, Model, Problem, Settings
+from reading import Unreadable
 
 FORMAT: Final = 1
 """Version of the file's form."""
@@ -28,8 +28,8 @@ class ClusterFacts(Model):
     region: str
     version: str
     vpc_id: str
-    vpc_cidrs: tuple[IPv4Network, ...]
-    service_cidr: IPv4Network
+    vpc_cidrs: tuple[Block, ...]
+    service_cidr: Block
     oidc_issuer: str
     """Issuer URL; an IAM OIDC provider for it must exist."""
     security_group_id: str
@@ -85,7 +85,7 @@ class SubnetFacts(Model):
 
     id: str
     zone: str
-    cidr: IPv4Network
+    cidr: Block
     free: int
     public: bool
 
@@ -125,7 +125,7 @@ class Facts(Model):
     subnets: tuple[SubnetFacts, ...]
     egress_source: Literal["node", "pod"]
     """Source address with which pods leave the VPC today (`pod` with AWS_VPC_K8S_CNI_EXTERNALSNAT=true)."""
-    exclude_snat_cidrs: tuple[IPv4Network, ...] = ()
+    exclude_snat_cidrs: tuple[Block, ...] = ()
     """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS."""
     decisions: tuple[Decision, ...]
 
@@ -148,21 +148,33 @@ class Facts(Model):
             InvalidFacts: naming the file, the key and the reason.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text()))
+            return cls.parse(reading.text_of(path), str(path))
         except FileNotFoundError:
             raise InvalidFacts(
                 f"{path} does not exist: an adopted cluster is surveyed before its first deploy. "
                 "Run `python -m operations survey`, read the file, commit it"
             ) from None
-        except yaml.YAMLError as error:
-            raise InvalidFacts(f"{path} is no YAML: {error}") from None
+        except Unreadable as error:
+            raise InvalidFacts(str(error)) from None
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Self:
+        """The facts in a file's text.
+
+        Raises:
+            InvalidFacts: as `load`.
+        """
+        try:
+            return cls.model_validate(reading.value(text, name))
+        except Unreadable as error:
+            raise InvalidFacts(str(error)) from None
         except ValidationError as error:
             lines = [f"  - {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise InvalidFacts(f"{path} is not what the survey writes:\n" + "\n".join(lines)) from None
+            raise InvalidFacts(f"{name} is not what the survey writes:\n" + "\n".join(lines)) from None
 
     def dump(self) -> str:
         """The file's text: stable order, so that a second survey of an unchanged cluster shows no difference."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False, width=110)
+        return reading.dump(self.model_dump(mode="json", by_alias=True))
 
 
 def contradictions(settings: Settings, facts: Facts) -> Iterator[Problem]:

@@ -1,11 +1,12 @@
 """The policy files under `policies/network`: one value for each document, or an error that names file and line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+import reading
+from reading import Document, Unreadable
 
 CALICO_API: Final = "crd.projectcalico.org/v1"
 CILIUM_API: Final = "cilium.io/v2"
@@ -53,8 +54,8 @@ def load(directory: Path, engine: str) -> tuple[Manifest, ...]:
     found: dict[str, Manifest] = {}
     folder = directory / engine
     for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-        for line, document in _documents(path):
-            manifest = _manifest(f"{path}:{line}", document, engine)
+        for document in _documents(path):
+            manifest = _manifest(f"{path}:{document.line}", document.value, engine)
             if manifest.key in found:
                 raise InvalidManifest(
                     f"{manifest.source}: {manifest.key} is defined twice, first at {found[manifest.key].source}. "
@@ -64,36 +65,44 @@ def load(directory: Path, engine: str) -> tuple[Manifest, ...]:
     return tuple(found[key] for key in sorted(found))
 
 
-def _documents(path: Path) -> list[tuple[int, Any]]:
+def _documents(path: Path) -> Iterable[Document]:
     try:
-        nodes = list(yaml.compose_all(path.read_text(), Loader=yaml.SafeLoader))
-        values = list(yaml.safe_load_all(path.read_text()))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        raise InvalidManifest(f"{path}:{line}: is no YAML: {getattr(error, 'problem', error)}") from None
-    lines = [node.start_mark.line + 1 if node is not None else 1 for node in nodes]
-    return [(line, value) for line, value in zip(lines, values, strict=True) if value is not None]
+        return reading.documents(reading.text_of(path), str(path))
+    except (Unreadable, FileNotFoundError) as error:
+        raise InvalidManifest(str(error)) from None
 
 
 def _manifest(source: str, document: Any, engine: str) -> Manifest:
     if not isinstance(document, dict):
-        raise InvalidManifest(f"{source}: expected a mapping, found {type(document).__name__}")
+        raise InvalidManifest(f"{source}: expected a mapping, found {type(document).__name__}. Write one object here")
     api, kind = document.get("apiVersion"), document.get("kind")
-    kinds = KINDS[engine].get(str(api))
-    if kinds is None or kind not in kinds:
+    if not isinstance(api, str) or not isinstance(kind, str) or kind not in KINDS[engine].get(api, ()):
         allowed = ", ".join(f"{api} {kind}" for api, kinds in KINDS[engine].items() for kind in sorted(kinds))
         raise InvalidManifest(f"{source}: {api} {kind} does not belong into {engine}/. Allowed: {allowed}")
     metadata = document.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
         raise InvalidManifest(f"{source}: metadata.name is missing. Give the {kind} a name")
+    namespace = metadata.get("namespace")
+    if namespace is not None and not isinstance(namespace, str):
+        raise InvalidManifest(f"{source}: metadata.namespace is {namespace!r}, no text. Put it in quotes")
     return Manifest(
         source=source,
-        api_version=str(api),
-        kind=str(kind),
-        name=metadata["name"],
-        namespace=metadata.get("namespace"),
-        labels=metadata.get("labels") or {},
-        annotations=metadata.get("annotations") or {},
+        api_version=api,
+        kind=kind,
+        name=name,
+        namespace=namespace,
+        labels=_texts(source, metadata, "labels"),
+        annotations=_texts(source, metadata, "annotations"),
         body={k: v for k, v in document.items() if k not in {"apiVersion", "kind", "metadata", "status"}},
     )
+
+
+def _texts(source: str, metadata: Mapping[str, Any], field: str) -> Mapping[str, str]:
+    found = metadata.get(field) or {}
+    if not isinstance(found, dict):
+        raise InvalidManifest(f"{source}: metadata.{field} is {found!r}, no mapping. Write keys with values")
+    for key, value in found.items():
+        if not isinstance(value, str):
+            raise InvalidManifest(f"{source}: metadata.{field}.{key} is {value!r}, no text. Put it in quotes")
+    return found

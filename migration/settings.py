@@ -4,18 +4,21 @@
 raises `InvalidSettings` with *everything* that is wrong, each entry naming key, value, reason and fix.
 """
 
+import copy
 import difflib
+import functools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any, Literal, Self
+from itertools import starmap
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from migration import addressing, versions
+from migration import addressing, aws_rules, node_labels, versions
 from migration.chart_keys import value_errors
 from migration.chart_rules import refusals
 from migration.deployers import InvalidDeployer, canonical
@@ -32,8 +35,20 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        shown = "" if self.value is None else f" = {json.dumps(self.value, default=str)}"
+        shown = "" if self.value is None else f" = {_short(self.value)}"
         return f"{self.key}{shown}: {self.reason}. {self.fix}"
+
+
+_MOST_SHOWN = 50
+"""Problems in one text: whoever has more has one cause for all of them."""
+
+
+def _short(value: object) -> str:
+    try:
+        text = json.dumps(value, default=str)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 class InvalidSettings(ValueError):
@@ -42,7 +57,9 @@ class InvalidSettings(ValueError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         noun = "problem" if len(self.problems) == 1 else "problems"
-        lines = "\n".join(f"  - {problem}" for problem in self.problems)
+        lines = "\n".join(f"  - {problem}" for problem in self.problems[:_MOST_SHOWN])
+        if len(self.problems) > _MOST_SHOWN:
+            lines += f"\n  - and {len(self.problems) - _MOST_SHOWN} more"
         super().__init__(f"{len(self.problems)} {noun} in the stack configuration:\n{lines}")
 
 
@@ -56,6 +73,22 @@ class Model(BaseModel):
         populate_by_name=True,
         use_attribute_docstrings=True,
     )
+
+
+_BLOCK = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")
+
+
+def _written(value: object) -> object:
+    """A block as people write it: a number, bytes or a netmask would be one to the library too."""
+    if isinstance(value, IPv4Network):
+        return value
+    if not isinstance(value, str) or not _BLOCK.fullmatch(value):
+        raise ValueError("expected a block such as 10.0.0.0/16")
+    return IPv4Network(value)  # its own words for what is wrong with one
+
+
+Block = Annotated[IPv4Network, BeforeValidator(_written)]
+"""An IPv4 block, written ADDRESS/LENGTH."""
 
 
 class Chart(Model):
@@ -87,7 +120,7 @@ class Cluster(Model):
     @field_validator("version")
     @classmethod
     def _is_a_minor(cls, value: str) -> str:
-        if not re.fullmatch(r"1\.\d+", value):
+        if not re.fullmatch(r"1\.[0-9]{1,3}", value):
             raise ValueError('expected a minor version in quotes, such as "1.35"')
         return value
 
@@ -95,36 +128,42 @@ class Cluster(Model):
 class Network(Model):
     """The VPC the cluster lives in. It is never changed by this program."""
 
-    vpc_id: str = Field(pattern=r"^vpc-[0-9a-z]+$")
+    vpc_id: str = Field(pattern=r"^vpc-[0-9a-z]{1,40}$")
     subnet_ids: tuple[str, ...] = Field(min_length=2)
     """Subnets of the nodes, in at least two zones."""
     pod_subnet_ids: tuple[str, ...] = ()
     """Subnets of the interfaces that carry Cilium pods. Empty: the subnets of the nodes."""
     security_group_ids: tuple[str, ...] = ()
     """Security groups of Cilium's interfaces. Empty: the cluster's own security group, or as surveyed."""
-    vpc_cidrs: tuple[IPv4Network, ...] = Field(min_length=1)
+    vpc_cidrs: tuple[Block, ...] = Field(min_length=1)
     """Every IPv4 block of the VPC."""
-    service_cidr: IPv4Network = IPv4Network("172.20.0.0/16")
-    peer_cidrs: tuple[IPv4Network, ...] = ()
+    service_cidr: Block = IPv4Network("172.20.0.0/16")
+    peer_cidrs: tuple[Block, ...] = ()
     """Blocks of peered VPCs, VPNs and other networks that the cluster talks to."""
-    pod_cidr: IPv4Network | None = None
+    pod_cidr: Block | None = None
     """Pod addresses of the `overlay` journey. ENI mode and chaining use addresses of the VPC."""
+
+
+_INSTANCE_TYPE = r"^[a-z0-9-]{1,20}\.[a-z0-9-]{1,20}$"
+_MOST_NODES = 100_000
+"""More than any EKS cluster has."""
 
 
 class NodeGroup(Model):
     """A managed node group. Sizes count only when the group is made: afterwards the refresh owns them."""
 
     name: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z_-]{0,40}$")
-    instance_type: str = "m5.large"
-    size: int = Field(ge=0)
-    max_size: int | None = Field(default=None, ge=1)
+    instance_type: str = Field(default="m5.large", pattern=_INSTANCE_TYPE)
+    size: int = Field(ge=0, le=_MOST_NODES)
+    max_size: int | None = Field(default=None, ge=1, le=_MOST_NODES)
     """Upper bound of the group. Left out: twice `size`, at least 1."""
     max_pods: int | None = Field(default=None, ge=4, le=250)
     """Left out: computed from the instance type."""
     release_version: str | None = None
     """AMI release, for example "1.35.0-20261101". Left out: the newest one when the group is made, kept afterwards."""
-    disk_gib: int = Field(default=40, ge=20)
+    disk_gib: int = Field(default=40, ge=20, le=65_536)
     labels: Mapping[str, str] = Field(default_factory=dict)
+    """Further labels of the nodes, by kubelet's own rules."""
     subnet_ids: tuple[str, ...] = ()
     """Left out: the subnets of `network`."""
 
@@ -162,7 +201,7 @@ class Legacy(Model):
 class Canary(Model):
     """The first Cilium nodes: one in each zone, tainted, so that only probes run there."""
 
-    instance_type: str = "m5.large"
+    instance_type: str = Field(default="m5.large", pattern=_INSTANCE_TYPE)
     max_pods: int | None = Field(default=None, ge=4, le=250)
 
 
@@ -191,7 +230,7 @@ class Refresh(Model):
     """How nodes are replaced."""
 
     strategy: Literal["surge", "replace", "shrink"] = "surge"
-    budget: str = Field(default="10%", pattern=r"^([1-9][0-9]*|[1-9][0-9]?%|100%)$")
+    budget: str = Field(default="10%", pattern=r"^([1-9][0-9]{0,5}|[1-9][0-9]?%|100%)$")
     """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
     deadline_minutes: int = Field(default=45, ge=1, le=720)
     """Inside `pulumi up` the refresh stops cleanly after this long; run again to go on."""
@@ -215,7 +254,7 @@ class Settings(Model):
     coredns: Addon = Addon()
     """Owned clusters only."""
     refresh: Refresh = Refresh()
-    soak_minutes: int = Field(default=60, ge=0)
+    soak_minutes: int = Field(default=60, ge=0, le=525_600)
     """How long all workloads must have run on Cilium nodes before anything of the legacy network is removed."""
     policies: str = "policies/network"
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
@@ -236,7 +275,7 @@ class Settings(Model):
         try:
             settings = cls.model_validate(dict(values))
         except ValidationError as error:
-            raise InvalidSettings(_problem(cls, item) for item in error.errors()) from None
+            raise InvalidSettings(_every(cls, values, error)) from None
         problems = tuple(_contradictions(settings))
         if problems:
             raise InvalidSettings(problems)
@@ -252,6 +291,98 @@ def _plain(value: str) -> object:
     if value[:1] in "{[":
         return json.loads(value)
     return value
+
+
+_STAND_INS: Mapping[str, object] = {
+    "journey": "replace",
+    "stage": "baseline",
+    "size": 1,
+    "vpcId": "vpc-0",
+    "subnetIds": ["subnet-0", "subnet-1"],
+    "vpcCidrs": ["198.18.0.0/16"],
+    "cluster": {"name": "stand-in"},
+    "network": {"vpcId": "vpc-0", "subnetIds": ["subnet-0", "subnet-1"], "vpcCidrs": ["198.18.0.0/16"]},
+    "legacy": {"groups": [{"name": "stand-in-legacy", "size": 1}]},
+    "cilium": {"groups": [{"name": "stand-in-cilium", "size": 1}]},
+}
+"""Values of required keys that contradict nothing."""
+
+
+def _every(model: type[Settings], values: Mapping[str, object], error: ValidationError) -> list[Problem]:
+    """What is wrong with single values, and what else is wrong with the ones that are right."""
+    found = _single(error)
+    problems = [_problem(model, item) for item in found]
+    blamed = [tuple(map(str, item["loc"])) for item in found]
+    rest = copy.deepcopy(dict(values))
+    for number, item in enumerate(found[:_MOST_SHOWN]):
+        _stand_in(rest, item["loc"], missing=item["type"] == "missing", number=number)
+    try:
+        settings = model.model_validate(rest)
+    except ValidationError:
+        return problems
+    hanging = [pattern for other in blamed for key, pattern in _HANGING if _meet(other, tuple(key.split(".")))]
+    for problem in _contradictions(settings):
+        path = tuple(problem.key.split("."))
+        if not any(_meet(path, other) for other in blamed) and not any(p.match(problem.key) for p in hanging):
+            problems.append(problem)
+    return problems
+
+
+def _meet(one: tuple[str, ...], two: tuple[str, ...]) -> bool:
+    """Whether one key is the other, or holds it."""
+    length = min(len(one), len(two))
+    return one[:length] == two[:length]
+
+
+_HANGING = tuple(
+    (key, re.compile(pattern))
+    for key, pattern in (
+        ("journey", r"legacy$|legacy\.calico\.version|network\.podCidr|cilium\.values"),
+        ("cluster.adopt", r"legacy$|cluster\.(takeOver|name)$|cilium\.(version|values)|legacy\.calico\.version"),
+        ("cluster.version", r"cilium\.version|legacy\.calico\.version"),
+        ("network", r"cilium\.values"),
+        ("network.vpcCidrs", r"network\.peerCidrs$"),
+        ("network.serviceCidr", r"network\.peerCidrs$"),
+        ("cilium", r"cilium\.(values|groups\.[0-9]+\.instanceType|canary\.instanceType)|legacy\.calico\.version"),
+        ("legacy", r"legacy\.groups\.[0-9]+\.instanceType|cilium\.version"),
+    )
+)
+"""Key → problems that a stand-in for it may make up."""
+
+
+def _single(error: ValidationError) -> list[Any]:
+    """The errors without "too short" for a list that lacks only its wrong entries."""
+    found: list[Any] = error.errors()
+    around = {item["loc"][:length] for item in found for length in range(1, len(item["loc"]))}
+    return [item for item in found if item["type"] != "too_short" or item["loc"] not in around]
+
+
+def _stand_in(values: Any, location: Sequence[int | str], *, missing: bool, number: int) -> None:
+    """Put something harmless in the place of a wrong value; where that is no field of its own, of the one around it."""
+    here: Any = values
+    holder: Any = None
+    at: int | str = ""
+    for part in location:
+        if not _has(here, part) and not (missing and isinstance(here, dict)):
+            break
+        inner = here[part] if _has(here, part) else None
+        if isinstance(here, dict) or isinstance(inner, dict):
+            holder, at = here, part
+        here = inner
+    if holder is None:
+        return
+    group = {"name": f"stand-in-{number}", "size": 1}
+    harmless = group if isinstance(at, int) else {**_STAND_INS, "name": group["name"], "groups": [group]}.get(at)
+    if harmless is not None:
+        holder[at] = harmless
+    elif isinstance(holder, dict):
+        holder.pop(at, None)
+
+
+def _has(here: object, part: int | str) -> bool:
+    if isinstance(here, dict):
+        return part in here
+    return isinstance(here, list) and isinstance(part, int) and part < len(here)
 
 
 _FIXES = {
@@ -271,16 +402,22 @@ def _problem(model: type[BaseModel], error: Any) -> Problem:
         reason = "this key is required"
     elif kind == "extra_forbidden":
         reason = "there is no such key"
-        near = difflib.get_close_matches(location[-1], _keys(model, location[:-1]), n=1)
+        near = difflib.get_close_matches(location[-1][:64], _keys(model, tuple(location[:-1])), n=1)
         fix = f"Did you mean {near[0]}?" if near else fix
     elif kind == "literal_error":
         reason = f"must be one of {error['ctx']['expected']}"
     return Problem(".".join(location), value, reason, fix)
 
 
-def _keys(model: type[BaseModel], path: list[str]) -> list[str]:
+@functools.cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    return model.model_json_schema(by_alias=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     """The keys that may stand at a path of the model."""
-    schema: dict[str, Any] = model.model_json_schema(by_alias=True)
+    schema = _schema(model)
     here = schema
     for part in path:
         here = here.get("items", {}) if part.isdigit() else here.get("properties", {}).get(part, {})
@@ -318,6 +455,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
     yield from _administrator_problems(cluster)
     yield from _owned_cluster_problems(settings)
     yield from _address_problems(network)
+    yield from _aws_problems(settings)
     yield from _group_problems(settings)
     yield from _version_problems(settings)
     yield from _chart_problems(settings)
@@ -369,6 +507,8 @@ def _administrator_problems(cluster: Cluster) -> Iterable[Problem]:
             continue
         if not principal.startswith("arn:"):
             yield Problem(key, entry, "is no IAM role or user, and EKS gives access entries to nobody else", _PRINCIPAL)
+        elif aws_rules.service_role(entry):
+            yield Problem(key, entry, "is a role of an AWS service, and EKS gives it no access entry", _PRINCIPAL)
         elif principal in seen:
             yield Problem(key, entry, f"is the same as cluster.admins.{seen[principal]}", "Name each once")
         seen.setdefault(principal, index)
@@ -376,27 +516,19 @@ def _administrator_problems(cluster: Cluster) -> Iterable[Problem]:
 
 LONGEST_CLUSTER_NAME = 43
 """Of an owned cluster: IAM takes role names of 64 characters, and its role is called NAME-eksRole-role-1234567."""
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 
 
 def _owned_cluster_problems(settings: Settings) -> Iterable[Problem]:
     """What EKS, IAM or the AWS provider would refuse after the deploy has begun."""
     if settings.cluster.adopt:
         return
-    name, block = settings.cluster.name, settings.network.service_cidr
+    name = settings.cluster.name
     if len(name) > LONGEST_CLUSTER_NAME:
         yield Problem(
             "cluster.name",
             name,
             f"has {len(name)} characters, and the name of the cluster's role would be too long for IAM",
             f"Use at most {LONGEST_CLUSTER_NAME}",
-        )
-    if not 12 <= block.prefixlen <= 24 or not any(block.subnet_of(private) for private in _PRIVATE):
-        yield Problem(
-            "network.serviceCidr",
-            str(block),
-            "EKS takes a block from /12 to /24 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
-            "Choose such a block",
         )
 
 
@@ -413,21 +545,22 @@ def _address_problems(network: Network) -> Iterable[Problem]:
             f"overlaps {overlap.first} {overlap.first_block}: an address would mean two things",
             "Use blocks that share no address",
         )
-    for key, ids in (
-        ("network.subnetIds", network.subnet_ids),
-        ("network.podSubnetIds", network.pod_subnet_ids),
-    ):
-        for index, subnet in enumerate(ids):
-            if not re.fullmatch(r"subnet-[0-9a-z]+", subnet):
-                yield Problem(f"{key}.{index}", subnet, "is no subnet id", "Write it as subnet-0123456789abcdef0")
-    for index, group in enumerate(network.security_group_ids):
-        if not re.fullmatch(r"sg-[0-9a-z]+", group):
-            yield Problem(
-                f"network.securityGroupIds.{index}",
-                group,
-                "is no security group id",
-                "Write it as sg-0123456789abcdef0",
-            )
+
+
+def _aws_problems(settings: Settings) -> Iterable[Problem]:
+    """What EKS or EC2 would refuse after the deploy has begun, or take for something else."""
+    network, legacy = settings.network, settings.legacy.groups if settings.legacy else ()
+    yield from starmap(Problem, aws_rules.services(network.service_cidr))
+    yield from starmap(Problem, aws_rules.vpc(network.vpc_cidrs))
+    yield from starmap(Problem, aws_rules.twice("network.peerCidrs", network.peer_cidrs))
+    yield from starmap(Problem, aws_rules.ids("network.subnetIds", "subnet", network.subnet_ids))
+    yield from starmap(Problem, aws_rules.ids("network.podSubnetIds", "subnet", network.pod_subnet_ids))
+    yield from starmap(Problem, aws_rules.security_groups("network.securityGroupIds", network.security_group_ids))
+    yield from starmap(Problem, aws_rules.twice("cluster.logTypes", settings.cluster.log_types))
+    yield from starmap(Problem, aws_rules.tags("cluster.tags", settings.cluster.tags))
+    for section, groups in (("legacy.groups", legacy), ("cilium.groups", settings.cilium.groups)):
+        for index, group in enumerate(groups):
+            yield from starmap(Problem, aws_rules.ids(f"{section}.{index}.subnetIds", "subnet", group.subnet_ids))
 
 
 def _group_problems(settings: Settings) -> Iterable[Problem]:
@@ -445,6 +578,8 @@ def _group_problems(settings: Settings) -> Iterable[Problem]:
                     "Choose another name",
                 )
             seen[group.name] = key
+            for label, value, reason, fix in node_labels.problems(group.labels):
+                yield Problem(f"{key}.labels.{label}".rstrip("."), value or None, reason, fix)
             if group.max_pods is None and group.instance_type not in addressing.LIMITS:
                 yield Problem(
                     f"{key}.instanceType",
@@ -468,7 +603,7 @@ def _version_problems(settings: Settings) -> Iterable[Problem]:
     calico = settings.legacy.calico.version if settings.legacy and settings.journey == "replace" else None
     chosen = {"cilium.version": settings.cilium.version, "legacy.calico.version": calico}
     for key, version in chosen.items():
-        if version is not None and not re.fullmatch(r"v?\d+\.\d+\.\d+", version):
+        if version is not None and not re.fullmatch(r"v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}", version):
             yield Problem(key, version, "is no version", "Write it as MAJOR.MINOR.PATCH")
             return
     if settings.cluster.adopt:

@@ -12,71 +12,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
+import reading
 from netpol.errors import Place, PolicyError
 from netpol.ranges import IPAddress, IPNetwork
-
-
-class _Map(dict[str, Any]):
-    """A mapping that knows the line of each of its keys."""
-
-    line = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: dict[str, int] = {}
-
-
-class _List(list[Any]):
-    """A sequence that knows the line of each of its items."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[int] = []
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    pass
-
-
-def _mapping(loader: Any, node: yaml.MappingNode) -> Iterator[_Map]:
-    out = _Map()
-    out.line = node.start_mark.line + 1
-    yield out
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in out:
-            raise yaml.MarkedYAMLError(problem=f"field {key!r} is given twice", problem_mark=key_node.start_mark)
-        out[key] = loader.construct_object(value_node, deep=True)
-        out.lines[key] = key_node.start_mark.line + 1
-
-
-def _sequence(loader: Any, node: yaml.SequenceNode) -> Iterator[_List]:
-    out = _List()
-    yield out
-    for child in node.value:
-        out.append(loader.construct_object(child, deep=True))
-        out.lines.append(child.start_mark.line + 1)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-_Loader.add_constructor("tag:yaml.org,2002:seq", _sequence)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", lambda loader, node: loader.construct_scalar(node))
+from reading import List, Map, Unreadable
 
 
 def load_text(text: str, file: str = "<text>") -> list[Reader]:
     """Every object in a YAML text, `List`s unwrapped. Raises PolicyError with the line of the fault."""
-    out: list[Reader] = []
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise PolicyError(Place(file, line), "", str(error.problem or error)) from error
-    for document in documents:
-        if document is not None:
-            out.extend(_objects(document, file))
-    return out
+        found = reading.documents(text, file, lines=True)
+    except Unreadable as error:
+        raise _unread(error) from None
+    return [reader for document in found for reader in _objects(document.value, file)]
 
 
 def load(paths: Iterable[str | Path]) -> list[Reader]:
@@ -90,11 +38,17 @@ def load(paths: Iterable[str | Path]) -> list[Reader]:
         )
         for file in files:
             try:
-                text = file.read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError) as error:
-                raise PolicyError(Place(str(file)), "", f"cannot be read: {error}") from error
+                text = reading.text_of(file)
+            except FileNotFoundError:
+                raise PolicyError(Place(str(file)), "", "does not exist. Name a file or directory that does") from None
+            except Unreadable as error:
+                raise _unread(error) from None
             out.extend(load_text(text, str(file)))
     return out
+
+
+def _unread(error: Unreadable) -> PolicyError:
+    return PolicyError(Place(error.file, error.line), "", error.reason)
 
 
 def from_objects(objects: Iterable[Mapping[str, Any]], name: str = "<value>") -> list[Reader]:
@@ -130,7 +84,7 @@ class Reader:
     ) -> None:
         self.value = value
         self.file = file
-        self.line = (value.line or line) if isinstance(value, _Map) else line
+        self.line = (value.line or line) if isinstance(value, Map) else line
         self._parent = parent
         self._key = key
         self._asked: set[str] = set()
@@ -145,7 +99,7 @@ class Reader:
         return Place(self.file, self.line if key is None else self._line(key))
 
     def _line(self, key: str) -> int:
-        return self.value.lines.get(key, self.line) if isinstance(self.value, _Map) else self.line
+        return self.value.lines.get(key, self.line) if isinstance(self.value, Map) else self.line
 
     def path(self, key: str | int | None = None) -> str:
         if key is None:
@@ -271,7 +225,7 @@ class Reader:
         if not items:
             return []
         out: list[Self] = []
-        lines = items.lines if isinstance(items, _List) else ()
+        lines = items.lines if isinstance(items, List) else ()
         for i, item in enumerate(items):
             value = {} if item is None else item
             if not isinstance(value, dict | Mapping):

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+import reading
 from migration.facts import Facts
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.mark import Own
@@ -17,6 +16,7 @@ from migration.settings import Settings
 from operations import state
 from operations.cluster import Cluster
 from operations.connection import Aws, connect
+from reading import Unreadable
 
 FACTS_HINT: Final = "Run `python -m operations survey`, read the file it writes, commit it"
 
@@ -181,11 +181,13 @@ def read_config(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, damaged, or has a secret where this program needs a plain value.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = reading.value(reading.text_of(path), str(path), strictly=True)
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: no such stack here") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from None
+    except Unreadable as error:
+        raise UsageError(str(error)) from None
+    if not isinstance(content, dict | None):
+        raise UsageError(f"{path} is no mapping. Write `config:` and the settings below it")
     config = (content or {}).get("config") or {}
     if not isinstance(config, dict):
         raise UsageError(f"{path}: `config` must be a mapping")

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+import reading
 from netpol import documents
 from netpol.cluster import from_readers
 from netpol.decide import Path as FlowPath
@@ -229,7 +228,7 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         count = len(result.manifests)
         _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
     elif result.complete:
-        _say(yaml.safe_dump_all(result.manifests, sort_keys=False))
+        _say(reading.dump_all(result.manifests))
     else:
         _say("nothing is written: a translation is deployed whole or not at all")
     return PASSED if result.complete else FAILED, {
@@ -254,7 +253,7 @@ def _write(result: Translation, directory: Path) -> None:
     for manifest in result.manifests:
         meta = manifest["metadata"]
         scope = meta.get("namespace", "cluster")
-        text = yaml.safe_dump(manifest, sort_keys=False)
+        text = reading.dump(manifest)
         (directory / f"{scope}.{meta['name']}.yaml").write_text(text, encoding="utf-8")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+import reading
 from operations import command
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict
@@ -20,6 +21,7 @@ from operations.recover import locks, lookup, sidecars, state, take_over
 from operations.recover.decide import Decision, Step, decide
 from operations.recover.locks import Lock
 from operations.recover.lookup import Places, Release
+from reading import Unreadable
 
 BACKUPS: Final = ".recover"
 REFRESH_SECONDS: Final = 900.0
@@ -255,7 +257,17 @@ def _backend(context: Context) -> str:
 
 
 def _project(directory: Path) -> str:
-    return str(yaml.safe_load((directory / "Pulumi.yaml").read_text())["name"])
+    path = directory / "Pulumi.yaml"
+    try:
+        found = reading.value(reading.text_of(path), str(path))
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist. Run this where the Pulumi project is") from None
+    except Unreadable as error:
+        raise UsageError(str(error)) from None
+    name = found.get("name") if isinstance(found, dict) else None
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"{path} names no project. Write `name: eks-cilium`")
+    return name
 
 
 def _report(plan: Plan, verdict: Verdict, *, acted: bool) -> int:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Stage
 from operations import evidence
@@ -162,8 +160,8 @@ def _replace(path: Path, content: str) -> None:
 def _essence(text: str) -> object:
     """What two surveys of an unchanged cluster have in common; a damaged file has nothing in common with any."""
     try:
-        value = Facts.model_validate(yaml.safe_load(text)).model_dump(mode="json")
-    except (ValueError, yaml.YAMLError, InvalidFacts):
+        value = Facts.parse(text, "facts").model_dump(mode="json")
+    except InvalidFacts:
         return text
     value.pop("surveyed_at")
     value.pop("moved_at")

@@ -28,7 +28,7 @@ import yaml
 
 from netpol.values import PROTOCOLS
 from netpol.world import Namespace, Pod
-from tests.oracles.cilium_oracle import _locked, cache_dir
+from tests.oracles.go_program import cache_dir, locked
 
 HERE = Path(__file__).parent
 LOCK = HERE / "requirements-nca.txt"
@@ -40,7 +40,7 @@ def python() -> Path:
     digest = hashlib.sha256(LOCK.read_bytes() + sys.version.encode()).hexdigest()[:16]
     home = cache_dir() / f"nca-{digest}"
     interpreter = home / "bin" / "python"
-    with _locked(home.with_suffix(".lock")):
+    with locked(home.with_suffix(".lock")):
         if not (home / "ready").exists():
             for command in (
                 [sys.executable, "-m", "venv", "--clear", str(home)],

@@ -17,7 +17,9 @@ from migration import addon_values
         ('{"env":\t{"A": "1"}}', {"env": {"A": "1"}}),
         ("# ours\nenv:\n  A: '1'\n", {"env": {"A": "1"}}),
         ("podAnnotations:\n  since: 2024-05-01\n", {"podAnnotations": {"since": "2024-05-01"}}),
-        ("podLabels: {on: x, 8: y}", {"podLabels": {"true": "x", "8": "y"}}),
+        ('{"face": "\\ud83d\\ude00", "path": "a\\/b"}', {"face": "😀", "path": "a/b"}),
+        ("port: 8e1\ntime: 20:22\nday: 2001-99-99", {"port": 80, "time": "20:22", "day": "2001-99-99"}),
+        ("podLabels: {on: x, 8: z}", {"podLabels": {"true": "x", "8": "z"}}),
     ],
 )
 def test_what_eks_takes_is_read_and_can_be_written_as_json(text, value):
@@ -31,10 +33,14 @@ def test_what_eks_takes_is_read_and_can_be_written_as_json(text, value):
         ("{", "neither JSON nor YAML"),
         ("- a\n- b", "is list, not a mapping"),
         ("just words", "is str, not a mapping"),
-        ("a: .inf", "holds inf"),
-        ("a: !!binary aGk=", "holds b'hi'"),
+        ("a: .inf", "no number that JSON can say"),
+        ("a: !!binary aGk=", "the tag .* is not read"),
         ("a: !!python/name:os.system x", "neither JSON nor YAML"),
         ("[1, 2]: x", "neither JSON nor YAML"),
+        ("env: {A: 1}\nenv: {B: 1}", "field 'env' is given twice"),
+        ('{"env": 1, "env": 2}', "given twice"),
+        ("[" * 100_000, "nested more than 100 levels"),
+        ("a: 2001-99-99\nb: \udcff", "no character"),
     ],
 )
 def test_what_cannot_be_read_says_why_in_one_line(text, reason):

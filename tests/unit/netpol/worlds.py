@@ -83,7 +83,7 @@ def gnp(spec: str, name: str = "g") -> str:
     return f"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
-def np(spec: str, name: str = "n", namespace: str = "red") -> str:
+def np(spec: str, name: str = "np", namespace: str = "red") -> str:
     return (
         "apiVersion: projectcalico.org/v3\nkind: NetworkPolicy\n"
         f"metadata: {{name: {name}, namespace: {namespace}}}\nspec: {spec}\n"
