@@ -195,6 +195,10 @@ class Refresh(Model):
     """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
     deadline_minutes: int = Field(default=45, ge=1, le=720)
     """Inside `pulumi up` the refresh stops cleanly after this long; run again to go on."""
+    evict_marked: bool = False
+    """Evict also pods whose owners ask, by a mark on them, that they be left alone
+    (`cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`, `karpenter.sh/do-not-disrupt: "true"` and their like).
+    Left out: such a pod stays, and with it its node."""
 
 
 JourneyName = Literal["replace", "greenfield"]

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from operations.drain import marks
 from operations.refresh import admission
 from operations.refresh.actions import (
     Action,
@@ -37,7 +38,7 @@ from operations.refresh.retries import Retries
 from operations.refresh.sizing import Sizing
 from operations.refresh.stations import Stations
 from operations.refresh.tempo import Tempo
-from operations.refresh.terms import SHOWN_LATE, Blocker, Goal, Pace, Phase
+from operations.refresh.terms import SHOWN_LATE, Awaited, Goal, Pace, Phase
 from operations.refresh.throttle import Bucket, Throttle
 from operations.refresh.values import BudgetKey, Node, Pod
 from operations.refresh.world import World
@@ -385,6 +386,8 @@ class Engine:
         for pod in self.world.leaving(node.name):
             if pod.terminating or pod.bare or self._goes_with_node(pod):
                 continue
+            if marks.binds(pod.mark) and not self.request.marked:
+                continue  # its owner asks that it be left alone
             evict = Evict(pod.uid, pod.namespace, pod.name, pod.node)
             free = evict.key not in self._inflight and not self._resting(evict.key, now)
             if free and self.stations.lets_go(pod, chosen):
@@ -459,6 +462,6 @@ class Engine:
             room = min(room - max(0, sizing.needed(self.done) - ready), open_nodes - 1)
         return room
 
-    def hold(self, now: float) -> tuple[Blocker, ...]:
+    def hold(self, now: float) -> tuple[Awaited, ...]:
         """Workloads that must be ready again before a further node begins."""
         return self.health.hold(self.done, now)

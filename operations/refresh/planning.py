@@ -2,17 +2,12 @@
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from migration import addressing
-from migration.names import CILIUM_CNI
-from operations import objects
-from operations.cluster import Obj
-from operations.context import Context
+from operations.drain import Blocker
+from operations.drain.judge import Surroundings, judge
 from operations.refresh import admission
-from operations.refresh.blockers import Foreseen, Surroundings, Volume, Weight, foresee
 from operations.refresh.bound import Bound, Times, lower_bound
 from operations.refresh.engine import Engine
 from operations.refresh.progress import duration
@@ -24,7 +19,6 @@ from operations.refresh.world import World
 
 SHOWN_NODES: Final = 6
 SHOWN_FINDINGS: Final = 40
-AUTOSCALERS: Final = ("cluster-autoscaler", "karpenter")
 
 
 @dataclass(frozen=True)
@@ -34,12 +28,12 @@ class Plan:
     request: RefreshRequest
     total: int
     waves: tuple[tuple[str, ...], ...]
-    foreseen: tuple[Foreseen, ...]
+    foreseen: tuple[Blocker, ...]
     bound: Bound
 
     @property
-    def stops(self) -> tuple[Foreseen, ...]:
-        return tuple(f for f in self.foreseen if f.weight is Weight.STOPS)
+    def stops(self) -> tuple[Blocker, ...]:
+        return tuple(found for found in self.foreseen if found.stops)
 
     def text(self) -> str:
         request, lines = self.request, []
@@ -54,9 +48,9 @@ class Plan:
         binding = self.bound.binding
         lines.append(f"at least {duration(self.bound.seconds)}, bound by {binding.name}: {binding.text}")
         for found in self.foreseen[:SHOWN_FINDINGS]:
-            lines.append(f"  {found.weight:5} {found.object}: {found.problem}")
+            lines.append(f"  {found.weight:7} {found.object}: {found.problem}")
             if found.fix:
-                lines.append(f"        {found.fix}")
+                lines.append(f"          {found.fix}")
         if len(self.foreseen) > SHOWN_FINDINGS:
             lines.append(f"  and {len(self.foreseen) - SHOWN_FINDINGS} more")
         if not self.stops:
@@ -83,7 +77,7 @@ def plan(world: World, request: RefreshRequest, goal: Goal, around: Surroundings
         request,
         len(world.old),
         waves(world, request, goal),
-        foresee(world, request, goal, around),
+        judge(world, request, goal, around),
         bound(Engine(world, request, goal), times),
     )
 
@@ -146,93 +140,3 @@ def efficiency_text(engine: Engine, ended: Ended, bound: Bound) -> str:
     if shortest > ended.seconds:  # AWS, or the pods, were quicker than what the bound supposes of them
         return f"{text}{duration(shortest)} were foreseen by {bound.binding.name}, at typical times"
     return f"{text}at least {duration(shortest)} by {bound.binding.name}: efficiency {shortest / ended.seconds:.2f}"
-
-
-# -- what is read besides ---------------------------------------------------------------------------
-
-
-def surroundings(context: Context, world: World) -> Surroundings:
-    """Volumes, webhooks and autoscalers of the live cluster."""
-    kube = context.kube
-    free, needed = addresses(context, world)
-    return Surroundings(
-        free_addresses=free,
-        needed_addresses=needed,
-        volumes=[v for v in map(volume, kube.items("/api/v1/persistentvolumes")) if v is not None],
-        new_zones=frozenset(node.zone for node in world.new.values()),
-        closed_webhooks=closed_webhooks(
-            [
-                *kube.items("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"),
-                *kube.items("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
-            ],
-            kube.items("/api/v1/services"),
-            kube.items("/api/v1/pods"),
-        ),
-        autoscalers=[
-            f"Deployment {objects.key(d)}"
-            for d in kube.items("/apis/apps/v1/deployments")
-            if any(a in objects.name(d) for a in AUTOSCALERS) and int(d["spec"].get("replicas", 1)) > 0
-        ],
-    )
-
-
-def addresses(context: Context, world: World) -> tuple[int | None, int]:
-    """Free addresses in the subnets of Cilium's interfaces, and how many the nodes to come and their pods take.
-
-    None where nodes are given back to legacy groups: those stand in their own subnets.
-    """
-    settings = context.settings
-    if world.target != CILIUM_CNI:
-        return None, 0
-    known = [addressing.LIMITS.get(group.instance_type) for group in settings.cilium.groups]
-    coming = max(0, sum(group.size for group in settings.cilium.groups) - len(world.new))
-    if not coming or any(limits is None for limits in known):
-        return None, 0
-    ids = list(settings.network.pod_subnet_ids or settings.network.subnet_ids)
-    found = context.aws.pages("ec2", "describe_subnets", "Subnets", SubnetIds=ids)
-    smallest = min((limits for limits in known if limits), key=lambda limits: limits.interfaces)
-    pods = sum(len(world.leaving(name)) for name in world.old)
-    needed = addressing.surge_addresses(nodes=coming, pods=pods, limits=smallest)
-    return sum(int(subnet["AvailableIpAddressCount"]) for subnet in found), needed
-
-
-def volume(obj: Obj) -> Volume | None:
-    """A PersistentVolume that is bound; None for any other."""
-    spec = obj.get("spec") or {}
-    claim = spec.get("claimRef")
-    if not claim:
-        return None
-    zones: set[str] = set()
-    local = "local" in spec or "hostPath" in spec
-    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
-    for term in terms:
-        for expression in term.get("matchExpressions") or []:
-            if expression.get("key", "").endswith("/zone"):
-                zones |= set(expression.get("values") or [])
-            local = local or expression.get("key") == "kubernetes.io/hostname"
-    return Volume((claim["namespace"], claim["name"]), frozenset(zones), local)
-
-
-CONCERNED: Final = frozenset({"*", "pods", "pods/*", "*/*", "nodes", "pods/eviction", "evictions"})
-
-
-def closed_webhooks(configurations: list[Obj], services: list[Obj], pods: list[Obj]) -> dict[str, frozenset[str]]:
-    """Webhook → nodes of its backends, for those without which no pod can be made or evicted."""
-    selectors: Mapping[str, Any] = {objects.key(s): (s.get("spec") or {}).get("selector") for s in services}
-    found = {}
-    for configuration in configurations:
-        for hook in configuration.get("webhooks") or []:
-            service = (hook.get("clientConfig") or {}).get("service")
-            resources = {r for rule in hook.get("rules") or [] for r in rule.get("resources") or []}
-            if hook.get("failurePolicy", "Fail") != "Fail" or not service or not resources & CONCERNED:
-                continue
-            chosen = selectors.get(f"{service['namespace']}/{service['name']}")
-            nodes = {
-                objects.node_of(p)
-                for p in pods
-                if chosen
-                and objects.namespace(p) == service["namespace"]
-                and chosen.items() <= dict(objects.labels(p)).items()
-            }
-            found[f"webhook {hook['name']} of {objects.name(configuration)}"] = frozenset(nodes - {""})
-    return found

@@ -31,7 +31,7 @@ from operations.refresh.engine import Engine
 from operations.refresh.explain import blockers as explain
 from operations.refresh.kube import Kube
 from operations.refresh.progress import Snapshot
-from operations.refresh.terms import Blocker
+from operations.refresh.terms import Awaited
 from operations.refresh.watch import Changed, Listed, Trouble, Watcher
 from operations.refresh.world import World
 
@@ -69,7 +69,7 @@ class Ended:
     done: int
     total: int
     seconds: float
-    blockers: tuple[Blocker, ...] = ()
+    blockers: tuple[Awaited, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,10 @@ class Runner:
 
         pool.submit(carry_out, action, self.kube, self.cloud, self.engine.world).add_done_callback(report)
 
-    def _blockers(self, now: float) -> tuple[Blocker, ...]:
-        away = tuple(Blocker(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
+    def _blockers(self, now: float) -> tuple[Awaited, ...]:
+        away = tuple(Awaited(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
         if not self.lease.held():
-            away += (Blocker("Lease", "could not be renewed: nothing is done until it is"),)
+            away += (Awaited("Lease", "could not be renewed: nothing is done until it is"),)
         return away + explain(self.engine, now)
 
     def _snapshot(self, seconds: float) -> Snapshot:

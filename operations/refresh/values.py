@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from operations import selectors
+
 BudgetKey = tuple[str, str]
 """Namespace and name of a PodDisruptionBudget."""
 
@@ -38,8 +40,14 @@ class Pod:
     """The CNI agent of its node: aws-node, or cilium."""
     tolerates_cordon: bool = False
     """The scheduler may put it on a cordoned node again."""
-    pinned: bool = False
-    """Can run on no other node: its nodeName was given, or it asks for this node's name."""
+    hosts: frozenset[str] | None = None
+    """Names of the only nodes that it can run on, by its selector and affinity; None: it asks for no name."""
+    asks: tuple[Mapping[str, Any], ...] = ()
+    """Node selector terms (core/v1), ORed, its nodeSelector in each of them; empty: any node will do."""
+    host_network: bool = False
+    """Takes the address of its node."""
+    mark: str = ""
+    """What its owner wrote on it to have it left alone, as key=value."""
     scratch: bool = False
     """Has an emptyDir or a hostPath: data that stays behind."""
     claims: tuple[str, ...] = ()
@@ -121,6 +129,15 @@ class Disruption:
     """Changes with every status."""
     unnoted: tuple[str, ...] = ()
     """Names of pods that were evicted and that the disruption controller has not counted since (disruptedPods)."""
+    current: bool = True
+    """The disruption controller has looked at the newest spec."""
+    failure: str = ""
+    """Why that controller cannot count its pods (condition DisruptionAllowed, reason SyncFailed)."""
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Operators of its selector that are not known here: whether it selects a pod cannot be told."""
+        return selectors.unknown_operators(self.selector)
 
     @property
     def whole(self) -> int:
@@ -128,27 +145,14 @@ class Disruption:
         return max(0, self.expected - self.desired)
 
     def selects(self, labels: Mapping[str, str]) -> bool:
-        return self.selector is not None and matches(self.selector, labels)
+        """Whether it selects a pod of its namespace; one that cannot be told of may."""
+        try:
+            return self.selector is not None and selectors.matches(self.selector, labels)
+        except selectors.UnknownOperator:
+            return True
 
     def __str__(self) -> str:
         return f"{self.key[0]}/{self.key[1]}"
-
-
-def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector (meta/v1) selects these labels."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for item in selector.get("matchExpressions") or []:
-        here, values = labels.get(item["key"]), item.get("values") or []
-        held = {
-            "In": here is not None and here in values,
-            "NotIn": here not in values,
-            "Exists": here is not None,
-            "DoesNotExist": here is None,
-        }
-        if not held.get(item["operator"], False):
-            return False
-    return True
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,9 @@ def test_an_earlier_state_previews_without_a_replacement_or_a_deletion(earlier: 
     configure(earlier, admins)
     found = steps(earlier)
     assert [f"{op} {urn}" for urn, op in found.items() if "delete" in op or "replace" in op] == []
-    entries = [f"{op} {urn.rsplit('::', 1)[1]}" for urn, op in found.items() if "accessEntry" in urn or "accessPolicy" in urn]
+    entries = [
+        f"{op} {urn.rsplit('::', 1)[1]}" for urn, op in found.items() if "accessEntry" in urn or "accessPolicy" in urn
+    ]
     assert entries == ["create 111122223333/user/new"] * (2 * (len(admins) - len(ADMINS)))
 
 

@@ -638,7 +638,11 @@ def webhook_unserved(world):
     world.add(webhook())
 
 
-@case(CheckId.WEBHOOKS_ANSWER, "fails closed on nodes, leases, pods/eviction, and is served from old-a alone")
+@case(
+    CheckId.WEBHOOKS_ANSWER,
+    "fails closed on nodes, leases, pods, pods/eviction, pods/binding, pods/status, volumeattachments, "
+    "and is served from old-a alone",
+)
 def webhook_on_one_leaving_node(world):
     world.add(webhook(), slice_of("old-a"))
 
@@ -771,7 +775,12 @@ def budget(name: str, allowed: int) -> Any:
         name,
         "shop",
         spec={"selector": {"matchLabels": {"app": "web"}}},
-        status={"currentHealthy": 3, "expectedPods": 3, "disruptionsAllowed": allowed},
+        status={
+            "currentHealthy": 3,
+            "desiredHealthy": 3 - allowed,
+            "expectedPods": 3,
+            "disruptionsAllowed": allowed,
+        },
     )
 
 
@@ -780,7 +789,7 @@ def budget_allows_nothing(world):
     world.add(budget("strict", 0))
 
 
-@case(CheckId.REFRESH_UNBLOCKED, "pod shop/web-1: is under 2 budgets (one, two)")
+@case(CheckId.REFRESH_UNBLOCKED, "pod shop/web-1: more than one PodDisruptionBudget selects it (one, two)")
 def two_budgets(world):
     world.add(budget("one", 1), budget("two", 1))
 
@@ -796,7 +805,11 @@ def local_disk(world):
     world.add(
         w.pod("db-0", "old-a", "StatefulSet/db", volumes=volumes),
         w.thing("PersistentVolumeClaim", "db", "shop", spec={"volumeName": "pv-1"}),
-        w.thing("PersistentVolume", "pv-1", spec={"local": {"path": "/mnt"}}),
+        w.thing(
+            "PersistentVolume",
+            "pv-1",
+            spec={"local": {"path": "/mnt"}, "claimRef": {"namespace": "shop", "name": "db"}},
+        ),
     )
 
 
