@@ -19,6 +19,7 @@ from operations.refresh import parse
 from operations.refresh.cloud import Cloud, UnknownGroupError
 from operations.refresh.lease import Memory
 from operations.refresh.request import InvalidRequest, RefreshRequest, Strategy
+from operations.refresh.runner import WORKLOADS
 from operations.refresh.terms import Goal
 from operations.refresh.world import World
 
@@ -31,6 +32,8 @@ def picture(context: Context) -> World:
     kube, world = context.kube, World(LEGACY_CNI, CILIUM_CNI)
     world.replace_nodes(map(parse.node, kube.nodes()))
     world.replace_budgets(map(parse.budget, kube.items("/apis/policy/v1/poddisruptionbudgets")))
+    for kind, path in WORKLOADS.items():
+        world.present.replace(kind, [parse.workload(item, kind) for item in kube.items(path)])
     world.replace_pods(map(partial(parse.pod, target_cni=CILIUM_CNI), kube.pods()))
     return world
 

@@ -1,5 +1,6 @@
 """What a refresh waits for, in words."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from operations.drain import judge
@@ -64,6 +65,15 @@ def _stopping(pod: Pod) -> str:
     return f"has stopped, but its finalizers keep it ({', '.join(pod.finalizers)}): their controller has to remove them"
 
 
+def _short(engine: Engine, pod: Pod) -> str:
+    kind, namespace, name = pod.workload or ("", "", "")
+    most = engine.world.present.at_once((kind, namespace, name))
+    return (
+        f"waits its turn: {kind.lower()} {namespace}/{name} has no PodDisruptionBudget, so {most} of its pods may be "
+        "missing at once, as its own rolling update allows"
+    )
+
+
 def _why(engine: Engine, pod: Pod) -> str:
     if pod.terminating:
         return _stopping(pod)
@@ -73,6 +83,8 @@ def _why(engine: Engine, pod: Pod) -> str:
         return f"{about}{found.problem}: {found.fix}"
     entry = engine.retries.of(("evict", pod.uid))
     named = ", ".join("/".join(key) for key in pod.budgets)
+    if entry is None and engine.replicas.short(pod, Counter()):
+        return _short(engine, pod)
     if entry is None or entry.answer is None:
         return f"waits its turn under {named}" if named else "waits its turn"
     reason = REASONS.get(entry.answer, str(entry.answer))

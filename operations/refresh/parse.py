@@ -18,7 +18,7 @@ from migration.names import (
     SYSTEM_NAMESPACE,
 )
 from operations.drain import marks
-from operations.refresh.values import Disruption, Node, Owner, Pod
+from operations.refresh.values import Disruption, Node, Owner, Pod, Workload, share
 
 Obj = Mapping[str, Any]
 
@@ -192,6 +192,29 @@ def _failure(status: Obj) -> str:
         if condition.get("type") == "DisruptionAllowed" and condition.get("reason") == "SyncFailed":
             return str(condition.get("message") or "it does not say why")
     return ""
+
+
+def workload(obj: Obj, kind: str) -> Workload:
+    """A Deployment or a StatefulSet.
+
+    Source: apps/v1, RollingUpdateDeployment and RollingUpdateStatefulSetStrategy: `maxUnavailable` is a number, or a
+    share of the replicas that is rounded down; a StatefulSet without it takes one at a time.
+    """
+    meta, spec = obj["metadata"], obj.get("spec") or {}
+    replicas = spec.get("replicas")
+    replicas = 1 if replicas is None else int(replicas)
+    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
+    said = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1 if kind == "StatefulSet" else None)
+    return Workload((kind, meta["namespace"], meta["name"]), replicas, _at_once(said, replicas))
+
+
+def _at_once(said: Any, replicas: int) -> int:
+    """A number or a share; whatever else stands there says nothing."""
+    text = str(said).removesuffix("%") if said is not None else ""
+    if not text.isdecimal():
+        return share(replicas)
+    number = int(text[:9])
+    return max(1, number * replicas // 100 if str(said).endswith("%") else number)
 
 
 def attachment(obj: Obj) -> tuple[str, str]:

@@ -1,13 +1,11 @@
 """`refresh plan`: waves, what is foreseen, and the shortest time."""
 
 import statistics
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from operations.drain import Blocker
 from operations.drain.judge import Surroundings, judge
-from operations.refresh import admission
 from operations.refresh.bound import Bound, Times, lower_bound
 from operations.refresh.engine import Engine
 from operations.refresh.progress import duration
@@ -15,6 +13,7 @@ from operations.refresh.request import RefreshRequest
 from operations.refresh.runner import Ended
 from operations.refresh.terms import Goal
 from operations.refresh.values import BudgetKey
+from operations.refresh.waves import waves
 from operations.refresh.world import World
 
 SHOWN_NODES: Final = 6
@@ -76,7 +75,7 @@ def plan(world: World, request: RefreshRequest, goal: Goal, around: Surroundings
     return Plan(
         request,
         len(world.old),
-        waves(world, request, goal),
+        waves(world, request, goal.total),
         judge(world, request, goal, around),
         bound(Engine(world, request, goal), times),
     )
@@ -87,40 +86,6 @@ def bound(engine: Engine, times: Times | None = None) -> Bound:
     missing = max(0, engine.sizing.needed_at_the_end - len(engine.world.ready_new))
     world, request = engine.world, engine.request
     return lower_bound(world, request, times or Times(), new_missing=missing, turnarounds=turnarounds(world))
-
-
-def waves(world: World, request: RefreshRequest, goal: Goal) -> tuple[tuple[str, ...], ...]:
-    """In which order nodes would begin, if each wave waited for the one before. A run does not wait: as soon as a node
-    is done, the next one begins."""
-    left, done, found = set(world.old), goal.total - len(world.old), []
-    while left:
-        most = min(request.budget.of(goal.total), admission.wave(done))
-        names = _pack(world, left, most, request, first=done == 0)
-        found.append(tuple(names))
-        left -= set(names)
-        done += len(names)
-    return tuple(found)
-
-
-def _pack(world: World, left: set[str], most: int, request: RefreshRequest, *, first: bool) -> list[str]:
-    """As many nodes as fit: by zone, and by the pods that each budget lets go at once."""
-    zones: Counter[str] = Counter()
-    used: Counter[BudgetKey] = Counter()
-    sizes = Counter(node.zone for node in world.old.values())
-    chosen: list[str] = []
-    queues = admission.Queues(world)
-    for name in sorted(left, key=lambda n: (*queues.rank(n, first=first), n)):
-        zone, carried = world.old[name].zone, world.remaining.of_node.get(name, Counter())
-        if request.zone_budget is not None and zones[zone] >= request.zone_budget.of(sizes[zone]):
-            continue
-        if chosen and any(used[key] + n > max(1, world.budgets[key].whole) for key, n in carried.items()):
-            continue
-        chosen.append(name)
-        zones[zone] += 1
-        used.update(carried)
-        if len(chosen) == most:
-            break
-    return chosen
 
 
 def turnarounds(world: World) -> dict[BudgetKey, float]:

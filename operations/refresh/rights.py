@@ -15,7 +15,6 @@ HEAD: Final = "# Made by `python -m operations refresh rights`. Change the code,
 PLAN_READS: Final = (
     ("", "persistentvolumes", ("list",)),
     ("discovery.k8s.io", "endpointslices", ("list",)),
-    ("apps", "deployments", ("list",)),
     ("apps", "daemonsets", ("list",)),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", ("list",)),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", ("list",)),

@@ -32,7 +32,7 @@ from operations.refresh.explain import blockers as explain
 from operations.refresh.kube import Kube
 from operations.refresh.progress import Snapshot
 from operations.refresh.terms import Awaited
-from operations.refresh.watch import Changed, Listed, Trouble, Watcher
+from operations.refresh.watch import Changed, Listed, Lister, Trouble, Watcher
 from operations.refresh.world import World
 
 WORKERS: Final = 32
@@ -44,6 +44,8 @@ PAUSE: Final = (0.01, 0.25)
 SHARE_DECIDING: Final = 0.1
 SHARE_SHOWING: Final = 0.02
 """Of the time that goes into each, as far as the pause allows it: both take longer with more nodes."""
+WORKLOADS: Final = {"Deployment": "/apis/apps/v1/deployments", "StatefulSet": "/apis/apps/v1/statefulsets"}
+"""Kind -> where it is listed: how many replicas are wanted, and how many may be missing."""
 RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
@@ -103,6 +105,10 @@ class Live:
                 ("attachments", "/apis/storage.k8s.io/v1/volumeattachments", parse.attachment),
             )
         ]
+        self._watchers += [
+            Lister(self.kube, path.rsplit("/", 1)[-1], path, partial(parse.workload, kind=kind), self.events)
+            for kind, path in WORKLOADS.items()
+        ]
         self._listed: set[str] = set()
         self._early: list[Any] = []
 
@@ -158,6 +164,10 @@ class Live:
                 world.replace_budgets(items)
             case Listed("attachments", items):
                 world.replace_attachments(items)
+            case Listed("deployments", items):
+                world.present.replace("Deployment", items)
+            case Listed("statefulsets", items):
+                world.present.replace("StatefulSet", items)
             case Changed("nodes", gone, node):
                 world.lose_node(node.name) if gone else world.see_node(node)
             case Changed("pods", gone, pod):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from operations import selectors
 
@@ -17,6 +17,34 @@ class Owner:
     kind: str
     name: str
     uid: str
+
+
+WorkloadKey = tuple[str, str, str]
+"""Kind, namespace and name of what makes pods anew."""
+TEMPLATE_HASH: Final = "pod-template-hash"
+"""Label of a Deployment's pods; their ReplicaSet is called by the Deployment and it (Kubernetes' deployment
+controller)."""
+ALONE: Final = frozenset({"DaemonSet", "Job", "Node"})
+"""Controllers whose pods do not stand in for each other."""
+
+
+@dataclass(slots=True, frozen=True)
+class Workload:
+    """Replicas, and how many of them its own rolling update takes away at once."""
+
+    key: WorkloadKey
+    replicas: int
+    at_once: int
+    """One at least."""
+
+    def __str__(self) -> str:
+        kind, namespace, name = self.key
+        return f"{kind.lower()} {namespace}/{name}"
+
+
+def share(replicas: int) -> int:
+    """How many replicas may be missing at once where nobody says it: what a Deployment allows that says nothing."""
+    return max(1, replicas // 4)
 
 
 @dataclass(slots=True)
@@ -74,6 +102,16 @@ class Pod:
     def bare(self) -> bool:
         """Nothing would make it again."""
         return self.owner is None
+
+    @property
+    def workload(self) -> WorkloadKey | None:
+        """What its replicas belong to; None where it has none."""
+        owner, label = self.owner, self.labels.get(TEMPLATE_HASH)
+        if owner is None or owner.kind in ALONE:
+            return None
+        if owner.kind == "ReplicaSet" and label and owner.name.endswith(f"-{label}"):
+            return "Deployment", self.namespace, owner.name.removesuffix(f"-{label}")
+        return owner.kind, self.namespace, owner.name
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
