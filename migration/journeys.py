@@ -87,6 +87,7 @@ class CheckId(StrEnum):
     POLICIES_ACCEPTED = "policies-accepted"
     ADDRESSES_SUFFICE = "addresses-suffice"
     WEBHOOKS_ANSWER = "webhooks-answer"
+    SPREAD_UNHARMED = "spread-unharmed"
     CANARY_READY = "canary-ready"
     POLICIES_REALISED = "policies-realised"
     ENDPOINTS_COMPLETE = "endpoints-complete"
@@ -250,6 +251,7 @@ _canary = _install.then(
         _C.CALICO_UNCHANGED,
         _C.ADDRESSES_SUFFICE,
         _C.WEBHOOKS_ANSWER,
+        _C.SPREAD_UNHARMED,
     ),
     settle=(_C.AWS_MADE, _C.CANARY_READY),
     leave=(_C.CANARY_UNUSED,),

@@ -11,7 +11,7 @@ from operations import objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.context import Context
-from operations.drain import Blocker, look, webhooks
+from operations.drain import Blocker, look, spread, webhooks
 from operations.drain.judge import judge
 from operations.evidence import Answer, Finding, UnknownError
 
@@ -55,6 +55,19 @@ def refresh_unblocked(context: Context) -> Answer:
     told = f"; {objects.count(notes, 'note')}, see `refresh plan --to cilium`" if notes else ""
     shown = f"{objects.count(pods, 'pod')} on {objects.count(len(world.old), 'legacy node')}{told}"
     return Answer(shown, tuple(findings(found)))
+
+
+@check(CheckId.SPREAD_UNHARMED)
+def spread_unharmed(context: Context) -> Answer:
+    """No workload's spread would count the canary nodes as places where it has no pod yet."""
+    canaries = sum(map(objects.is_canary, context.kube.nodes()))
+    if canaries:
+        return Answer(f"{objects.count(canaries, 'canary node')} there already: refresh-unblocked tells")
+    world = look.picture(context)
+    pods = [pod for name in world.old for pod in world.leaving(name)]
+    around = look.spreading(context, sorted(look.addresses(context, 0, (), ()).free))
+    found = tuple(findings(spread.blockers(pods, world.present, around)))
+    return Answer(f"{objects.count(sum(bool(p.spread) for p in pods), 'pod')} with a spread that must hold", found)
 
 
 def findings(found: Iterable[Blocker]) -> Iterator[Finding]:

@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from operations.drain import Blocker, Weight, addresses, budgets, in_order, pods, volumes, webhooks
+from operations.drain import Blocker, Weight, addresses, budgets, in_order, pods, spread, volumes, webhooks
 from operations.drain.addresses import Addresses
+from operations.drain.spread import Spreading
 from operations.drain.volumes import Volume
 from operations.drain.webhooks import Hook
 from operations.refresh.request import RefreshRequest
@@ -26,6 +27,8 @@ class Surroundings:
     hooks: Sequence[Hook] = ()
     addresses: Addresses | None = None
     """None where nodes are given back to groups that stand in subnets of their own."""
+    spreading: Spreading | None = None
+    """None where there are no canary nodes on the way."""
     autoscalers: Sequence[str] = ()
     """Deployments that change the number of nodes."""
 
@@ -45,6 +48,7 @@ def judge(world: World, request: RefreshRequest, goal: Goal, around: Surrounding
         *volumes.blockers(leaving, around.volumes, world.old, around.new_zones),
         *webhooks.blockers(around.hooks, world.old),
         *(addresses.blockers(around.addresses) if around.addresses is not None else ()),
+        *(spread.blockers(leaving, world.present, around.spreading) if around.spreading is not None else ()),
         *autoscalers(around.autoscalers),
     ]
     for pod in leaving:

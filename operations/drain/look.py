@@ -1,16 +1,18 @@
 """Reads what the judge looks at. A gate reads everything here; `refresh plan` has nodes and pods from its watches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any, Final
 
 from migration.journeys import NodeKind
-from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI
+from migration.names import CANARY_GROUP, CILIUM_CNI, CNI_LABEL, LEGACY_CNI
 from migration.settings import NodeGroup, Settings
 from operations import objects
 from operations.context import Context
 from operations.drain.addresses import Addresses, count
 from operations.drain.judge import Surroundings
+from operations.drain.spread import CANARY, Place, Spreading
 from operations.drain.volumes import volume
 from operations.drain.webhooks import Hook, hooks
 from operations.evidence import UnknownError
@@ -86,6 +88,7 @@ def surroundings(context: Context, world: World, request: RefreshRequest | None 
         places=places(context, world) if world.target == CILIUM_CNI else (),
         hooks=webhooks(context),
         addresses=found,
+        spreading=spreading(context, sorted(zones)) if world.target == CILIUM_CNI else None,
         autoscalers=[
             f"deployment {objects.key(d)}"
             for d in kube.items("/apis/apps/v1/deployments")
@@ -112,6 +115,37 @@ def places(context: Context, world: World) -> list[Mapping[str, str]]:
         if group.size
     ]
     return [*(objects.labels(node) for node in context.kube.nodes() if objects.name(node) in world.new), *made]
+
+
+def spreading(context: Context, zones: Sequence[str]) -> Spreading:
+    """Nodes that take workloads, now and once all have moved, and the canary nodes beside them.
+
+    Args:
+        zones: of the subnets.
+    """
+    nodes = context.kube.nodes()
+    live = [Place(objects.labels(n), n["spec"].get("taints") or ()) for n in nodes if objects.is_canary(n)]
+    own = {CNI_LABEL: CILIUM_CNI}
+    made = [_to_come({**own, objects.NODEGROUP: CANARY_GROUP}, f"canary {z}", z, (CANARY,)) for z in zones]
+    there = [n for n in nodes if not objects.is_canary(n) and not n["spec"].get("unschedulable")]
+    others = [Place(objects.labels(n), n["spec"].get("taints") or ()) for n in there if objects.is_cilium(n)]
+    groups = [group for group in context.settings.cilium.groups for _ in range(group.size)]
+    coming = [
+        _to_come({**group.labels, **own, objects.NODEGROUP: group.name}, f"to come {n}", z, ())
+        for n, (group, z) in enumerate(zip(groups, cycle(zones or [""]), strict=False))
+    ]
+    return Spreading(
+        canaries=live or made,
+        moments={
+            "now": [Place(objects.labels(n), n["spec"].get("taints") or ()) for n in there],
+            "when all have moved": [*others, *coming[len(others) :]],
+        },
+    )
+
+
+def _to_come(labels: Mapping[str, str], name: str, zone: str, taints: Sequence[Mapping[str, str]]) -> Place:
+    known = {parse.HOSTNAME: name, objects.ZONE: zone, "kubernetes.io/os": "linux"}
+    return Place({**labels, **known}, taints, whole=False)
 
 
 # -- addresses --------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def homeless(pod: Pod, places: Collection[Mapping[str, str]]) -> Iterator[Blocke
     """
     if not pod.asks or not places or pod.hosts is not None:
         return
-    if any(_may_run(term, labels) for term in pod.asks for labels in places):
+    if any(may_run(term, labels) for term in pod.asks for labels in places):
         return
     wanted = sorted({str(e["key"]) for term in pod.asks for e in _told(term) if not _met_somewhere(e, places)})
     yield Blocker(
@@ -97,11 +97,17 @@ def _others(key: str) -> bool:
 
 
 def _met_somewhere(expression: Mapping[str, Any], places: Collection[Mapping[str, str]]) -> bool:
-    return any(_may_run({"matchExpressions": [expression]}, labels) for labels in places)
+    return any(may_run({"matchExpressions": [expression]}, labels) for labels in places)
 
 
-def _may_run(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    for expression in _told(term):
+def may_run(term: Mapping[str, Any], labels: Mapping[str, str], *, whole: bool = False) -> bool:
+    """Whether a node may be what a node selector term asks for.
+
+    Args:
+        labels: of the node, as far as they are known.
+        whole: these are all.
+    """
+    for expression in (term.get("matchExpressions") or []) if whole else _told(term):
         if expression.get("operator") in {"Gt", "Lt"}:
             continue  # of numbers in labels nobody knows beforehand
         try:

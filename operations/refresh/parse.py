@@ -1,7 +1,7 @@
 """Kubernetes objects as JSON → the values a refresh works with."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from migration.names import (
     SYSTEM_NAMESPACE,
 )
 from operations.drain import marks
-from operations.refresh.values import Disruption, Node, Owner, Pod, Workload, share
+from operations.refresh.values import Disruption, Node, Owner, Pod, Spread, Workload, share
 
 Obj = Mapping[str, Any]
 
@@ -85,7 +85,7 @@ def pod(obj: Obj, target_cni: str) -> Pod:
     owner = next((o for o in meta.get("ownerReferences") or [] if o.get("controller")), None)
     volumes = spec.get("volumes") or []
     ready = _condition(obj, "Ready") == "True"
-    asks = _asks(spec)
+    asks, spread = _asks(spec), tuple(_spreads(spec))
     return Pod(
         uid=meta["uid"],
         namespace=meta["namespace"],
@@ -103,6 +103,8 @@ def pod(obj: Obj, target_cni: str) -> Pod:
         hosts=_hosts(asks),
         asks=asks,
         host_network=bool(spec.get("hostNetwork")),
+        spread=spread,
+        tolerations=tuple(spec.get("tolerations") or ()) if spread else (),
         mark=marks.of(meta.get("annotations") or {}, meta.get("labels") or {}),
         scratch=any("emptyDir" in v or "hostPath" in v for v in volumes),
         claims=tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v),
@@ -127,6 +129,18 @@ def _tolerates_cordon(toleration: Obj) -> bool:
     key, effect = toleration.get("key") or "", toleration.get("effect") or "NoSchedule"
     everything = not key and toleration.get("operator") == "Exists"
     return effect == "NoSchedule" and (everything or key == UNSCHEDULABLE)
+
+
+def _spreads(spec: Obj) -> Iterator[Spread]:
+    for rule in spec.get("topologySpreadConstraints") or []:
+        if rule.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule":
+            yield Spread(
+                str(rule.get("topologyKey", "")),
+                int(rule.get("maxSkew", 1)),
+                rule.get("labelSelector"),
+                honours_taints=rule.get("nodeTaintsPolicy") == "Honor",
+                honours_affinity=rule.get("nodeAffinityPolicy", "Honor") == "Honor",
+            )
 
 
 def _asks(spec: Obj) -> tuple[Obj, ...]:

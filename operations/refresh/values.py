@@ -47,6 +47,20 @@ def share(replicas: int) -> int:
     return max(1, replicas // 4)
 
 
+@dataclass(slots=True, frozen=True)
+class Spread:
+    """A topology spread constraint (core/v1) that keeps pods from being scheduled."""
+
+    key: str
+    """topologyKey."""
+    skew: int
+    selector: Mapping[str, Any] | None
+    honours_taints: bool = False
+    """nodeTaintsPolicy: Honor."""
+    honours_affinity: bool = True
+    """nodeAffinityPolicy: Honor."""
+
+
 @dataclass(slots=True)
 class Pod:
     """A pod, as far as draining its node asks."""
@@ -74,6 +88,9 @@ class Pod:
     """Node selector terms (core/v1), ORed, its nodeSelector in each of them; empty: any node will do."""
     host_network: bool = False
     """Takes the address of its node."""
+    spread: tuple[Spread, ...] = ()
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """Kept of pods with a spread."""
     mark: str = ""
     """What its owner wrote on it to have it left alone, as key=value."""
     scratch: bool = False

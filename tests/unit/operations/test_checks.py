@@ -76,6 +76,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.POLICIES_ACCEPTED: MIXED,
     CheckId.ADDRESSES_SUFFICE: about_to_move,
     CheckId.WEBHOOKS_ANSWER: MIXED,
+    CheckId.SPREAD_UNHARMED: pinned_legacy,
     CheckId.CANARY_READY: MIXED,
     CheckId.POLICIES_REALISED: MIXED,
     CheckId.ENDPOINTS_COMPLETE: MIXED,
@@ -645,6 +646,14 @@ def webhook_unserved(world):
 )
 def webhook_on_one_leaving_node(world):
     world.add(webhook(), slice_of("old-a"))
+
+
+@case(CheckId.SPREAD_UNHARMED, "replicaset shop/wide: spreads its 3 replicas by kubernetes.io/hostname with maxSkew 1")
+def spread_over_nodes(world):
+    rule = {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "labelSelector": {"matchLabels": {"app": "wide"}}}
+    for name, where in (("wide-1", "old-a"), ("wide-2", "old-b"), ("wide-3", "old-b")):
+        labels = {"app": "wide"}
+        world.add(w.pod(name, where, "ReplicaSet/wide", labels=labels, topologySpreadConstraints=[rule]))
 
 
 @case(CheckId.CANARY_READY, "zone eu-west-1b: has no Ready canary node")

@@ -340,3 +340,84 @@ def test_of_one_cluster_gate_and_plan_count_the_same_addresses(world: World):
         subnet["AvailableIpAddressCount"] = 245
     short = "its subnets have 245 free addresses, 250 are needed while old nodes hold theirs"
     assert gate(world) == plan(world) == {(f"zone {zone}", short) for zone in w.ZONES}
+
+
+# -- spread beside canary nodes ---------------------------------------------------------------------
+
+
+def spreading(replicas: int = 6, key: str = HOSTNAME, skew: int = 1, more: Any = None, **rule: Any) -> list[Obj]:
+    """A Deployment of which half runs on each legacy node."""
+    constraint = {
+        "topologyKey": key,
+        "maxSkew": skew,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"app": "wide"}},
+        **rule,
+    }
+    labels = {"app": "wide", "pod-template-hash": "6c"}
+    pods = [
+        w.pod(
+            f"wide-{n}",
+            ("old-a", "old-b")[n % 2],
+            "ReplicaSet/wide-6c",
+            labels=labels,
+            topologySpreadConstraints=[constraint],
+            **(more or {}),
+        )
+        for n in range(replicas)
+    ]
+    return [w.thing("Deployment", "wide", "shop", spec={"replicas": replicas}), *pods]
+
+
+def before_canaries(world: World) -> set[tuple[str, str]]:
+    """(object, problem) that the gate of canary finds, where no canary node is there yet."""
+    for name in ("new-a", "new-b"):
+        world.drop("Node", name)
+    return {(f.object, f.problem) for f in registry()[CheckId.SPREAD_UNHARMED](world.context).findings}
+
+
+TOLERANT: Final = {"tolerations": [{"key": "eks-cilium.io/canary", "operator": "Exists"}]}
+LEGACY_ONLY: Final = {"nodeSelector": {"eks.amazonaws.com/nodegroup": "old"}}
+SPREADS: Final[dict[str, tuple[dict[str, Any], int]]] = {
+    "by host": ({}, 4),
+    "by host, of as many replicas as there are nodes": ({"replicas": 2}, 0),
+    "by host, with room": ({"skew": 3}, 0),
+    "by host, rather than not at all": ({"whenUnsatisfiable": "ScheduleAnyway"}, 0),
+    "by host, without tainted nodes": ({"nodeTaintsPolicy": "Honor"}, 0),
+    "by host, on canary nodes too": ({"more": TOLERANT}, 0),
+    "by host, by a selector that excludes canary nodes": ({"more": LEGACY_ONLY}, 0),
+    "by host, by a selector that does not count": ({"more": LEGACY_ONLY, "nodeAffinityPolicy": "Ignore"}, 4),
+    "by zone, each of which has other nodes": ({"key": "topology.kubernetes.io/zone"}, 0),
+    "by a label that no canary node has": ({"key": "rack"}, 0),
+    "of other pods": ({"labelSelector": {"matchLabels": {"app": "other"}}}, 0),
+}
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_a_spread_that_counts_canary_nodes_as_empty_is_seen_before_they_are_made(name: str, world: World):
+    what, pending = SPREADS[name]
+    world.add(*spreading(**what))
+    found = before_canaries(world)
+    assert {about for about, _ in found} == ({"deployment shop/wide"} if pending else set())
+    assert all(f"now, {pending} of them could not be scheduled once they restart" in problem for _, problem in found)
+
+
+def test_a_spread_over_zones_counts_a_zone_that_has_canary_nodes_only(world: World):
+    world.find("Node", "old-b")["metadata"]["labels"]["topology.kubernetes.io/zone"] = w.ZONES[0]
+    world.add(*spreading(key="topology.kubernetes.io/zone"))
+    [(about, problem)] = before_canaries(world)
+    assert about == "deployment shop/wide"
+    assert "now, 5 of them could not be scheduled" in problem
+
+
+def test_beside_canary_nodes_gate_and_plan_stop_at_the_same_spread(world: World):
+    world.add(*spreading())
+    found = gate(world)
+    assert {about for about, _ in found} == {"deployment shop/wide"}
+    assert found == plan(world)
+
+
+def test_a_spread_that_fits_now_and_not_when_all_have_moved_is_said_too(world: World):
+    world.add(w.node("old-c", "aws"), *spreading(replicas=3))
+    [(_, problem)] = before_canaries(world)
+    assert "when all have moved, 1 of them could not be scheduled" in problem

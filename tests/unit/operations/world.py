@@ -194,7 +194,12 @@ def condition(kind: str, status: str = "True", **more: Any) -> Obj:
 def node(
     name: str, cni: str | None, zone: str = ZONES[0], labels: Mapping[str, str] = {}, *, canary: bool = False
 ) -> Obj:
-    marks = {"topology.kubernetes.io/zone": zone, "kubernetes.io/os": "linux", "eks.amazonaws.com/nodegroup": "old"}
+    marks = {
+        "topology.kubernetes.io/zone": zone,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/hostname": name,
+        "eks.amazonaws.com/nodegroup": "old",
+    }
     marks.update(labels)
     if cni:
         marks[CNI_LABEL] = cni
