@@ -6,14 +6,18 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from migration.journeys import CheckId
+from migration.mark import DamagedMark
 from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, REFRESH_LEASE, SYSTEM_NAMESPACE
-from operations import objects
+from migration.workloads import Change, changes
+from operations import mark, objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.context import Context
 from operations.drain import Blocker, look, spread, webhooks
 from operations.drain.judge import judge
 from operations.evidence import Answer, Finding, UnknownError
+from operations.standings import seen
+from operations.workloads import recorded
 
 PROBE: Final = "eks-cilium-probe"
 """The probes' DaemonSets in kube-system are `eks-cilium-probe-<kind of node>`."""
@@ -55,6 +59,34 @@ def refresh_unblocked(context: Context) -> Answer:
     told = f"; {objects.count(notes, 'note')}, see `refresh plan --to cilium`" if notes else ""
     shown = f"{objects.count(pods, 'pod')} on {objects.count(len(world.old), 'legacy node')}{told}"
     return Answer(shown, tuple(findings(found)))
+
+
+@check(CheckId.WORKLOADS_NO_WORSE)
+def workloads_no_worse(context: Context) -> Answer:
+    """Of each workload as large a part is ready as before the move."""
+    try:
+        before = recorded(mark.read(context.kube))
+    except DamagedMark as error:
+        raise UnknownError(str(error), "See the check mark-agrees", about=mark.ABOUT) from None
+    found = list(changes(before, seen(context.kube)))
+    accepted = set(context.settings.accept_worse)
+    worse = [change for change in found if change.worse and change.workload not in accepted]
+    excepted = sorted(change.workload for change in found if change.worse and change.workload in accepted)
+    told = f"; worse, and accepted: {', '.join(excepted)}" if excepted else ""
+    notes = len(found) - len(worse) - len(excepted)
+    changed = f"; {notes} deleted, rescaled or deployed since (`workloads show`)" if notes else ""
+    shown = f"{objects.count(len(before), 'workload')} recorded before the move{changed}{told}"
+    return Answer(shown, tuple(no_worse(worse)))
+
+
+def no_worse(worse: Iterable[Change]) -> Iterator[Finding]:
+    for change in worse:
+        yield Finding(
+            change.workload,
+            change.text,
+            "Look at its pods: `kubectl get events` and their logs say what they lack on Cilium nodes. One that may "
+            "stand worse is named in acceptWorse",
+        )
 
 
 @check(CheckId.SPREAD_UNHARMED)

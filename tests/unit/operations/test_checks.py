@@ -86,6 +86,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.NO_LEGACY_PODS: MOVED,
     CheckId.AWS_NODE_IDLE: MOVED,
     CheckId.SOAKED: MOVED,
+    CheckId.WORKLOADS_NO_WORSE: MOVED,
     CheckId.LEGACY_GROUPS_EMPTY: MOVED,
     CheckId.NO_CILIUM_NODES: pinned_legacy,
     CheckId.CANARY_UNUSED: canary_empty,
@@ -827,6 +828,13 @@ def closed_webhook(world):
     world.add(webhook())
 
 
+@case(
+    CheckId.WORKLOADS_NO_WORSE, "deployment kube-system/coredns: has 1 of 2 ready, and had 2 of 2 ready before the move"
+)
+def workload_is_worse(world):
+    world.find("Deployment", "coredns")["status"]["readyReplicas"] = 1
+
+
 @case(CheckId.NO_LEGACY_PODS, "pod shop/left: still runs on legacy node old-z")
 def pod_left_behind(world):
     world.add(w.node("old-z", "aws"), w.pod("left", "old-z"))
@@ -1247,6 +1255,32 @@ def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
     world = MOVED(tmp_path)
     world.at("install-cilium")
     assert "pod shop/web-1: runs on new-a" in told(ask(CheckId.CANARY_UNUSED, world))
+
+
+def test_without_a_record_of_how_workloads_stood_nobody_can_say_that_none_is_worse(tmp_path: Path):
+    world = MOVED(tmp_path)
+    for text in ("", "{", '{"deployment shop/web": 3}'):
+        world.find(MARK_KIND, MARK)["data"]["workloads"] = text
+        evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
+        assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+        assert "`python -m operations workloads record`" in told(evidence)
+    world.drop(MARK_KIND, MARK)
+    assert ask(CheckId.WORKLOADS_NO_WORSE, world).verdict is Verdict.UNKNOWN
+
+
+def test_a_workload_that_may_stand_worse_is_named_in_the_settings_and_shown(tmp_path: Path):
+    world = MOVED(tmp_path)
+    world.find("Deployment", "coredns")["status"]["readyReplicas"] = 1
+    world.settings = world.settings.model_copy(update={"accept_worse": ("deployment kube-system/coredns",)})
+    evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
+    assert evidence.verdict is Verdict.PASSED
+    assert "worse, and accepted: deployment kube-system/coredns" in evidence.summary
+
+
+def test_every_point_of_no_return_asks_whether_workloads_stand_worse():
+    ends = [stage for stage in JOURNEYS["replace"].stages if not stage.reversible]
+    assert ends
+    assert all(CheckId.WORKLOADS_NO_WORSE in stage.gate for stage in ends)
 
 
 def test_a_webhook_on_two_nodes_may_lose_one(tmp_path: Path):

@@ -27,9 +27,11 @@ from migration.names import (
     MARK_VERSION,
 )
 from migration.settings import Settings
+from migration.workloads import dump
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws
 from operations.context import Context
+from operations.standings import seen
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
 ARN = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}"
@@ -245,7 +247,13 @@ def daemonset(name: str, namespace: str, size: int, *, pinned: Any = None, image
 
 
 def deployment(name: str, namespace: str, replicas: int = 2) -> Obj:
-    return thing("Deployment", name, namespace, spec={"replicas": replicas}, status={"availableReplicas": replicas})
+    return thing(
+        "Deployment",
+        name,
+        namespace,
+        spec={"replicas": replicas},
+        status={"availableReplicas": replicas, "readyReplicas": replicas},
+    )
 
 
 def endpoint(of: Obj, *, enforcing: str = "", told: bool = True) -> Obj:
@@ -346,7 +354,9 @@ class World:
         self.sizes = {"old": 2, "new": 2}
         self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
         self.own = Own(id="0a1b", attempt=4, taken=True, reached=True)
-        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",)), *guarding())
+        record = dump(seen(self.context.kube))
+        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",), workloads=record), *guarding())
+        self.api.requests.clear()
         self.tags: dict[str, str] = {}
         self.strays: set[str] = set()
         """Nodes of no Auto Scaling group."""
