@@ -464,11 +464,18 @@ class Engine:
         return asked | {node.name for node in self.leaving} | self.closing.names()
 
     def held(self, now: float) -> set[str]:
-        """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""
+        """Old nodes that are not begun: those of no group of ours, with pods that are to be left alone, and those that
+        somebody uncordoned just now."""
         self._keep_up()
         self._uncordoned = {name: self._uncordoned.get(name, now) for name in self.world.reopened}
         over, alone = self.alarm.over, self.pace.uncordoned
-        return self._outside | {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
+        just_now = {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
+        return self._outside | just_now | self._kept()
+
+    def _kept(self) -> set[str]:
+        if self.request.marked:
+            return set()
+        return {name for name, pods in self.world.marked.items() if pods and name in self.world.old}
 
     def _room(self, active: int) -> int:
         """How many more nodes may begin."""

@@ -26,6 +26,10 @@ def _all(engine: Engine, now: float) -> Iterator[Awaited]:
         if node.active:
             yield from _of_node(engine, node)
     for name in sorted(engine.held(now)):
+        kept = [] if engine.request.marked else [world.pods[uid] for uid in sorted(world.marked.get(name, ()))]
+        yield from (Awaited(f"pod {pod}", _why(engine, pod), name) for pod in kept if not world.old[name].active)
+        if kept:
+            continue
         uncordoned = world.old[name].ours
         why = "somebody uncordoned it; it is left alone for a while" if uncordoned else judge.outside(name).problem
         yield Awaited(f"node {name}", why, name)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from operations.drain import marks
 from operations.refresh.present import Present
 from operations.refresh.remaining import Remaining
 from operations.refresh.values import (
@@ -58,6 +59,8 @@ class World:
         self.behind: set[BudgetKey] = set()
         """Budgets with evictions that their status does not count yet."""
         self.present = Present()
+        self.marked: dict[str, set[str]] = defaultdict(set)
+        """Node -> uids of its pods that are to be left alone."""
         self._selecting = Selecting()
         self.remaining = Remaining()
         self.attached: dict[str, set[str]] = defaultdict(set)
@@ -146,6 +149,8 @@ class World:
         self.pods[pod.uid] = pod
         self.on[pod.node][pod.uid] = pod
         if not pod.stays:
+            if marks.binds(pod.mark):
+                self.marked[pod.node].add(pod.uid)
             pod.budgets = self._selecting.of(pod)
             if not pod.terminating:
                 self.remaining.add(pod, 1)
@@ -156,6 +161,8 @@ class World:
         pod = self.pods.pop(uid, None)
         if pod is None:
             return
+        if pod.mark:
+            self.marked[pod.node].discard(uid)
         here = self.on[pod.node]
         here.pop(uid, None)
         if not here:

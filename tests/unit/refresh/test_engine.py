@@ -125,6 +125,18 @@ def test_a_pod_whose_owner_asks_that_it_be_left_alone_is_evicted_only_where_that
     assert why[0].startswith(asks) is not marked
 
 
+def test_a_node_with_a_pod_that_is_to_be_left_alone_is_not_begun_and_others_are(engine: Engine):
+    world = engine.world
+    asks = replace(pod("web-0", "aws-0"), mark="karpenter.sh/do-not-disrupt=true")
+    world.see_pod(asks)
+    assert cordons(engine.decide(NOW)) == ["aws-1"]
+    why = [(b.node, b.reason) for b in blockers(engine, NOW) if b.object == "pod shop/web-0"]
+    assert [node for node, _ in why] == ["aws-0"]
+    assert why[0][1].startswith("its owner asks that it be left alone")
+    world.see_pod(replace(asks, mark=""))
+    assert engine.held(NOW) == set()
+
+
 def test_progress_says_what_the_judge_says(engine: Engine):
     world = engine.world
     world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
