@@ -98,7 +98,7 @@ def test_the_waves_of_five_thousand_nodes_are_told_in_seconds_and_not_quadratica
         waves(world, request, nodes)
         return time.process_time() - began
 
-    assert seconds(5000) < 25 * max(seconds(500), 0.02)
+    assert seconds(5000) < 40 * max(seconds(500), 0.02)  # n log n is 14, and n squared 100
 
 
 @pytest.mark.parametrize(
