@@ -87,6 +87,7 @@ class CheckId(StrEnum):
     POLICIES_ACCEPTED = "policies-accepted"
     ADDRESSES_SUFFICE = "addresses-suffice"
     WEBHOOKS_ANSWER = "webhooks-answer"
+    SPREAD_UNHARMED = "spread-unharmed"
     CANARY_READY = "canary-ready"
     POLICIES_REALISED = "policies-realised"
     ENDPOINTS_COMPLETE = "endpoints-complete"
@@ -96,6 +97,7 @@ class CheckId(StrEnum):
     NO_LEGACY_PODS = "no-legacy-pods"
     AWS_NODE_IDLE = "aws-node-idle"
     SOAKED = "soaked"
+    WORKLOADS_NO_WORSE = "workloads-no-worse"
     LEGACY_GROUPS_EMPTY = "legacy-groups-empty"
     NO_CILIUM_NODES = "no-cilium-nodes"
     CANARY_UNUSED = "canary-unused"
@@ -250,6 +252,7 @@ _canary = _install.then(
         _C.CALICO_UNCHANGED,
         _C.ADDRESSES_SUFFICE,
         _C.WEBHOOKS_ANSWER,
+        _C.SPREAD_UNHARMED,
     ),
     settle=(_C.AWS_MADE, _C.CANARY_READY),
     leave=(_C.CANARY_UNUSED,),
@@ -287,7 +290,14 @@ _retire_legacy = _release.then(
     "legacy node groups, vpc-cni and kube-proxy are gone",
     pieces=_release.pieces - _LEGACY_PIECES - {_P.CANARY_GROUP, _P.PROBES},
     protected=_release.protected - _CALICO_PIECES - {_P.FREEZE},
-    gate=(*_EMPTIED, _C.CALICO_UNCHANGED, _C.LEGACY_GROUPS_EMPTY, _C.CANARY_UNUSED, _C.ENDPOINTS_COMPLETE),
+    gate=(
+        *_EMPTIED,
+        _C.CALICO_UNCHANGED,
+        _C.LEGACY_GROUPS_EMPTY,
+        _C.CANARY_UNUSED,
+        _C.ENDPOINTS_COMPLETE,
+        _C.WORKLOADS_NO_WORSE,
+    ),
     settle=(_C.AWS_MADE, _C.CILIUM_READY),
     reversible=False,
     **_CILIUM_WORLD,
@@ -308,6 +318,7 @@ _retire_calico = _retire_legacy.then(
         _C.NOTHING_REFUSED,
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
+        _C.WORKLOADS_NO_WORSE,
         _C.POLICIES_AGREE,
         _C.CALICO_UNCHANGED,
         _C.NO_FOREIGN_ENFORCER,

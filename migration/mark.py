@@ -69,6 +69,8 @@ class Mark:
     """Pieces that nobody may delete now."""
     open: Mapping[str, str] | None = None
     """Reason, until when and by whom the guard is held open; None while it is closed."""
+    workloads: str = ""
+    """How workloads stood before the move (`migration/workloads.py`); empty: nobody has recorded it."""
 
     def dump(self) -> dict[str, str]:
         """`data` of the MigrationMark."""
@@ -81,6 +83,7 @@ class Mark:
             "attempt": str(self.attempt),
             "guarded": ",".join(self.guarded),
             "open": json.dumps(dict(self.open), sort_keys=True) if self.open else "",
+            "workloads": self.workloads,
         }
 
     @classmethod
@@ -110,6 +113,7 @@ class Mark:
             attempt=int(text),
             guarded=tuple(piece for piece in data.get("guarded", "").split(",") if piece),
             open={str(k): str(v) for k, v in held.items()} if held else None,
+            workloads=data.get("workloads", ""),
         )
 
 

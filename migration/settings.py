@@ -234,6 +234,10 @@ class Refresh(Model):
     """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
     deadline_minutes: int = Field(default=45, ge=1, le=720)
     """Inside `pulumi up` the refresh stops cleanly after this long; run again to go on."""
+    evict_marked: bool = False
+    """Evict also pods whose owners ask, by a mark on them, that they be left alone
+    (`cluster-autoscaler.kubernetes.io/safe-to-evict: "false"`, `karpenter.sh/do-not-disrupt: "true"` and their like).
+    Left out: such a pod stays, and with it its node."""
 
 
 JourneyName = Literal["replace", "greenfield"]
@@ -256,6 +260,9 @@ class Settings(Model):
     refresh: Refresh = Refresh()
     soak_minutes: int = Field(default=60, ge=0, le=525_600)
     """How long all workloads must have run on Cilium nodes before anything of the legacy network is removed."""
+    accept_worse: tuple[str, ...] = ()
+    """Workloads of which fewer pods may be ready than before the move when the legacy network, and Calico, are removed:
+    `deployment NAMESPACE/NAME`, `statefulset …`, `daemonset …` or `replicaset …`."""
     policies: str = "policies/network"
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
     deployers: tuple[str, ...] = ()
@@ -452,6 +459,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
             "Remove the key, or set cluster.adopt",
         )
     yield from _deployer_problems(settings.deployers)
+    yield from _exception_problems(settings.accept_worse)
     yield from _administrator_problems(cluster)
     yield from _owned_cluster_problems(settings)
     yield from _address_problems(network)
@@ -478,6 +486,17 @@ def _deployer_problems(deployers: tuple[str, ...]) -> Iterable[Problem]:
             continue
         if known != index:
             yield Problem(f"deployers.{index}", entry, f"is the same as deployers.{known}", "Remove one of the two")
+
+
+_WORKLOAD = re.compile(r"(deployment|statefulset|daemonset|replicaset) [a-z0-9][-a-z0-9]*/[a-z0-9][-.a-z0-9]*")
+
+
+def _exception_problems(names: tuple[str, ...]) -> Iterable[Problem]:
+    for index, name in enumerate(names):
+        if not _WORKLOAD.fullmatch(name):
+            yield Problem(
+                f"acceptWorse.{index}", name, "names no workload", 'Write it as "deployment NAMESPACE/NAME", in full'
+            )
 
 
 def _chart_problems(settings: Settings) -> Iterable[Problem]:

@@ -27,7 +27,9 @@ from operations.evidence import EXIT_CODES, USAGE_ERROR, Report, Verdict
 from operations.gate import CHECK_SECONDS, ask_all, patience
 from operations.place import next_stage
 
-FURTHER: Final = ("label", "schema", "survey", "refresh", "recover", "policy", "mark", "unused", "guard", "freeze")
+FURTHER: Final = (
+    *("label", "schema", "survey", "refresh", "recover", "policy", "mark", "unused", "guard", "freeze", "workloads"),
+)
 """Commands whose modules bring `add_parser(subparsers)`."""
 
 

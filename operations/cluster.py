@@ -145,6 +145,10 @@ class Cluster:
         found: list[Obj] = self._once(f"{path}?{urlencode(query)}", read)
         return found
 
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What is made from these reads, once for all who ask; it must not be changed."""
+        return self._once(f"made: {name}", make)
+
     def _once(self, key: str, read: Callable[[], Any]) -> Any:
         with self._lock:
             cell = self._cells.setdefault(key, _Cell())

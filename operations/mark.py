@@ -14,10 +14,12 @@ from typing import Any, Final
 from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
 from migration.mark import DEFINITION, DamagedMark, Mark, Own, definition, disagreement
 from migration.names import FIELD_MANAGER, MARK, MARK_KIND, MARK_PLURAL, MARK_VERSION, SYSTEM_NAMESPACE
+from migration.workloads import RECORDED, DamagedRecord, dump, load, merged
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
+from operations.standings import seen
 
 PATH: Final = f"/apis/{MARK_VERSION}/namespaces/{SYSTEM_NAMESPACE}/{MARK_PLURAL}"
 DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -65,8 +67,13 @@ def run(args: argparse.Namespace) -> int:
     except DamagedMark as error:
         print(f"{ABOUT}: {error}. Restore it, or {_take_over(context)}", file=sys.stderr)
         return EXIT_CODES[Verdict.FAILED]
-    print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
+    print(json.dumps({"mark": _shown(mark) if mark else None}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
+
+
+def _shown(mark: Mark) -> dict[str, str]:
+    """Without the record of all workloads: a deploy keeps this text in its state."""
+    return {**mark.dump(), "workloads": "recorded" if mark.workloads else ""}
 
 
 def read(kube: Cluster) -> Mark | None:
@@ -217,11 +224,24 @@ def _guarded(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _enter(context: Context, args: argparse.Namespace) -> Mark:
+    now = seen(context.kube) if args.place in RECORDED else {}
+
+    def record(found: Mark) -> str:
+        if found.reached != RECORDED.get(args.place) or found.entering == args.place:
+            return found.workloads  # a deploy that is tried again may have moved something already
+        if args.place == "canary" or not found.workloads:
+            return dump(now)
+        try:
+            return dump(merged(load(found.workloads), now))
+        except DamagedRecord:
+            return dump(now)
+
     def change(found: Mark) -> Mark:
         return replace(
             found,
             stack=context.stack,
             entering=args.place,
+            workloads=record(found),
             attempt=args.attempt,
             guarded=_guarded(args),
             deployers=deployers(context, found.deployers),

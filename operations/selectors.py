@@ -12,11 +12,21 @@ from operations import objects
 from operations.cluster import Obj
 
 _SOURCE = re.compile(r"^(?:k8s|any):")
+OPERATORS = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
+"""Of a LabelSelector (meta/v1)."""
 LISTS = {"ingress": ("ingress", "ingressDeny"), "egress": ("egress", "egressDeny")}
 
 
+class UnknownOperator(ValueError):
+    """A selector has an operator that is not known here, so what it selects cannot be told."""
+
+
 def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """A Kubernetes label selector; Cilium's label sources are left out of its keys. An empty one matches all."""
+    """A Kubernetes label selector; Cilium's label sources are left out of its keys. An empty one matches all.
+
+    Raises:
+        UnknownOperator: it cannot be told.
+    """
     chosen = selector or {}
     if any(labels.get(bare(k)) != v for k, v in (chosen.get("matchLabels") or {}).items()):
         return False
@@ -28,11 +38,17 @@ def bare(key: str) -> str:
     return _SOURCE.sub("", key)
 
 
+def unknown_operators(selector: Mapping[str, Any] | None) -> frozenset[str]:
+    """Operators of a label selector that are not known here."""
+    rules = (selector or {}).get("matchExpressions") or []
+    return frozenset(str(rule.get("operator")) for rule in rules) - OPERATORS
+
+
 def _holds(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     value, values = labels.get(bare(rule["key"])), rule.get("values") or []
-    match rule["operator"]:
+    match rule.get("operator"):
         case "In":
-            return value in values
+            return value is not None and value in values
         case "NotIn":
             return value not in values
         case "Exists":
@@ -40,7 +56,7 @@ def _holds(rule: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         case "DoesNotExist":
             return value is None
         case other:
-            raise ValueError(f"unknown operator {other!r} in a selector")
+            raise UnknownOperator(f"unknown operator {other!r} in a selector")
 
 
 def kubernetes_directions(policy: Obj, pod: Obj) -> set[str]:

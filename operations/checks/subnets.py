@@ -1,17 +1,17 @@
 """AWS under the nodes: addresses, and whether new nodes stand as the old ones do."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import ceil
 from typing import Any, Final
 
-from migration import addressing
 from migration.journeys import CheckId, NodeKind
 from operations import objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import Context
+from operations.drain import addresses, look
+from operations.drain.addresses import Addresses
 from operations.evidence import Answer, Finding, UnknownError
 
 UNNEEDED: Final = frozenset({"AmazonEKS_CNI_Policy"})
@@ -27,86 +27,24 @@ WORKER: Final = "AmazonEKSWorkerNodePolicy"
 @check(CheckId.ADDRESSES_SUFFICE)
 def addresses_suffice(context: Context) -> Answer:
     """The subnets of Cilium's interfaces have addresses for the nodes to come and their pods, in each zone."""
-    network, kube = context.settings.network, context.kube
-    subnets = context.aws.pages(
-        "ec2", "describe_subnets", "Subnets", SubnetIds=list(network.pod_subnet_ids or network.subnet_ids)
-    )
-    nodes, pods = kube.nodes(), kube.pods()
-    legacy = {objects.name(n): objects.zone(n) for n in nodes if objects.is_legacy(n)}
-    joined = [n for n in nodes if objects.is_cilium(n)]
-    zones = sorted({str(s["AvailabilityZone"]) for s in subnets})
-    each = sum(not (d["spec"]["template"]["spec"].get("hostNetwork")) for d in kube.daemonsets())
-    canary_only = context.stage is not None and context.stage.workloads is NodeKind.LEGACY
-    moving = [] if canary_only else [p for p in pods if objects.node_of(p) in legacy and objects.is_workload(p)]
-    groups: Iterable[tuple[str, int]]
-    if canary_only:
-        groups = [(context.settings.cilium.canary.instance_type, len(zones))]
-        joined = [n for n in joined if objects.is_canary(n)]
+    if context.stage is not None and context.stage.workloads is NodeKind.LEGACY:
+        found = _of_canaries(context)
     else:
-        groups = [(g.instance_type, g.size) for g in context.settings.cilium.groups]
-        joined = [n for n in joined if not objects.is_canary(n)]
-    coming = max(sum(size for _, size in groups) - len(joined), 0)
-    demand = need_by_zone(
-        zones,
-        nodes=coming,
-        moving=[legacy[objects.node_of(p)] for p in moving],
-        each=each,
-        limits=smallest([kind for kind, size in groups if size]),
-    )
-    free: dict[str, int] = {}
-    for subnet in subnets:
-        zone = str(subnet["AvailabilityZone"])
-        free[zone] = free.get(zone, 0) + int(subnet["AvailableIpAddressCount"])
-    shown = ", ".join(f"{zone} {free[zone]} free of {demand[zone]} needed" for zone in zones)
-    return Answer(shown, tuple(shortages(free, demand)))
+        found = look.addresses_of(context, look.picture(context), look.configured(context.settings).strategy)
+    if found.unknown:
+        blocker = next(addresses.blockers(found))
+        raise UnknownError(blocker.problem, blocker.fix, about=blocker.object)
+    needed = found.needed()
+    shown = ", ".join(f"{zone} {found.free[zone]} free of {needed[zone]} needed" for zone in needed)
+    return Answer(shown, tuple(Finding(b.object, b.problem, b.fix) for b in addresses.blockers(found)))
 
 
-def smallest(instance_types: Iterable[str]) -> addressing.InstanceLimits:
-    """The limits that ask for most addresses: those of the type with the smallest interfaces.
-
-    Raises:
-        UnknownError: a type's limits are not known here.
-    """
-    types = list(instance_types)
-    unknown = [t for t in types if t not in addressing.LIMITS]
-    if unknown:
-        raise UnknownError(
-            f"the network limits of {', '.join(unknown)} are not known here",
-            "Compare free addresses by hand, or use a known type",
-            about="instance types",
-        )
-    known = [addressing.LIMITS[t] for t in types] or [addressing.LIMITS["m5.large"]]
-    return min(known, key=lambda limits: limits.addresses_per_interface)
-
-
-def need_by_zone(
-    zones: Iterable[str], *, nodes: int, moving: Iterable[str], each: int, limits: addressing.InstanceLimits
-) -> dict[str, int]:
-    """Addresses needed by zone.
-
-    Args:
-        nodes: to come, spread evenly.
-        moving: zone of each pod that has to move; a pod may land in another zone, so each zone must take an even
-            share, or what it has now if that is more.
-        each: pods without host network that every node runs.
-    """
-    names, moved = list(zones), list(moving)
-    share = ceil(nodes / max(len(names), 1))
-    found = {}
-    for zone in names:
-        pods = max(ceil(len(moved) / len(names)), moved.count(zone)) + share * each
-        found[zone] = addressing.surge_addresses(nodes=share, pods=pods, limits=limits) if share or pods else 0
-    return found
-
-
-def shortages(free: Mapping[str, int], demand: Mapping[str, int]) -> Iterator[Finding]:
-    for zone, needed in demand.items():
-        if free.get(zone, 0) < needed:
-            yield Finding(
-                f"zone {zone}",
-                f"its subnets have {free.get(zone, 0)} free addresses, {needed} are needed while old nodes hold theirs",
-                "Add subnets (network.podSubnetIds), or move fewer nodes at once",
-            )
+def _of_canaries(context: Context) -> Addresses:
+    """For one canary node in each zone."""
+    canaries = sum(objects.is_canary(n) for n in context.kube.nodes() if objects.is_cilium(n))
+    zones = look.addresses(context, 0, (), ()).free
+    wanted = [context.settings.cilium.canary.instance_type]
+    return look.addresses(context, max(0, len(zones) - canaries), wanted, ())
 
 
 # -- nodes ------------------------------------------------------------------------------------------

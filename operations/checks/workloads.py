@@ -1,23 +1,26 @@
 """Workloads: what keeps them from moving, whether they have moved, and for how long."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from migration.journeys import CheckId
+from migration.mark import DamagedMark
 from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, REFRESH_LEASE, SYSTEM_NAMESPACE
-from operations import blockers, objects
+from migration.workloads import Change, changes
+from operations import mark, objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.context import Context
+from operations.drain import Blocker, look, spread, webhooks
+from operations.drain.judge import judge
 from operations.evidence import Answer, Finding, UnknownError
+from operations.standings import seen
+from operations.workloads import recorded
 
 PROBE: Final = "eks-cilium-probe"
 """The probes' DaemonSets in kube-system are `eks-cilium-probe-<kind of node>`."""
-ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
-WATCHED: Final = (("", "nodes"), ("coordination.k8s.io", "leases"), ("", "pods/eviction"))
-"""What a refresh, and every kubelet, must be able to write."""
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 """Clocks that are kept right differ by less."""
 
@@ -45,98 +48,73 @@ def left_behind(nodes: set[str], pods: Iterable[Obj]) -> Iterator[Finding]:
 
 @check(CheckId.REFRESH_UNBLOCKED)
 def refresh_unblocked(context: Context) -> Answer:
-    """Nothing is known that would keep the legacy nodes from being emptied."""
-    kube = context.kube
-    nodes = {objects.name(n) for n in kube.nodes() if objects.is_legacy(n)}
-    pods = [p for p in kube.pods() if objects.node_of(p) in nodes and objects.is_workload(p)]
-    claims = {objects.key(c): c for c in kube.items("/api/v1/persistentvolumeclaims")}
-    volumes = {objects.name(v): v for v in kube.items("/api/v1/persistentvolumes")}
-    findings = [
-        *blockers.budget_blockers(pods, kube.items("/apis/policy/v1/poddisruptionbudgets")),
-        *blockers.bare_pods(pods),
-        *blockers.local_volumes(pods, claims, volumes),
-        *_webhooks(context),
-    ]
-    return Answer(f"{objects.count(len(pods), 'pod')} on {objects.count(len(nodes), 'legacy node')}", tuple(findings))
+    """Nothing is known that would keep the legacy nodes from being emptied: what `refresh plan` foresees, but for the
+    addresses, of which a check of its own tells."""
+    world = look.picture(context)
+    goal = look.see_groups(context, world)
+    request = look.configured(context.settings)
+    found = judge(world, request, goal, replace(look.surroundings(context, world), addresses=None))
+    pods = sum(len(world.leaving(name)) for name in world.old)
+    notes = sum(not blocker.stops for blocker in found)
+    told = f"; {objects.count(notes, 'note')}, see `refresh plan --to cilium`" if notes else ""
+    shown = f"{objects.count(pods, 'pod')} on {objects.count(len(world.old), 'legacy node')}{told}"
+    return Answer(shown, tuple(findings(found)))
 
 
-# -- webhooks ---------------------------------------------------------------------------------------
+@check(CheckId.WORKLOADS_NO_WORSE)
+def workloads_no_worse(context: Context) -> Answer:
+    """Of each workload as large a part is ready as before the move."""
+    try:
+        before = recorded(mark.read(context.kube))
+    except DamagedMark as error:
+        raise UnknownError(str(error), "See the check mark-agrees", about=mark.ABOUT) from None
+    found = list(changes(before, seen(context.kube)))
+    accepted = set(context.settings.accept_worse)
+    worse = [change for change in found if change.worse and change.workload not in accepted]
+    excepted = sorted(change.workload for change in found if change.worse and change.workload in accepted)
+    told = f"; worse, and accepted: {', '.join(excepted)}" if excepted else ""
+    notes = len(found) - len(worse) - len(excepted)
+    changed = f"; {notes} deleted, rescaled or deployed since (`workloads show`)" if notes else ""
+    shown = f"{objects.count(len(before), 'workload')} recorded before the move{changed}{told}"
+    return Answer(shown, tuple(no_worse(worse)))
+
+
+def no_worse(worse: Iterable[Change]) -> Iterator[Finding]:
+    for change in worse:
+        yield Finding(
+            change.workload,
+            change.text,
+            "Look at its pods: `kubectl get events` and their logs say what they lack on Cilium nodes. One that may "
+            "stand worse is named in acceptWorse",
+        )
+
+
+@check(CheckId.SPREAD_UNHARMED)
+def spread_unharmed(context: Context) -> Answer:
+    """No workload's spread would count the canary nodes as places where it has no pod yet."""
+    canaries = sum(map(objects.is_canary, context.kube.nodes()))
+    if canaries:
+        return Answer(f"{objects.count(canaries, 'canary node')} there already: refresh-unblocked tells")
+    world = look.picture(context)
+    pods = [pod for name in world.old for pod in world.leaving(name)]
+    around = look.spreading(context, sorted(look.addresses(context, 0, (), ()).free))
+    found = tuple(findings(spread.blockers(pods, world.present, around)))
+    return Answer(f"{objects.count(sum(bool(p.spread) for p in pods), 'pod')} with a spread that must hold", found)
+
+
+def findings(found: Iterable[Blocker]) -> Iterator[Finding]:
+    """What a gate fails on."""
+    for blocker in found:
+        if blocker.stops:
+            yield Finding(blocker.object, blocker.problem, blocker.fix)
 
 
 @check(CheckId.WEBHOOKS_ANSWER)
 def webhooks_answer(context: Context) -> Answer:
     """Webhooks that fail closed are served, and those that a refresh depends on from more than one node."""
-    return Answer("every webhook that fails closed is served", tuple(_webhooks(context)))
-
-
-def _webhooks(context: Context) -> Iterator[Finding]:
-    kube = context.kube
-    configurations = [
-        *kube.items(f"{ADMISSION}/validatingwebhookconfigurations"),
-        *kube.items(f"{ADMISSION}/mutatingwebhookconfigurations"),
-    ]
-    served: dict[str, set[str]] = {}
-    for part in kube.items("/apis/discovery.k8s.io/v1/endpointslices"):
-        service = f"{objects.namespace(part)}/{objects.labels(part).get('kubernetes.io/service-name', '')}"
-        served.setdefault(service, set()).update(serving(part))
-    legacy = {objects.name(n) for n in kube.nodes() if objects.is_legacy(n)}
-    return webhook_findings(configurations, served, legacy)
-
-
-def serving(part: Obj) -> set[str]:
-    """Nodes with a ready endpoint in an EndpointSlice; "" for endpoints of no node."""
-    return {
-        str(e.get("nodeName") or "")
-        for e in part.get("endpoints") or []
-        if (e.get("conditions") or {}).get("ready") is not False
-    }
-
-
-def webhook_findings(
-    configurations: Iterable[Obj], served: Mapping[str, set[str]], legacy: set[str]
-) -> Iterator[Finding]:
-    """Webhooks that would block the API or the refresh.
-
-    Args:
-        served: `namespace/name` of a Service -> nodes with a ready endpoint of it.
-        legacy: names of the nodes to be replaced.
-    """
-    for configuration in configurations:
-        for hook in configuration.get("webhooks") or []:
-            service = (hook.get("clientConfig") or {}).get("service")
-            if hook.get("failurePolicy", "Fail") != "Fail" or not service:
-                continue
-            about = f"webhook {hook['name']} of {objects.name(configuration)}"
-            key = f"{service['namespace']}/{service['name']}"
-            nodes = served.get(key, set())
-            matched = matched_resources(hook)
-            if not nodes:
-                yield Finding(
-                    about,
-                    f"fails closed, and service {key} has no ready endpoint",
-                    "Repair its pods, or remove the webhook",
-                )
-            elif matched and nodes <= legacy and len(nodes) == 1:
-                yield Finding(
-                    about,
-                    f"fails closed on {', '.join(matched)}, and is served from {objects.some(nodes)} alone, which will "
-                    "be replaced",
-                    "Run it on two nodes or more, or set failurePolicy: Ignore for these",
-                )
-
-
-def matched_resources(hook: Obj) -> list[str]:
-    """Of what a refresh writes: the resources that a webhook is asked about."""
-    found = []
-    for group, resource in WATCHED:
-        plain, _, sub = resource.partition("/")
-        names = {resource, f"{plain}/*", "*/*"} | ({f"*/{sub}"} if sub else {"*"})
-        for rule in hook.get("rules") or []:
-            groups, resources = set(rule.get("apiGroups") or []), set(rule.get("resources") or [])
-            if groups & {group, "*"} and resources & names:
-                found.append(resource)
-                break
-    return found
+    legacy = {objects.name(n) for n in context.kube.nodes() if objects.is_legacy(n)}
+    found = webhooks.blockers(look.webhooks(context), legacy)
+    return Answer("every webhook that fails closed is served", tuple(findings(found)))
 
 
 # -- proof that it works ----------------------------------------------------------------------------

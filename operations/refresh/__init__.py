@@ -4,6 +4,19 @@
 All state is read back from the APIs and a few small annotations, so that a refresh may be killed anywhere.
 """
 
-from operations.refresh.cli import add_parser, run
+import argparse
+from typing import Any
 
-__all__ = ["add_parser", "run"]
+
+def add_parser(commands: Any) -> None:
+    """The command and its own commands."""
+    from operations.refresh import cli  # noqa: PLC0415 - whoever asks for the values only needs no command line
+
+    cli.add_parser(commands)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry out one of the commands."""
+    from operations.refresh import cli  # noqa: PLC0415
+
+    return cli.run(args)

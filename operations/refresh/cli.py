@@ -13,6 +13,7 @@ from typing import Any, Final
 from migration.journeys import NodeKind
 from operations.connection import Api, WrongClusterError
 from operations.context import Context, UsageError
+from operations.drain import look
 from operations.evidence import EXIT_CODES, Verdict, simulated
 from operations.refresh import groups as grouping
 from operations.refresh import planning, rights
@@ -104,6 +105,7 @@ def request_of(args: argparse.Namespace, context: Context) -> RefreshRequest:
         strategy=args.strategy or configured.strategy,
         budget=args.budget or configured.budget,
         zone_budget=args.zone_budget,
+        marked=configured.evict_marked,
         deadline=(configured.deadline_minutes if args.deadline is None else args.deadline) * 60,
     )
 
@@ -347,7 +349,7 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
     try:
         look_at_all(session, live.world)
         goal = goal_of(session.groups, request, lease.memory, live.world)
-        plan = planning.plan(live.world, request, goal, planning.surroundings(context, live.world))
+        plan = planning.plan(live.world, request, goal, look.surroundings(context, live.world, request))
     finally:
         live.stop()
     if not args.json:

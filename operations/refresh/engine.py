@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from operations.drain import marks
 from operations.refresh import admission
 from operations.refresh.actions import (
     Action,
@@ -32,14 +33,15 @@ from operations.refresh.answers import FIRST_DELAY, Answer
 from operations.refresh.closing import Closing, cordon
 from operations.refresh.easing import Easing
 from operations.refresh.health import Health
+from operations.refresh.replicas import Replicas
 from operations.refresh.request import RefreshRequest, Strategy
 from operations.refresh.retries import Retries
 from operations.refresh.sizing import Sizing
 from operations.refresh.stations import Stations
 from operations.refresh.tempo import Tempo
-from operations.refresh.terms import SHOWN_LATE, Blocker, Goal, Pace, Phase
+from operations.refresh.terms import SHOWN_LATE, Awaited, Goal, Pace, Phase
 from operations.refresh.throttle import Bucket, Throttle
-from operations.refresh.values import BudgetKey, Node, Pod
+from operations.refresh.values import BudgetKey, Node, Pod, WorkloadKey
 from operations.refresh.world import World
 
 PREPARED = 500
@@ -57,6 +59,14 @@ class _Wait:
 
     phase: Phase
     since: float
+
+
+@dataclass
+class _Chosen:
+    """Pods chosen in this round."""
+
+    budgets: Counter[BudgetKey] = field(default_factory=Counter)
+    replicas: Counter[WorkloadKey] = field(default_factory=Counter)
 
 
 @dataclass
@@ -79,6 +89,7 @@ class Engine:
     def __post_init__(self) -> None:
         self.retries = Retries(self.seed)
         self.stations = Stations(self.world)
+        self.replicas = Replicas(self.world, self.goal)
         self.tempo = Tempo(self.world, self.stations)
         self.sizing = Sizing(self.world, self.request, self.goal)
         self.alarm = Alarm()
@@ -196,6 +207,7 @@ class Engine:
     def _keep_house(self, now: float) -> None:
         """What is kept up in every round."""
         self.health.look(now)
+        self.replicas.look(now)
         # `replace` alone has no spare room: the only node, or pods that fit nowhere, get one new node ahead of time
         self.sizing.cramped = self.goal.total == 1 or self.health.homeless(now)
         if now > self._pruned_at + SHOWN_LATE:
@@ -213,6 +225,7 @@ class Engine:
         else:
             self.throttle.well()
         if isinstance(action, Evict):
+            self.replicas.end(action.uid, outcome.answer)
             self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
             if outcome.answer is Answer.EVICTED:
                 self.tempo.evicted(budgets, now)
@@ -250,7 +263,11 @@ class Engine:
             self._returned[action.node, pod.owner.uid] += 1
 
     def _begin(self, action: Action, now: float) -> None:
-        budgets = self.world.pods[action.uid].budgets if isinstance(action, Evict) else ()
+        budgets: tuple[BudgetKey, ...] = ()
+        if isinstance(action, Evict):
+            pod = self.world.pods[action.uid]
+            budgets = pod.budgets
+            self.replicas.begin(pod, now)
         self._inflight[action.key] = (action, budgets)
         self.stations.begin(budgets)
         if isinstance(action, Look):
@@ -320,7 +337,7 @@ class Engine:
     def _advance(self, now: float) -> list[Action]:
         actions: list[Action] = []
         waits: dict[str, _Wait] = {}
-        chosen: Counter[BudgetKey] = Counter()
+        chosen = _Chosen()
         for node in self.leaving:
             phase, wait = self.phase(node), self._waits.get(node.name)
             if wait is None or wait.phase is not phase:
@@ -335,7 +352,7 @@ class Engine:
         # there may not be room for all requests: those that most others wait for come first, then node by node
         return sorted(actions, key=later)
 
-    def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
+    def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: _Chosen) -> list[Action]:
         """What a node needs next, after it has waited in its phase for so long."""
         actions: list[Action] = []
         match phase:
@@ -380,15 +397,21 @@ class Engine:
         bound = max((target.delay + self.pace.deregistration_margin for target in targets), default=0.0)
         return self._end(node, now) if self.alarm.over(waited, bound, now) else []
 
-    def _evictions(self, node: Node, now: float, chosen: Counter[BudgetKey]) -> list[Action]:
+    def _evictions(self, node: Node, now: float, chosen: _Chosen) -> list[Action]:
         actions: list[Action] = []
         for pod in self.world.leaving(node.name):
             if pod.terminating or pod.bare or self._goes_with_node(pod):
                 continue
+            if marks.binds(pod.mark) and not self.request.marked:
+                continue  # its owner asks that it be left alone
             evict = Evict(pod.uid, pod.namespace, pod.name, pod.node)
             free = evict.key not in self._inflight and not self._resting(evict.key, now)
-            if free and self.stations.lets_go(pod, chosen):
+            if not free or self.replicas.short(pod, chosen.replicas):
+                continue
+            if self.stations.lets_go(pod, chosen.budgets):
                 actions.append(evict)
+                if pod.workload is not None and pod.ready:
+                    chosen.replicas[pod.workload] += 1
         return actions
 
     def _goes_with_node(self, pod: Pod) -> bool:
@@ -441,11 +464,18 @@ class Engine:
         return asked | {node.name for node in self.leaving} | self.closing.names()
 
     def held(self, now: float) -> set[str]:
-        """Old nodes that are not begun: those of no group of ours, and those that somebody uncordoned just now."""
+        """Old nodes that are not begun: those of no group of ours, with pods that are to be left alone, and those that
+        somebody uncordoned just now."""
         self._keep_up()
         self._uncordoned = {name: self._uncordoned.get(name, now) for name in self.world.reopened}
         over, alone = self.alarm.over, self.pace.uncordoned
-        return self._outside | {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
+        just_now = {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
+        return self._outside | just_now | self._kept()
+
+    def _kept(self) -> set[str]:
+        if self.request.marked:
+            return set()
+        return {name for name, pods in self.world.marked.items() if pods and name in self.world.old}
 
     def _room(self, active: int) -> int:
         """How many more nodes may begin."""
@@ -459,6 +489,6 @@ class Engine:
             room = min(room - max(0, sizing.needed(self.done) - ready), open_nodes - 1)
         return room
 
-    def hold(self, now: float) -> tuple[Blocker, ...]:
+    def hold(self, now: float) -> tuple[Awaited, ...]:
         """Workloads that must be ready again before a further node begins."""
         return self.health.hold(self.done, now)

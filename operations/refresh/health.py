@@ -1,7 +1,7 @@
 """Whether what was moved is ready again."""
 
 from operations.refresh.alarm import Alarm
-from operations.refresh.terms import Blocker, Goal, Pace, controller
+from operations.refresh.terms import Awaited, Goal, Pace, controller
 from operations.refresh.world import World
 
 
@@ -26,7 +26,7 @@ class Health:
         waited = (now - since for uid, since in self._since.items() if not unready[uid].node)
         return max(waited, default=0.0) >= self._pace.recovery
 
-    def hold(self, done: int, now: float) -> tuple[Blocker, ...]:
+    def hold(self, done: int, now: float) -> tuple[Awaited, ...]:
         """Workloads that must be ready again before a further node begins: any after the first node, later those
         that take too long.
 
@@ -35,11 +35,11 @@ class Health:
         """
         if done == 0:
             return ()
-        grace, late = 0.0 if done == 1 else self._pace.recovery, list[Blocker]()
+        grace, late = 0.0 if done == 1 else self._pace.recovery, list[Awaited]()
         for uid, since in self._since.items():
             pod = self._world.unready.get(uid)
             if pod is None or controller(pod) in self._goal.unhealthy_before:
                 continue
             if self._alarm.over(now - since, grace, now):
-                late.append(Blocker(f"pod {pod}", pod.problem or "is not ready", pod.node))
+                late.append(Awaited(f"pod {pod}", pod.problem or "is not ready", pod.node))
         return tuple(late)

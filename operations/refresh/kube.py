@@ -27,6 +27,8 @@ CALLS: Final = (
     ("", "nodes", ("get", "list", "watch", "patch", "delete")),
     ("", "pods", ("list", "watch")),
     ("", "pods/eviction", ("create",)),
+    ("apps", "deployments", ("list",)),
+    ("apps", "statefulsets", ("list",)),
     ("policy", "poddisruptionbudgets", ("list", "watch")),
     ("storage.k8s.io", "volumeattachments", ("list", "watch")),
     ("coordination.k8s.io", "leases", ("get", "create", "update")),

@@ -1,7 +1,7 @@
 """Kubernetes objects as JSON → the values a refresh works with."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,7 +17,8 @@ from migration.names import (
     REFRESH_TAINT,
     SYSTEM_NAMESPACE,
 )
-from operations.refresh.values import Disruption, Node, Owner, Pod
+from operations.drain import marks
+from operations.refresh.values import Disruption, Node, Owner, Pod, Spread, Workload, share
 
 Obj = Mapping[str, Any]
 
@@ -28,6 +29,7 @@ OURS: Final = "by-refresh"
 FOUND: Final = "found"
 """The refresh found it cordoned."""
 HOSTNAME: Final = "kubernetes.io/hostname"
+REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 MIRROR: Final = "kubernetes.io/config.mirror"
 UNSCHEDULABLE: Final = "node.kubernetes.io/unschedulable"
 
@@ -83,6 +85,7 @@ def pod(obj: Obj, target_cni: str) -> Pod:
     owner = next((o for o in meta.get("ownerReferences") or [] if o.get("controller")), None)
     volumes = spec.get("volumes") or []
     ready = _condition(obj, "Ready") == "True"
+    asks, spread = _asks(spec), tuple(_spreads(spec))
     return Pod(
         uid=meta["uid"],
         namespace=meta["namespace"],
@@ -97,7 +100,12 @@ def pod(obj: Obj, target_cni: str) -> Pod:
         ready=ready,
         agent=meta["namespace"] == SYSTEM_NAMESPACE and labels.get("k8s-app") == AGENT_OF[target_cni],
         tolerates_cordon=any(_tolerates_cordon(t) for t in spec.get("tolerations") or []),
-        pinned=_pinned(spec),
+        hosts=_hosts(asks),
+        asks=asks,
+        host_network=bool(spec.get("hostNetwork")),
+        spread=spread,
+        tolerations=tuple(spec.get("tolerations") or ()) if spread else (),
+        mark=marks.of(meta.get("annotations") or {}, meta.get("labels") or {}),
         scratch=any("emptyDir" in v or "hostPath" in v for v in volumes),
         claims=tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v),
         took=_took(obj) if ready else 0.0,
@@ -123,17 +131,43 @@ def _tolerates_cordon(toleration: Obj) -> bool:
     return effect == "NoSchedule" and (everything or key == UNSCHEDULABLE)
 
 
-def _pinned(spec: Obj) -> bool:
-    if HOSTNAME in (spec.get("nodeSelector") or {}):
-        return True
-    node_affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
-    terms = required.get("nodeSelectorTerms") or []
-    return bool(terms) and all(
-        any(e.get("key") == HOSTNAME and e.get("operator") == "In" for e in t.get("matchExpressions") or [])
-        or bool(t.get("matchFields"))
-        for t in terms
-    )
+def _spreads(spec: Obj) -> Iterator[Spread]:
+    for rule in spec.get("topologySpreadConstraints") or []:
+        if rule.get("whenUnsatisfiable", "DoNotSchedule") == "DoNotSchedule":
+            yield Spread(
+                str(rule.get("topologyKey", "")),
+                int(rule.get("maxSkew", 1)),
+                rule.get("labelSelector"),
+                honours_taints=rule.get("nodeTaintsPolicy") == "Honor",
+                honours_affinity=rule.get("nodeAffinityPolicy", "Honor") == "Honor",
+            )
+
+
+def _asks(spec: Obj) -> tuple[Obj, ...]:
+    """What nodes a pod asks for, as node selector terms, ORed."""
+    chosen = spec.get("nodeSelector") or {}
+    required = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(REQUIRED) or {}
+    terms = required.get("nodeSelectorTerms") or ([{}] if chosen else [])
+    own = [{"key": key, "operator": "In", "values": [value]} for key, value in sorted(chosen.items())]
+    if not own:
+        return tuple(terms)
+    return tuple({**term, "matchExpressions": [*own, *(term.get("matchExpressions") or [])]} for term in terms)
+
+
+def _hosts(asks: tuple[Obj, ...]) -> frozenset[str] | None:
+    """Names that every way onto a node asks for."""
+    found: set[str] = set()
+    for term in asks:
+        names = [
+            set(e.get("values") or [])
+            for key, part in ((HOSTNAME, "matchExpressions"), ("metadata.name", "matchFields"))
+            for e in term.get(part) or []
+            if e.get("key") == key and e.get("operator") == "In"
+        ]
+        if not names:
+            return None
+        found |= set.intersection(*names)
+    return frozenset(found) if asks else None
 
 
 def _problem(obj: Obj) -> str:
@@ -161,7 +195,40 @@ def budget(obj: Obj) -> Disruption:
         healthy=int(status.get("currentHealthy", 0)),
         version=str(meta.get("resourceVersion", "")),
         unnoted=tuple(status.get("disruptedPods") or ()),
+        current=current and "expectedPods" in status,
+        failure=_failure(status),
     )
+
+
+def _failure(status: Obj) -> str:
+    """Why the disruption controller cannot count."""
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "DisruptionAllowed" and condition.get("reason") == "SyncFailed":
+            return str(condition.get("message") or "it does not say why")
+    return ""
+
+
+def workload(obj: Obj, kind: str) -> Workload:
+    """A Deployment or a StatefulSet.
+
+    Source: apps/v1, RollingUpdateDeployment and RollingUpdateStatefulSetStrategy: `maxUnavailable` is a number, or a
+    share of the replicas that is rounded down; a StatefulSet without it takes one at a time.
+    """
+    meta, spec = obj["metadata"], obj.get("spec") or {}
+    replicas = spec.get("replicas")
+    replicas = 1 if replicas is None else int(replicas)
+    strategy = spec.get("strategy" if kind == "Deployment" else "updateStrategy") or {}
+    said = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", 1 if kind == "StatefulSet" else None)
+    return Workload((kind, meta["namespace"], meta["name"]), replicas, _at_once(said, replicas))
+
+
+def _at_once(said: Any, replicas: int) -> int:
+    """A number or a share; whatever else stands there says nothing."""
+    text = str(said).removesuffix("%") if said is not None else ""
+    if not text.isdecimal():
+        return share(replicas)
+    number = int(text[:9])
+    return max(1, number * replicas // 100 if str(said).endswith("%") else number)
 
 
 def attachment(obj: Obj) -> tuple[str, str]:

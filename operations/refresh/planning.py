@@ -1,18 +1,11 @@
 """`refresh plan`: waves, what is foreseen, and the shortest time."""
 
 import statistics
-from collections import Counter
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from migration import addressing
-from migration.names import CILIUM_CNI
-from operations import objects
-from operations.cluster import Obj
-from operations.context import Context
-from operations.refresh import admission
-from operations.refresh.blockers import Foreseen, Surroundings, Volume, Weight, foresee
+from operations.drain import Blocker
+from operations.drain.judge import Surroundings, judge
 from operations.refresh.bound import Bound, Times, lower_bound
 from operations.refresh.engine import Engine
 from operations.refresh.progress import duration
@@ -20,11 +13,11 @@ from operations.refresh.request import RefreshRequest
 from operations.refresh.runner import Ended
 from operations.refresh.terms import Goal
 from operations.refresh.values import BudgetKey
+from operations.refresh.waves import waves
 from operations.refresh.world import World
 
 SHOWN_NODES: Final = 6
 SHOWN_FINDINGS: Final = 40
-AUTOSCALERS: Final = ("cluster-autoscaler", "karpenter")
 
 
 @dataclass(frozen=True)
@@ -34,12 +27,12 @@ class Plan:
     request: RefreshRequest
     total: int
     waves: tuple[tuple[str, ...], ...]
-    foreseen: tuple[Foreseen, ...]
+    foreseen: tuple[Blocker, ...]
     bound: Bound
 
     @property
-    def stops(self) -> tuple[Foreseen, ...]:
-        return tuple(f for f in self.foreseen if f.weight is Weight.STOPS)
+    def stops(self) -> tuple[Blocker, ...]:
+        return tuple(found for found in self.foreseen if found.stops)
 
     def text(self) -> str:
         request, lines = self.request, []
@@ -54,9 +47,9 @@ class Plan:
         binding = self.bound.binding
         lines.append(f"at least {duration(self.bound.seconds)}, bound by {binding.name}: {binding.text}")
         for found in self.foreseen[:SHOWN_FINDINGS]:
-            lines.append(f"  {found.weight:5} {found.object}: {found.problem}")
+            lines.append(f"  {found.weight:7} {found.object}: {found.problem}")
             if found.fix:
-                lines.append(f"        {found.fix}")
+                lines.append(f"          {found.fix}")
         if len(self.foreseen) > SHOWN_FINDINGS:
             lines.append(f"  and {len(self.foreseen) - SHOWN_FINDINGS} more")
         if not self.stops:
@@ -82,8 +75,8 @@ def plan(world: World, request: RefreshRequest, goal: Goal, around: Surroundings
     return Plan(
         request,
         len(world.old),
-        waves(world, request, goal),
-        foresee(world, request, goal, around),
+        waves(world, request, goal.total),
+        judge(world, request, goal, around),
         bound(Engine(world, request, goal), times),
     )
 
@@ -93,40 +86,6 @@ def bound(engine: Engine, times: Times | None = None) -> Bound:
     missing = max(0, engine.sizing.needed_at_the_end - len(engine.world.ready_new))
     world, request = engine.world, engine.request
     return lower_bound(world, request, times or Times(), new_missing=missing, turnarounds=turnarounds(world))
-
-
-def waves(world: World, request: RefreshRequest, goal: Goal) -> tuple[tuple[str, ...], ...]:
-    """In which order nodes would begin, if each wave waited for the one before. A run does not wait: as soon as a node
-    is done, the next one begins."""
-    left, done, found = set(world.old), goal.total - len(world.old), []
-    while left:
-        most = min(request.budget.of(goal.total), admission.wave(done))
-        names = _pack(world, left, most, request, first=done == 0)
-        found.append(tuple(names))
-        left -= set(names)
-        done += len(names)
-    return tuple(found)
-
-
-def _pack(world: World, left: set[str], most: int, request: RefreshRequest, *, first: bool) -> list[str]:
-    """As many nodes as fit: by zone, and by the pods that each budget lets go at once."""
-    zones: Counter[str] = Counter()
-    used: Counter[BudgetKey] = Counter()
-    sizes = Counter(node.zone for node in world.old.values())
-    chosen: list[str] = []
-    queues = admission.Queues(world)
-    for name in sorted(left, key=lambda n: (*queues.rank(n, first=first), n)):
-        zone, carried = world.old[name].zone, world.remaining.of_node.get(name, Counter())
-        if request.zone_budget is not None and zones[zone] >= request.zone_budget.of(sizes[zone]):
-            continue
-        if chosen and any(used[key] + n > max(1, world.budgets[key].whole) for key, n in carried.items()):
-            continue
-        chosen.append(name)
-        zones[zone] += 1
-        used.update(carried)
-        if len(chosen) == most:
-            break
-    return chosen
 
 
 def turnarounds(world: World) -> dict[BudgetKey, float]:
@@ -146,93 +105,3 @@ def efficiency_text(engine: Engine, ended: Ended, bound: Bound) -> str:
     if shortest > ended.seconds:  # AWS, or the pods, were quicker than what the bound supposes of them
         return f"{text}{duration(shortest)} were foreseen by {bound.binding.name}, at typical times"
     return f"{text}at least {duration(shortest)} by {bound.binding.name}: efficiency {shortest / ended.seconds:.2f}"
-
-
-# -- what is read besides ---------------------------------------------------------------------------
-
-
-def surroundings(context: Context, world: World) -> Surroundings:
-    """Volumes, webhooks and autoscalers of the live cluster."""
-    kube = context.kube
-    free, needed = addresses(context, world)
-    return Surroundings(
-        free_addresses=free,
-        needed_addresses=needed,
-        volumes=[v for v in map(volume, kube.items("/api/v1/persistentvolumes")) if v is not None],
-        new_zones=frozenset(node.zone for node in world.new.values()),
-        closed_webhooks=closed_webhooks(
-            [
-                *kube.items("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"),
-                *kube.items("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"),
-            ],
-            kube.items("/api/v1/services"),
-            kube.items("/api/v1/pods"),
-        ),
-        autoscalers=[
-            f"Deployment {objects.key(d)}"
-            for d in kube.items("/apis/apps/v1/deployments")
-            if any(a in objects.name(d) for a in AUTOSCALERS) and int(d["spec"].get("replicas", 1)) > 0
-        ],
-    )
-
-
-def addresses(context: Context, world: World) -> tuple[int | None, int]:
-    """Free addresses in the subnets of Cilium's interfaces, and how many the nodes to come and their pods take.
-
-    None where nodes are given back to legacy groups: those stand in their own subnets.
-    """
-    settings = context.settings
-    if world.target != CILIUM_CNI:
-        return None, 0
-    known = [addressing.LIMITS.get(group.instance_type) for group in settings.cilium.groups]
-    coming = max(0, sum(group.size for group in settings.cilium.groups) - len(world.new))
-    if not coming or any(limits is None for limits in known):
-        return None, 0
-    ids = list(settings.network.pod_subnet_ids or settings.network.subnet_ids)
-    found = context.aws.pages("ec2", "describe_subnets", "Subnets", SubnetIds=ids)
-    smallest = min((limits for limits in known if limits), key=lambda limits: limits.interfaces)
-    pods = sum(len(world.leaving(name)) for name in world.old)
-    needed = addressing.surge_addresses(nodes=coming, pods=pods, limits=smallest)
-    return sum(int(subnet["AvailableIpAddressCount"]) for subnet in found), needed
-
-
-def volume(obj: Obj) -> Volume | None:
-    """A PersistentVolume that is bound; None for any other."""
-    spec = obj.get("spec") or {}
-    claim = spec.get("claimRef")
-    if not claim:
-        return None
-    zones: set[str] = set()
-    local = "local" in spec or "hostPath" in spec
-    terms = ((spec.get("nodeAffinity") or {}).get("required") or {}).get("nodeSelectorTerms") or []
-    for term in terms:
-        for expression in term.get("matchExpressions") or []:
-            if expression.get("key", "").endswith("/zone"):
-                zones |= set(expression.get("values") or [])
-            local = local or expression.get("key") == "kubernetes.io/hostname"
-    return Volume((claim["namespace"], claim["name"]), frozenset(zones), local)
-
-
-CONCERNED: Final = frozenset({"*", "pods", "pods/*", "*/*", "nodes", "pods/eviction", "evictions"})
-
-
-def closed_webhooks(configurations: list[Obj], services: list[Obj], pods: list[Obj]) -> dict[str, frozenset[str]]:
-    """Webhook → nodes of its backends, for those without which no pod can be made or evicted."""
-    selectors: Mapping[str, Any] = {objects.key(s): (s.get("spec") or {}).get("selector") for s in services}
-    found = {}
-    for configuration in configurations:
-        for hook in configuration.get("webhooks") or []:
-            service = (hook.get("clientConfig") or {}).get("service")
-            resources = {r for rule in hook.get("rules") or [] for r in rule.get("resources") or []}
-            if hook.get("failurePolicy", "Fail") != "Fail" or not service or not resources & CONCERNED:
-                continue
-            chosen = selectors.get(f"{service['namespace']}/{service['name']}")
-            nodes = {
-                objects.node_of(p)
-                for p in pods
-                if chosen
-                and objects.namespace(p) == service["namespace"]
-                and chosen.items() <= dict(objects.labels(p)).items()
-            }
-            found[f"webhook {hook['name']} of {objects.name(configuration)}"] = frozenset(nodes - {""})
-    return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
-from operations.refresh.terms import Blocker
+from operations.refresh.terms import Awaited
 
 WIDTH: Final = 28
 LINE_SECONDS: Final = 10.0
@@ -25,7 +25,7 @@ class Snapshot:
     new_ready: int
     new_wanted: int
     evicted: int
-    blockers: tuple[Blocker, ...] = ()
+    blockers: tuple[Awaited, ...] = ()
 
     def eta(self) -> float | None:
         """Seconds that are left at the pace so far; None before that can be told."""
@@ -34,7 +34,7 @@ class Snapshot:
         return (self.total - self.done) * self.seconds / self.done
 
 
-def reasons(blockers: Sequence[Blocker], limit: int = 3) -> str:
+def reasons(blockers: Sequence[Awaited], limit: int = 3) -> str:
     """The most frequent reasons, with how many wait for each."""
     counted = Counter(blocker.reason for blocker in blockers)
     shown = [f"{n} times {reason}" if n > 1 else reason for reason, n in counted.most_common(limit)]

@@ -65,6 +65,8 @@ class RefreshRequest:
     budget: Budget = Budget(share=0.1)
     zone_budget: Budget | None = None
     """The same for the nodes of one zone; None: no bound of its own."""
+    marked: bool = False
+    """Evict also pods whose owners ask, by a mark on them, that they be left alone."""
     deadline: float = 45 * 60
     """Seconds after which it stops cleanly, to be run again."""
 
@@ -82,6 +84,7 @@ class RefreshRequest:
         strategy: str = "surge",
         budget: str = "10%",
         zone_budget: str | None = None,
+        marked: bool = False,
         deadline: float = 45 * 60,
     ) -> "RefreshRequest":
         """The request that ends with every workload on nodes of kind `target`.
@@ -99,5 +102,6 @@ class RefreshRequest:
             strategy=Strategy(strategy),
             budget=Budget.parse(budget),
             zone_budget=Budget.parse(zone_budget) if zone_budget else None,
+            marked=marked,
             deadline=deadline,
         )

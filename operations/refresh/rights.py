@@ -14,8 +14,8 @@ GROUP: Final = "eks-cilium-refresh"
 HEAD: Final = "# Made by `python -m operations refresh rights`. Change the code, not this file.\n"
 PLAN_READS: Final = (
     ("", "persistentvolumes", ("list",)),
-    ("", "services", ("list",)),
-    ("apps", "deployments", ("list",)),
+    ("discovery.k8s.io", "endpointslices", ("list",)),
+    ("apps", "daemonsets", ("list",)),
     ("admissionregistration.k8s.io", "validatingwebhookconfigurations", ("list",)),
     ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", ("list",)),
 )

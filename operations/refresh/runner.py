@@ -31,8 +31,8 @@ from operations.refresh.engine import Engine
 from operations.refresh.explain import blockers as explain
 from operations.refresh.kube import Kube
 from operations.refresh.progress import Snapshot
-from operations.refresh.terms import Blocker
-from operations.refresh.watch import Changed, Listed, Trouble, Watcher
+from operations.refresh.terms import Awaited
+from operations.refresh.watch import Changed, Listed, Lister, Trouble, Watcher
 from operations.refresh.world import World
 
 WORKERS: Final = 32
@@ -44,6 +44,8 @@ PAUSE: Final = (0.01, 0.25)
 SHARE_DECIDING: Final = 0.1
 SHARE_SHOWING: Final = 0.02
 """Of the time that goes into each, as far as the pause allows it: both take longer with more nodes."""
+WORKLOADS: Final = {"Deployment": "/apis/apps/v1/deployments", "StatefulSet": "/apis/apps/v1/statefulsets"}
+"""Kind -> where it is listed: how many replicas are wanted, and how many may be missing."""
 RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 
 
@@ -69,7 +71,7 @@ class Ended:
     done: int
     total: int
     seconds: float
-    blockers: tuple[Blocker, ...] = ()
+    blockers: tuple[Awaited, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,10 @@ class Live:
                 ("pods", "/api/v1/pods", make_pod),
                 ("attachments", "/apis/storage.k8s.io/v1/volumeattachments", parse.attachment),
             )
+        ]
+        self._watchers += [
+            Lister(self.kube, path.rsplit("/", 1)[-1], path, partial(parse.workload, kind=kind), self.events)
+            for kind, path in WORKLOADS.items()
         ]
         self._listed: set[str] = set()
         self._early: list[Any] = []
@@ -158,6 +164,10 @@ class Live:
                 world.replace_budgets(items)
             case Listed("attachments", items):
                 world.replace_attachments(items)
+            case Listed("deployments", items):
+                world.present.replace("Deployment", items)
+            case Listed("statefulsets", items):
+                world.present.replace("StatefulSet", items)
             case Changed("nodes", gone, node):
                 world.lose_node(node.name) if gone else world.see_node(node)
             case Changed("pods", gone, pod):
@@ -275,10 +285,10 @@ class Runner:
 
         pool.submit(carry_out, action, self.kube, self.cloud, self.engine.world).add_done_callback(report)
 
-    def _blockers(self, now: float) -> tuple[Blocker, ...]:
-        away = tuple(Blocker(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
+    def _blockers(self, now: float) -> tuple[Awaited, ...]:
+        away = tuple(Awaited(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
         if not self.lease.held():
-            away += (Blocker("Lease", "could not be renewed: nothing is done until it is"),)
+            away += (Awaited("Lease", "could not be renewed: nothing is done until it is"),)
         return away + explain(self.engine, now)
 
     def _snapshot(self, seconds: float) -> Snapshot:

@@ -73,8 +73,8 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Blocker:
-    """What keeps a node, or all of them, from going on."""
+class Awaited:
+    """What a node, or all of them, wait for before they go on."""
 
     object: str
     reason: str

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from operations import selectors
 
 BudgetKey = tuple[str, str]
 """Namespace and name of a PodDisruptionBudget."""
@@ -15,6 +17,48 @@ class Owner:
     kind: str
     name: str
     uid: str
+
+
+WorkloadKey = tuple[str, str, str]
+"""Kind, namespace and name of what makes pods anew."""
+TEMPLATE_HASH: Final = "pod-template-hash"
+"""Label of a Deployment's pods; their ReplicaSet is called by the Deployment and it (Kubernetes' deployment
+controller)."""
+ALONE: Final = frozenset({"DaemonSet", "Job", "Node"})
+"""Controllers whose pods do not stand in for each other."""
+
+
+@dataclass(slots=True, frozen=True)
+class Workload:
+    """Replicas, and how many of them its own rolling update takes away at once."""
+
+    key: WorkloadKey
+    replicas: int
+    at_once: int
+    """One at least."""
+
+    def __str__(self) -> str:
+        kind, namespace, name = self.key
+        return f"{kind.lower()} {namespace}/{name}"
+
+
+def share(replicas: int) -> int:
+    """How many replicas may be missing at once where nobody says it: what a Deployment allows that says nothing."""
+    return max(1, replicas // 4)
+
+
+@dataclass(slots=True, frozen=True)
+class Spread:
+    """A topology spread constraint (core/v1) that keeps pods from being scheduled."""
+
+    key: str
+    """topologyKey."""
+    skew: int
+    selector: Mapping[str, Any] | None
+    honours_taints: bool = False
+    """nodeTaintsPolicy: Honor."""
+    honours_affinity: bool = True
+    """nodeAffinityPolicy: Honor."""
 
 
 @dataclass(slots=True)
@@ -38,8 +82,17 @@ class Pod:
     """The CNI agent of its node: aws-node, or cilium."""
     tolerates_cordon: bool = False
     """The scheduler may put it on a cordoned node again."""
-    pinned: bool = False
-    """Can run on no other node: its nodeName was given, or it asks for this node's name."""
+    hosts: frozenset[str] | None = None
+    """Names of the only nodes that it can run on, by its selector and affinity; None: it asks for no name."""
+    asks: tuple[Mapping[str, Any], ...] = ()
+    """Node selector terms (core/v1), ORed, its nodeSelector in each of them; empty: any node will do."""
+    host_network: bool = False
+    """Takes the address of its node."""
+    spread: tuple[Spread, ...] = ()
+    tolerations: tuple[Mapping[str, Any], ...] = ()
+    """Kept of pods with a spread."""
+    mark: str = ""
+    """What its owner wrote on it to have it left alone, as key=value."""
     scratch: bool = False
     """Has an emptyDir or a hostPath: data that stays behind."""
     claims: tuple[str, ...] = ()
@@ -66,6 +119,16 @@ class Pod:
     def bare(self) -> bool:
         """Nothing would make it again."""
         return self.owner is None
+
+    @property
+    def workload(self) -> WorkloadKey | None:
+        """What its replicas belong to; None where it has none."""
+        owner, label = self.owner, self.labels.get(TEMPLATE_HASH)
+        if owner is None or owner.kind in ALONE:
+            return None
+        if owner.kind == "ReplicaSet" and label and owner.name.endswith(f"-{label}"):
+            return "Deployment", self.namespace, owner.name.removesuffix(f"-{label}")
+        return owner.kind, self.namespace, owner.name
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -121,6 +184,15 @@ class Disruption:
     """Changes with every status."""
     unnoted: tuple[str, ...] = ()
     """Names of pods that were evicted and that the disruption controller has not counted since (disruptedPods)."""
+    current: bool = True
+    """The disruption controller has looked at the newest spec."""
+    failure: str = ""
+    """Why that controller cannot count its pods (condition DisruptionAllowed, reason SyncFailed)."""
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """Operators of its selector that are not known here: whether it selects a pod cannot be told."""
+        return selectors.unknown_operators(self.selector)
 
     @property
     def whole(self) -> int:
@@ -128,27 +200,14 @@ class Disruption:
         return max(0, self.expected - self.desired)
 
     def selects(self, labels: Mapping[str, str]) -> bool:
-        return self.selector is not None and matches(self.selector, labels)
+        """Whether it selects a pod of its namespace; one that cannot be told of may."""
+        try:
+            return self.selector is not None and selectors.matches(self.selector, labels)
+        except selectors.UnknownOperator:
+            return True
 
     def __str__(self) -> str:
         return f"{self.key[0]}/{self.key[1]}"
-
-
-def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a LabelSelector (meta/v1) selects these labels."""
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    for item in selector.get("matchExpressions") or []:
-        here, values = labels.get(item["key"]), item.get("values") or []
-        held = {
-            "In": here is not None and here in values,
-            "NotIn": here not in values,
-            "Exists": here is not None,
-            "DoesNotExist": here is None,
-        }
-        if not held.get(item["operator"], False):
-            return False
-    return True
 
 
 @dataclass(frozen=True)

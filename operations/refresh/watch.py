@@ -1,4 +1,4 @@
-"""List, then watch: events of four kinds into one queue, through cut connections, expired versions and silence."""
+"""List, then watch: events of several kinds into one queue, through cut connections, expired versions and silence."""
 
 import json
 import queue
@@ -18,6 +18,8 @@ PAGE: Final = 1000
 WATCH_SECONDS: Final = 290
 SILENCE_SECONDS: Final = 90.0
 """The server sends a bookmark about once a minute: no word for longer means that the connection is dead."""
+LIST_SECONDS: Final = 60.0
+"""Between two lists of what is not watched."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,22 @@ class Watcher(threading.Thread):
         if kind != "BOOKMARK":
             self.events.put(Changed(self.kind, kind == "DELETED", self.make(obj)))
         return str(obj["metadata"].get("resourceVersion", ""))
+
+
+class Lister(Watcher):
+    """Lists one kind again and again: its changes are not worth a watch. What cannot be read keeps what is known."""
+
+    def run(self) -> None:
+        listed = False
+        while not self._halt.is_set():
+            try:
+                self._list()
+                listed = True
+            except Exception as error:  # the next one tells; only at the beginning does anybody wait for it
+                if not listed and not self._halt.is_set():
+                    self._troubled = True
+                    self.events.put(Trouble(self.kind, str(error) or type(error).__name__, _denied(error)))
+            self._halt.wait(LIST_SECONDS if listed else 1.0)
 
 
 class _ExpiredError(Exception):

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from operations.drain import marks
+from operations.refresh.present import Present
 from operations.refresh.remaining import Remaining
 from operations.refresh.values import (
     BudgetKey,
@@ -56,6 +58,9 @@ class World:
         self.budgets: dict[BudgetKey, Disruption] = {}
         self.behind: set[BudgetKey] = set()
         """Budgets with evictions that their status does not count yet."""
+        self.present = Present()
+        self.marked: dict[str, set[str]] = defaultdict(set)
+        """Node -> uids of its pods that are to be left alone."""
         self._selecting = Selecting()
         self.remaining = Remaining()
         self.attached: dict[str, set[str]] = defaultdict(set)
@@ -133,6 +138,7 @@ class World:
             self._keep(pod)
             self._file(pod.node)
             return
+        self.present.add(pod)
         if not pod.stays and not pod.ready and not pod.terminating:
             self.unready[pod.uid] = pod
         here = self.nodes.get(pod.node)
@@ -143,15 +149,20 @@ class World:
         self.pods[pod.uid] = pod
         self.on[pod.node][pod.uid] = pod
         if not pod.stays:
+            if marks.binds(pod.mark):
+                self.marked[pod.node].add(pod.uid)
             pod.budgets = self._selecting.of(pod)
             if not pod.terminating:
                 self.remaining.add(pod, 1)
 
     def lose_pod(self, uid: str) -> None:
         self.unready.pop(uid, None)
+        self.present.remove(uid)
         pod = self.pods.pop(uid, None)
         if pod is None:
             return
+        if pod.mark:
+            self.marked[pod.node].discard(uid)
         here = self.on[pod.node]
         here.pop(uid, None)
         if not here:
@@ -224,7 +235,7 @@ class World:
 
     def replace_pods(self, pods: Iterable[Pod]) -> None:
         found = {pod.uid: pod for pod in pods}
-        for uid in (set(self.pods) | set(self.unready)) - set(found):
+        for uid in (set(self.pods) | set(self.unready) | set(self.present.pods)) - set(found):
             self.lose_pod(uid)
         for pod in found.values():
             self.see_pod(pod)

@@ -67,7 +67,9 @@ def test_a_health_issue_counts_although_the_status_is_active(tmp_path: Path):
 
 
 def test_a_declared_group_that_is_not_there_is_found_by_name(tmp_path: Path):
-    evidence = asked(mixed_world(tmp_path))
+    world = mixed_world(tmp_path)
+    world.sizes = {"old": 2}
+    evidence = asked(world)
     assert {f.object for f in evidence.findings} == {"node group canary", "node group new"}
 
 

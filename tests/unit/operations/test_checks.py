@@ -76,6 +76,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.POLICIES_ACCEPTED: MIXED,
     CheckId.ADDRESSES_SUFFICE: about_to_move,
     CheckId.WEBHOOKS_ANSWER: MIXED,
+    CheckId.SPREAD_UNHARMED: pinned_legacy,
     CheckId.CANARY_READY: MIXED,
     CheckId.POLICIES_REALISED: MIXED,
     CheckId.ENDPOINTS_COMPLETE: MIXED,
@@ -85,6 +86,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.NO_LEGACY_PODS: MOVED,
     CheckId.AWS_NODE_IDLE: MOVED,
     CheckId.SOAKED: MOVED,
+    CheckId.WORKLOADS_NO_WORSE: MOVED,
     CheckId.LEGACY_GROUPS_EMPTY: MOVED,
     CheckId.NO_CILIUM_NODES: pinned_legacy,
     CheckId.CANARY_UNUSED: canary_empty,
@@ -638,9 +640,21 @@ def webhook_unserved(world):
     world.add(webhook())
 
 
-@case(CheckId.WEBHOOKS_ANSWER, "fails closed on nodes, leases, pods/eviction, and is served from old-a alone")
+@case(
+    CheckId.WEBHOOKS_ANSWER,
+    "fails closed on nodes, leases, pods, pods/eviction, pods/binding, pods/status, volumeattachments, "
+    "and is served from old-a alone",
+)
 def webhook_on_one_leaving_node(world):
     world.add(webhook(), slice_of("old-a"))
+
+
+@case(CheckId.SPREAD_UNHARMED, "replicaset shop/wide: spreads its 3 replicas by kubernetes.io/hostname with maxSkew 1")
+def spread_over_nodes(world):
+    rule = {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "labelSelector": {"matchLabels": {"app": "wide"}}}
+    for name, where in (("wide-1", "old-a"), ("wide-2", "old-b"), ("wide-3", "old-b")):
+        labels = {"app": "wide"}
+        world.add(w.pod(name, where, "ReplicaSet/wide", labels=labels, topologySpreadConstraints=[rule]))
 
 
 @case(CheckId.CANARY_READY, "zone eu-west-1b: has no Ready canary node")
@@ -771,7 +785,12 @@ def budget(name: str, allowed: int) -> Any:
         name,
         "shop",
         spec={"selector": {"matchLabels": {"app": "web"}}},
-        status={"currentHealthy": 3, "expectedPods": 3, "disruptionsAllowed": allowed},
+        status={
+            "currentHealthy": 3,
+            "desiredHealthy": 3 - allowed,
+            "expectedPods": 3,
+            "disruptionsAllowed": allowed,
+        },
     )
 
 
@@ -780,7 +799,7 @@ def budget_allows_nothing(world):
     world.add(budget("strict", 0))
 
 
-@case(CheckId.REFRESH_UNBLOCKED, "pod shop/web-1: is under 2 budgets (one, two)")
+@case(CheckId.REFRESH_UNBLOCKED, "pod shop/web-1: more than one PodDisruptionBudget selects it (one, two)")
 def two_budgets(world):
     world.add(budget("one", 1), budget("two", 1))
 
@@ -796,13 +815,24 @@ def local_disk(world):
     world.add(
         w.pod("db-0", "old-a", "StatefulSet/db", volumes=volumes),
         w.thing("PersistentVolumeClaim", "db", "shop", spec={"volumeName": "pv-1"}),
-        w.thing("PersistentVolume", "pv-1", spec={"local": {"path": "/mnt"}}),
+        w.thing(
+            "PersistentVolume",
+            "pv-1",
+            spec={"local": {"path": "/mnt"}, "claimRef": {"namespace": "shop", "name": "db"}},
+        ),
     )
 
 
 @case(CheckId.REFRESH_UNBLOCKED, "service shop/guard has no ready endpoint")
 def closed_webhook(world):
     world.add(webhook())
+
+
+@case(
+    CheckId.WORKLOADS_NO_WORSE, "deployment kube-system/coredns: has 1 of 2 ready, and had 2 of 2 ready before the move"
+)
+def workload_is_worse(world):
+    world.find("Deployment", "coredns")["status"]["readyReplicas"] = 1
 
 
 @case(CheckId.NO_LEGACY_PODS, "pod shop/left: still runs on legacy node old-z")
@@ -1225,6 +1255,32 @@ def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
     world = MOVED(tmp_path)
     world.at("install-cilium")
     assert "pod shop/web-1: runs on new-a" in told(ask(CheckId.CANARY_UNUSED, world))
+
+
+def test_without_a_record_of_how_workloads_stood_nobody_can_say_that_none_is_worse(tmp_path: Path):
+    world = MOVED(tmp_path)
+    for text in ("", "{", '{"deployment shop/web": 3}'):
+        world.find(MARK_KIND, MARK)["data"]["workloads"] = text
+        evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
+        assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+        assert "`python -m operations workloads record`" in told(evidence)
+    world.drop(MARK_KIND, MARK)
+    assert ask(CheckId.WORKLOADS_NO_WORSE, world).verdict is Verdict.UNKNOWN
+
+
+def test_a_workload_that_may_stand_worse_is_named_in_the_settings_and_shown(tmp_path: Path):
+    world = MOVED(tmp_path)
+    world.find("Deployment", "coredns")["status"]["readyReplicas"] = 1
+    world.settings = world.settings.model_copy(update={"accept_worse": ("deployment kube-system/coredns",)})
+    evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
+    assert evidence.verdict is Verdict.PASSED
+    assert "worse, and accepted: deployment kube-system/coredns" in evidence.summary
+
+
+def test_every_point_of_no_return_asks_whether_workloads_stand_worse():
+    ends = [stage for stage in JOURNEYS["replace"].stages if not stage.reversible]
+    assert ends
+    assert all(CheckId.WORKLOADS_NO_WORSE in stage.gate for stage in ends)
 
 
 def test_a_webhook_on_two_nodes_may_lose_one(tmp_path: Path):

@@ -11,12 +11,14 @@ import pytest
 
 from migration.mark import DEFINITION, Mark, Own
 from migration.names import MARK, MARK_KIND
+from migration.workloads import Standing, load
 from operations import cli, mark, state
 from operations.cluster import Cluster, KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import UnknownError
 from operations.recover import take_over
+from operations.standings import seen
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 
@@ -116,6 +118,75 @@ def test_entering_and_reaching_say_so_also_when_somebody_writes_at_the_same_time
     reached = now(world)
     assert reached is not None
     assert (reached.entering, reached.reached, reached.guarded) == ("", "canary", ("cilium",))
+
+
+def deployed(world: World, ready: int, image: str = "web:1") -> None:
+    """A Deployment that stands so."""
+    world.drop("Deployment", "web")
+    template = {"spec": {"containers": [{"name": "web", "image": image}]}}
+    status = {"readyReplicas": ready}
+    world.add(w.thing("Deployment", "web", "shop", spec={"replicas": 3, "template": template}, status=status))
+
+
+def go(world: World, place: str, *, attempt: int, reach: bool = True) -> dict[str, Standing]:
+    """A deploy; gives back what the mark then says of how workloads stood."""
+    asked = argparse.Namespace(id="0a", place=place, attempt=attempt, guarded="")
+    for act in ("enter", "reach") if reach else ("enter",):
+        mark._ACTS[act](world.context, asked)
+    found = now(world)
+    assert found is not None
+    return {key: s for key, s in load(found.workloads).items() if "web" in key} if found.workloads else {}
+
+
+def standing(world: World) -> Standing:
+    return seen(world.context.kube)["deployment shop/web"]
+
+
+def test_how_workloads_stand_is_recorded_before_the_move_and_not_in_the_middle_of_it(world: World):
+    mark.take(world.context, "0a")
+    deployed(world, 3)
+    whole = {"deployment shop/web": standing(world)}
+    assert go(world, "install-cilium", attempt=1) == {}
+    assert go(world, "canary", attempt=2) == whole
+    deployed(world, 2)
+    assert go(world, "canary", attempt=3) == whole, "a change at the stage records nothing"
+    assert go(world, "move-workloads", attempt=4, reach=False) == whole, "of the same the better counts"
+    deployed(world, 1, "web:2")
+    assert go(world, "move-workloads", attempt=5) == whole, "tried again, half of it has moved"
+    assert go(world, "canary", attempt=6) == whole, "on the way back nothing is recorded"
+    assert go(world, "move-workloads", attempt=7) == {"deployment shop/web": standing(world)}, "deployed in between"
+    deployed(world, 0)
+    assert go(world, "release", attempt=8) != {"deployment shop/web": standing(world)}
+
+
+def test_what_a_deploy_says_of_the_mark_does_not_hold_every_workload(world: World):
+    mark.take(world.context, "0a")
+    deployed(world, 3)
+    go(world, "install-cilium", attempt=1)
+    go(world, "canary", attempt=2)
+    found = now(world)
+    assert found is not None
+    assert mark._shown(found)["workloads"] == "recorded"
+
+
+def test_a_record_that_is_missing_can_be_made_by_a_deployer_and_by_nobody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    mark.take(world.context, "0a")
+    deployed(world, 3)
+    own = replace(world.context, own=lambda: Own(id="0a", attempt=1, taken=True))
+    monkeypatch.setattr(Context, "load", lambda *_, **__: own.again())
+    assert cli.main(["workloads", "show"]) == 2
+    assert "nobody has recorded how workloads stood before the move" in capsys.readouterr().err
+    world.api.caller = {"username": "mallory"}  # type: ignore[attr-defined]
+    assert cli.main(["workloads", "record"]) == 1
+    assert "none of the deployers" in capsys.readouterr().err
+    world.api.caller = CALLER  # type: ignore[attr-defined]
+    assert cli.main(["workloads", "record"]) == 0
+    assert cli.main(["workloads", "show"]) == 0
+    deployed(world, 2)
+    assert cli.main(["workloads", "show"]) == 1
+    assert "WORSE deployment shop/web has 2 of 3 ready" in capsys.readouterr().err
 
 
 def test_entering_a_mark_that_is_gone_makes_no_new_one(world: World):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,7 @@ from migration.facts import Facts
 from migration.journeys import JOURNEYS
 from migration.mark import Mark, Own
 from migration.names import (
+    CILIUM_CNI,
     CNI_LABEL,
     GUARD_DIGEST,
     GUARD_POLICY,
@@ -25,9 +27,11 @@ from migration.names import (
     MARK_VERSION,
 )
 from migration.settings import Settings
+from migration.workloads import dump
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws
 from operations.context import Context
+from operations.standings import seen
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
 ARN = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}"
@@ -61,6 +65,9 @@ PLURALS = {
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "NodePool": "/apis/karpenter.sh/v1/nodepools",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
+    "Service": "/api/v1/services",
+    "ReplicaSet": "/apis/apps/v1/replicasets",
+    "StatefulSet": "/apis/apps/v1/statefulsets",
     "EndpointSlice": "/apis/discovery.k8s.io/v1/endpointslices",
     "PodDisruptionBudget": "/apis/policy/v1/poddisruptionbudgets",
     "ValidatingWebhookConfiguration": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
@@ -146,6 +153,7 @@ class FakeAws:
         self.answers = answers
         self.refuse = False
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.meta = MagicMock()
 
     def call(self, operation: str, arguments: dict[str, Any]) -> Any:
         self.calls.append((operation, arguments))
@@ -174,7 +182,8 @@ class FakeAws:
 
 
 def thing(kind: str, name: str, namespace: str = "", **more: Any) -> Obj:
-    meta: Obj = {"name": name, "resourceVersion": "1", "creationTimestamp": AGO, **more.pop("meta", {})}
+    uid = f"{kind}/{namespace}/{name}"
+    meta: Obj = {"name": name, "uid": uid, "resourceVersion": "1", "creationTimestamp": AGO, **more.pop("meta", {})}
     if namespace:
         meta["namespace"] = namespace
     return {"kind": kind, "metadata": meta, **more}
@@ -187,7 +196,12 @@ def condition(kind: str, status: str = "True", **more: Any) -> Obj:
 def node(
     name: str, cni: str | None, zone: str = ZONES[0], labels: Mapping[str, str] = {}, *, canary: bool = False
 ) -> Obj:
-    marks = {"topology.kubernetes.io/zone": zone, "kubernetes.io/os": "linux", "eks.amazonaws.com/nodegroup": "old"}
+    marks = {
+        "topology.kubernetes.io/zone": zone,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/hostname": name,
+        "eks.amazonaws.com/nodegroup": "old",
+    }
     marks.update(labels)
     if cni:
         marks[CNI_LABEL] = cni
@@ -203,7 +217,8 @@ def node(
 
 def pod(name: str, where: str, owner: str = "ReplicaSet/web", namespace: str = "shop", **more: Any) -> Obj:
     kind, _, owned_by = owner.partition("/")
-    owners = [{"kind": kind, "name": owned_by, "controller": True}] if owner else []
+    uid = f"{kind}/{namespace}/{owned_by}"
+    owners = [{"kind": kind, "name": owned_by, "uid": uid, "controller": True}] if owner else []
     host = more.pop("host_network", False)
     return thing(
         "Pod",
@@ -232,7 +247,13 @@ def daemonset(name: str, namespace: str, size: int, *, pinned: Any = None, image
 
 
 def deployment(name: str, namespace: str, replicas: int = 2) -> Obj:
-    return thing("Deployment", name, namespace, spec={"replicas": replicas}, status={"availableReplicas": replicas})
+    return thing(
+        "Deployment",
+        name,
+        namespace,
+        spec={"replicas": replicas},
+        status={"availableReplicas": replicas, "readyReplicas": replicas},
+    )
 
 
 def endpoint(of: Obj, *, enforcing: str = "", told: bool = True) -> Obj:
@@ -330,11 +351,15 @@ class World:
         self.aws = FakeAws(account(self))
         self.settings = settings(adopted=adopted, stage=stage)
         self.facts = facts() if adopted else None
-        self.sizes = {"old": 2}
+        self.sizes = {"old": 2, "new": 2}
         self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
         self.own = Own(id="0a1b", attempt=4, taken=True, reached=True)
-        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",)), *guarding())
+        record = dump(seen(self.context.kube))
+        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",), workloads=record), *guarding())
+        self.api.requests.clear()
         self.tags: dict[str, str] = {}
+        self.strays: set[str] = set()
+        """Nodes of no Auto Scaling group."""
 
     @property
     def context(self) -> Context:
@@ -454,6 +479,21 @@ def account(world: "World") -> dict[str, Any]:
     def scaled(InstanceIds: list[str]) -> Any:  # noqa: N803 - boto3's names
         return {"AutoScalingInstances": [{"InstanceId": i, "AutoScalingGroupName": "asg-old"} for i in InstanceIds]}
 
+    def scaling_groups(AutoScalingGroupNames: Any) -> Any:  # noqa: N803 - boto3's names
+        found = []
+        for name in (n for n in AutoScalingGroupNames if n.removeprefix("asg-") in world.sizes):
+            cni = LEGACY_CNI if name == "asg-old" else CILIUM_CNI
+            nodes = [o for o in world.api.objects if o["kind"] == "Node"]
+            nodes = [n for n in nodes if n["metadata"]["name"] not in world.strays]
+            here = [n for n in nodes if n["metadata"]["labels"].get(CNI_LABEL, LEGACY_CNI) == cni]
+            members = [
+                {"InstanceId": i, "LifecycleState": "InService", "AvailabilityZone": ZONES[0]}
+                for i in map(_instance, here)
+            ]
+            size = {"MinSize": 0, "DesiredCapacity": min(len(members), world.sizes[name[4:]]), "MaxSize": 9}
+            found.append({"AutoScalingGroupName": name, "Instances": members, **size})
+        return {"AutoScalingGroups": found}
+
     described = {
         "name": NAME,
         "arn": ARN,
@@ -477,7 +517,7 @@ def account(world: "World") -> dict[str, Any]:
         "tag_resource": tag,
         "untag_resource": untag,
         "describe_launch_template_versions": {"LaunchTemplateVersions": []},
-        "describe_auto_scaling_groups": {"AutoScalingGroups": []},
+        "describe_auto_scaling_groups": scaling_groups,
         "describe_auto_scaling_instances": scaled,
         "list_addons": {"addons": ["vpc-cni", "kube-proxy"]},
         "list_fargate_profiles": {"fargateProfileNames": []},
@@ -511,6 +551,10 @@ def account(world: "World") -> dict[str, Any]:
         "list_attached_role_policies": {"AttachedPolicies": [{"PolicyName": p} for p in policies]},
         "list_role_policies": {"PolicyNames": []},
     }
+
+
+def _instance(node: Obj) -> str:
+    return str(node["spec"]["providerID"]).rsplit("/", 1)[-1]
 
 
 def subnet(identifier: str, zone: str, number: int) -> Obj:

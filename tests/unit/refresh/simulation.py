@@ -40,7 +40,9 @@ from operations.refresh.values import (
     Pod,
     Sizes,
     Target,
+    share,
 )
+from operations.refresh.values import Workload as Wanted
 from operations.refresh.world import World
 
 PACE = Pace(look=2.0, idle_look=5.0, node_object=20.0, in_service=15.0, deregistration_margin=5.0, uncordoned=60.0)
@@ -213,8 +215,17 @@ class Sim:
         world.replace_budgets(replace(budget) for budget in self.budgets.values())
         world.replace_pods(replace(pod) for pod in self.pods.values())
         world.replace_attachments(self.attached.items())
+        world.present.replace("", self._wanted())
         self.generation += 1
         return Engine(world, self.request, self.goal, PACE, seed=self.random.randrange(1 << 30))
+
+    def _wanted(self) -> list[Wanted]:
+        """As the lists of workloads tell."""
+        found = []
+        for load in self.s.workloads:
+            kind = "StatefulSet" if load.stateful else "ReplicaSet"
+            found.append(Wanted((kind, "shop", load.name), load.replicas, share(load.replicas)))
+        return found
 
     def _tell(self, kind: str, change: Callable[[World], None]) -> None:
         """An event of the watch of a kind, in order, a little late."""
@@ -632,6 +643,11 @@ class Sim:
                 healthy = sum(p.ready and not p.terminating for p in self._members(name))
                 if healthy < load.replicas - spare and not load.everywhere:
                     raise Violation(f"{self.now:.2f}: {name} has {healthy} of {load.replicas}, may miss {spare}")
+            for load in self.s.workloads:
+                most = share(load.replicas)
+                healthy = sum(p.ready and not p.terminating for p in self._members(load.name))
+                if load.name not in self.s.budgets and healthy < load.replicas - most:
+                    raise Violation(f"{self.now:.2f}: {load.name} has {healthy} of {load.replicas}, may miss {most}")
         leaving = [n for n in self.nodes.values() if n.cni == self.source and n.active]
         most = self.request.budget.of(self.goal.total)
         if self.s.vanish_rate == 0 and self.s.uncordon_rate == 0 and len(leaving) > most:

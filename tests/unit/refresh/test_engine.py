@@ -111,6 +111,41 @@ def test_a_pod_that_only_a_finalizer_keeps_holds_its_node_and_is_named_with_it(e
     assert [a.node for a in engine.decide(NOW + 1) if isinstance(a, Terminate)] == ["aws-0"]
 
 
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_pod_whose_owner_asks_that_it_be_left_alone_is_evicted_only_where_that_was_asked_for(
+    engine: Engine, marked: bool
+):
+    world = engine.world
+    world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
+    world.see_pod(replace(pod("web-0", "aws-0"), mark="karpenter.sh/do-not-disrupt=true"))
+    engine.request = replace(engine.request, marked=marked)
+    assert [a.uid for a in engine.decide(NOW) if isinstance(a, Evict)] == (["web-0"] if marked else [])
+    why = [b.reason for b in blockers(engine, NOW) if b.object == "pod shop/web-0"]
+    asks = "its owner asks that it be left alone (karpenter.sh/do-not-disrupt=true), so it is not evicted"
+    assert why[0].startswith(asks) is not marked
+
+
+def test_a_node_with_a_pod_that_is_to_be_left_alone_is_not_begun_and_others_are(engine: Engine):
+    world = engine.world
+    asks = replace(pod("web-0", "aws-0"), mark="karpenter.sh/do-not-disrupt=true")
+    world.see_pod(asks)
+    assert cordons(engine.decide(NOW)) == ["aws-1"]
+    why = [(b.node, b.reason) for b in blockers(engine, NOW) if b.object == "pod shop/web-0"]
+    assert [node for node, _ in why] == ["aws-0"]
+    assert why[0][1].startswith("its owner asks that it be left alone")
+    world.see_pod(replace(asks, mark=""))
+    assert engine.held(NOW) == set()
+
+
+def test_progress_says_what_the_judge_says(engine: Engine):
+    world = engine.world
+    world.see_node(replace(world.old["aws-0"], ours=True, unschedulable=True, version="2"))
+    world.see_budget(replace(BUDGET, allowed=0, desired=3))
+    [why] = [b.reason for b in blockers(engine, NOW) if b.object == "pod shop/web-0"]
+    assert "poddisruptionbudget shop/web never allows a disruption" in why
+    assert "Allow one pod to be away (maxUnavailable: 1)" in why
+
+
 @pytest.mark.parametrize("change", [{"minimum": 1}, {"rebalancing": True}])
 def test_no_instance_ends_while_auto_scaling_could_end_another_in_its_place(engine: Engine, change: dict[str, object]):
     world = engine.world

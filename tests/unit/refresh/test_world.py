@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from migration.names import CORDONED_BY_US, REFRESH_TAINT
+from operations.drain import marks
 from operations.refresh import parse
-from operations.refresh.values import Disruption, Node, Owner, Pod, matches
+from operations.refresh.values import Disruption, Node, Owner, Pod
 from operations.refresh.world import World
+from operations.selectors import UnknownOperator, matches
 
 
 def node(**changes: Any) -> dict[str, Any]:
@@ -89,8 +91,8 @@ def test_a_pod_that_has_stopped_holds_its_node_while_a_finalizer_keeps_it():
 
 
 def test_a_pod_bound_to_its_nodes_name_is_recognised():
-    assert parse.pod(pod(nodeSelector={"kubernetes.io/hostname": "x"}), "cilium").pinned
-    assert not parse.pod(pod(), "cilium").pinned
+    assert parse.pod(pod(nodeSelector={"kubernetes.io/hostname": "x"}), "cilium").hosts == frozenset({"x"})
+    assert parse.pod(pod(), "cilium").hosts is None
 
 
 def test_a_budget_whose_controller_has_not_looked_yet_allows_nothing():
@@ -120,6 +122,36 @@ def test_a_budget_whose_controller_has_not_looked_yet_allows_nothing():
 )
 def test_selectors_select_as_kubernetes_does(selector, selected):
     assert matches(selector, {"app": "a"}) is selected
+
+
+def test_a_budget_whose_selector_has_an_unknown_operator_holds_every_pod_of_its_namespace():
+    strange = {"matchExpressions": [{"key": "app", "operator": "Resembles", "values": ["a"]}]}
+    with pytest.raises(UnknownOperator, match="Resembles"):
+        matches(strange, {"app": "a"})
+    world = _world()
+    world.see_budget(Disruption(("shop", "b"), strange))
+    world.see_pod(_pod("p1"))
+    assert world.pods["p1"].budgets == (("shop", "b"),)
+    assert world.budgets["shop", "b"].unreadable == {"Resembles"}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "labels", "mark", "binds"),
+    [
+        ({"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"}, {}, "cluster-autoscaler.kubernetes.io/safe-to-evict=false", True),
+        ({"cluster-autoscaler.kubernetes.io/safe-to-evict": "true"}, {}, "", False),
+        ({"karpenter.sh/do-not-evict": "true"}, {}, "karpenter.sh/do-not-evict=true", True),
+        ({"karpenter.sh/do-not-disrupt": "30m"}, {}, "karpenter.sh/do-not-disrupt=30m", False),
+        ({"karpenter.sh/do-not-disrupt": "false"}, {}, "", False),
+        ({}, {"cluster.x-k8s.io/drain": "Skip"}, "cluster.x-k8s.io/drain=Skip", True),
+        ({"descheduler.alpha.kubernetes.io/prefer-no-eviction": "true"}, {}, "descheduler.alpha.kubernetes.io/prefer-no-eviction=true", False),
+    ],
+)  # fmt: skip
+def test_marks_of_owners_are_read(annotations: Any, labels: Any, mark: str, binds: bool):
+    here = pod()
+    here["metadata"] |= {"annotations": annotations, "labels": labels}
+    found = parse.pod(here, "cilium").mark
+    assert (found, marks.binds(found)) == (mark, binds)
 
 
 def _world() -> World:

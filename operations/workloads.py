@@ -1,0 +1,86 @@
+"""`workloads`: how workloads stood before the move, and how they stand now."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from migration.mark import DamagedMark, Mark
+from migration.workloads import DamagedRecord, Standing, changes, dump, load
+from operations import mark, objects
+from operations.context import Context
+from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from operations.standings import seen
+
+
+def add_parser(commands: Any) -> None:
+    command = commands.add_parser("workloads", help="how workloads stood before the move, and how they stand now")
+    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
+    for name, text in (
+        ("show", "what differs from the record; reads only"),
+        ("record", "take how they stand now as how they stood before the move; deployers only"),
+    ):
+        act = acts.add_parser(name, help=text)
+        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0: done, or none stands worse; 1: some do, or the mark is not this stack's; 2: it cannot be told."""
+    context = Context.load(args.stack)
+    try:
+        if args.act == "record":
+            return _record(context)
+        return _show(context)
+    except (mark.MarkRefused, DamagedMark) as error:
+        _say(str(error))
+        return EXIT_CODES[Verdict.FAILED]
+    except UnknownError as error:
+        _say(f"{error}. {error.finding.fix}")
+        return EXIT_CODES[Verdict.UNKNOWN]
+
+
+def recorded(found: Mark | None) -> Mapping[str, Standing]:
+    """How they stood before the move.
+
+    Raises:
+        UnknownError: nobody recorded it, or the record is damaged.
+    """
+    fix = (
+        "Compare by hand; if all is well, `python -m operations workloads record` takes how they stand now for it "
+        "(docs/recovery.md, Workloads that stand worse)"
+    )
+    if found is None or not found.workloads:
+        raise UnknownError("nobody has recorded how workloads stood before the move", fix, about=mark.ABOUT)
+    try:
+        return load(found.workloads)
+    except DamagedRecord as error:
+        raise UnknownError(f"its record of how workloads stood: {error}", fix, about=mark.ABOUT) from None
+
+
+def _show(context: Context) -> int:
+    found = list(changes(recorded(mark.read(context.kube)), seen(context.kube)))
+    for change in found:
+        _say(f"{'WORSE' if change.worse else 'note':6}{change.workload} {change.text}")
+    worse = [change.workload for change in found if change.worse]
+    print(json.dumps({"worse": worse, "notes": len(found) - len(worse)}, separators=(",", ":")))
+    return EXIT_CODES[Verdict.FAILED if worse else Verdict.PASSED]
+
+
+def _record(context: Context) -> int:
+    now = seen(context.kube)
+
+    def change(found: Mark) -> Mark:
+        mark.deployers(context, found.deployers)
+        return replace(found, workloads=dump(now))
+
+    mark.edit(context, context.own().id or "", change)
+    _say(f"{objects.count(len(now), 'workload')} recorded")
+    print(json.dumps({"recorded": len(now)}, separators=(",", ":")))
+    return EXIT_CODES[Verdict.PASSED]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
