@@ -32,10 +32,11 @@ demo: tools ## build a local EKS and walk a whole migration and a launch, stage 
 walk: tools ## walk one journey: JOURNEY=replace|greenfield FROM=owned|adopted|self-managed REAL=plugin,...
 	@$(RUN) -m sandbox walk $(JOURNEY) --from $(FROM) $(if $(REAL),--real $(REAL))
 
-check: $(VENV)/.ready ## lint, types, import directions, freshness of locks
+check: $(VENV)/.ready ## lint, types, import directions, workflows, freshness of locks
 	@echo "== lint";              $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check --quiet .
 	@echo "== types";             $(VENV)/bin/mypy .
 	@echo "== import directions"; $(VENV)/bin/lint-imports --no-cache
+	@echo "== workflows";         $(VENV)/bin/zizmor --quiet --offline --strict-collection --persona=pedantic .github
 	@echo "== locks";             $(RUN) tests/locks.py
 
 unit: $(VENV)/.ready ## tests without an engine or a cluster
