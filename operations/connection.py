@@ -146,16 +146,9 @@ def connect(aws: Aws, cluster: str) -> Transport:
     if described is None or not described.get("endpoint"):
         state = "does not exist" if described is None else f"is {described.get('status')} and has no endpoint"
         raise WrongClusterError(f"EKS cluster {cluster} {state} in {aws.region}")
-    settings = client.Configuration()
-    settings.retries = 1  # the callers ask again themselves
     if os.environ.get("KUBECONFIG"):
-        config.load_kube_config(client_configuration=settings)
-        if not same_server(settings.host, described["endpoint"]):
-            raise WrongClusterError(
-                f"KUBECONFIG leads to {settings.host}, the endpoint of EKS cluster {cluster} is "
-                f"{described['endpoint']}. Unset KUBECONFIG, or choose the context of that cluster"
-            )
-        return Api(client.ApiClient(settings))
+        return through_kubeconfig(described["endpoint"], f"the endpoint of EKS cluster {cluster} is")
+    settings = _configuration()
     settings.host = described["endpoint"]
     settings.ca_cert_data = base64.b64decode(described["certificateAuthority"]["data"]).decode()
     settings.refresh_api_key_hook = _refresher(aws, cluster)
@@ -164,10 +157,49 @@ def connect(aws: Aws, cluster: str) -> Transport:
     return Api(client.ApiClient(settings))
 
 
+def through_kubeconfig(server: str, meant: str) -> Transport:
+    """A transport to an API server through KUBECONFIG, or the kubeconfig of the home directory.
+
+    Args:
+        server: its address, for example "https://10.0.0.1:6443".
+        meant: how an error introduces the address.
+
+    Raises:
+        WrongClusterError: the kubeconfig cannot be read, or leads to another server.
+    """
+    settings = _configuration()
+    try:
+        config.load_kube_config(client_configuration=settings)
+    except Exception as error:  # the client raises whatever a damaged file makes it stumble over
+        raise WrongClusterError(
+            f"KUBECONFIG ({os.environ.get('KUBECONFIG') or '~/.kube/config'}) cannot be read: {error or repr(error)}. "
+            "Write it anew with `aws eks update-kubeconfig`, or name another one"
+        ) from error
+    if not same_server(settings.host, server):
+        raise WrongClusterError(
+            f"KUBECONFIG leads to {settings.host}, {meant} {server}. "
+            "Unset KUBECONFIG, or choose the context of that cluster"
+        )
+    return Api(client.ApiClient(settings))
+
+
+def _configuration() -> Any:
+    settings = client.Configuration()
+    settings.retries = 1  # the callers ask again themselves
+    return settings
+
+
 def same_server(first: str, second: str) -> bool:
-    """Whether two addresses of API servers are the same; the port of https may be left out."""
+    """Whether two addresses of API servers are the same; the port of https may be left out. Behind one proxy, the path
+    tells clusters apart.
+    """
     a, b = urlsplit(first), urlsplit(second)
-    return (a.scheme, a.hostname, a.port or 443) == (b.scheme, b.hostname, b.port or 443)
+    return (a.scheme, a.hostname, a.port or 443, a.path.rstrip("/")) == (
+        b.scheme,
+        b.hostname,
+        b.port or 443,
+        b.path.rstrip("/"),
+    )
 
 
 def _refresher(aws: Aws, cluster: str) -> Callable[[Any], None]:

@@ -9,6 +9,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 import reading
 from netpol import documents
@@ -23,6 +26,8 @@ from netpol.prove import Counterexample, Equality, Proof, prove
 from netpol.translate import Translation, translate
 from netpol.values import ClusterPolicy, KubernetesPolicy
 from netpol.world import CiliumOptions, Engine, Recognition, World
+from operations.cluster import Cluster
+from operations.connection import WrongClusterError, through_kubeconfig
 from operations.policy.live import live_objects
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
@@ -72,7 +77,12 @@ def _fill(parser: argparse.ArgumentParser) -> None:
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files and directories of objects")
-    parser.add_argument("--live", action="store_true", help="read the cluster of KUBECONFIG as well (never writes)")
+    parser.add_argument("--live", action="store_true", help="read the stack's cluster as well (never writes)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--stack", help="whose cluster --live reads; left out: PULUMI_STACK, or the only stack here")
+    which.add_argument(
+        "--server", metavar="ADDRESS", help="of no stack: the API server that KUBECONFIG has to lead to, https://…"
+    )
     parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
@@ -131,6 +141,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         _say(str(error))
         code, answer = USAGE, {"error": str(error)}
+    except (WrongClusterError, BotoCoreError, ClientError) as error:
+        _say(str(error))
+        code, answer = UNKNOWN, {"error": str(error)}
     print(json.dumps({"command": f"policy {arguments.policy_command}", **answer}))
     return code
 
@@ -144,9 +157,11 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     chosen = arguments.paths if paths is None else paths
     if not chosen and not arguments.live:
         raise UsageError("give files or directories, or --live")
+    if not arguments.live and (arguments.stack or arguments.server):
+        raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
     readers = documents.load(chosen)
     if arguments.live:
-        readers += documents.from_objects(live_objects(), "<live>")
+        readers += documents.from_objects(live_objects(_cluster(arguments)), "<live>")
     options: dict[str, Any] = {
         "six_egress": arguments.six_egress,
         "apiserver": tuple(_network(c) for c in arguments.apiserver),
@@ -160,6 +175,37 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     if rules:
         options["engines"] = lambda labels: _chosen(labels, rules)
     return from_readers(readers, **options)
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to."""
+    # Files are read without them, and they take longer than most of what is asked about files.
+    from migration.facts import InvalidFacts  # noqa: PLC0415
+    from migration.settings import InvalidSettings  # noqa: PLC0415
+    from operations import context  # noqa: PLC0415
+
+    if arguments.server is not None:
+        server = _server(arguments.server)
+        return Cluster(lambda: through_kubeconfig(server, "--server says"))
+    try:
+        return context.Context.load(arguments.stack).kube
+    except (context.UsageError, InvalidSettings, InvalidFacts) as error:
+        raise UsageError(
+            f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
+        ) from error
+
+
+def _server(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            f"--server {text!r} is no address. Write it as kubeconfigs do: https://HOST or https://HOST:PORT"
+        )
+    return text
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from urllib3.exceptions import HTTPError
+from netpol.calico_kubernetes import from_kubernetes
+from netpol.errors import PolicyError
+from netpol.parse import policies_from_objects
+from netpol.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta
+from operations.cluster import Cluster, KubeError
 
 _PAGE = 500
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
@@ -34,47 +37,80 @@ _GROUPS = (
         ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumcidrgroups"),
     ),
 )
-_OK, _ABSENT = 200, 404
-_SECONDS = (5.0, 60.0)
-_KNP = "knp."
+_ABSENT = 404
+_COPY = "knp.default."
+_NAMELESS = Meta(name="", api="", kind="")
+Obj = dict[str, Any]
 
 
-def live_objects() -> Iterator[dict[str, Any]]:
-    """Every object that decides traffic in the cluster of KUBECONFIG. A kind the cluster lacks is no object.
+def live_objects(kube: Cluster) -> list[Obj]:
+    """Every object that decides traffic in a cluster. A kind of policy that the cluster lacks is no object.
 
-    Raises ValueError when the cluster cannot be read.
+    Raises:
+        ValueError: the cluster cannot be read.
+        operations.connection.WrongClusterError: it is not the one that is meant.
     """
     try:
-        config.load_kube_config()
-        api = client.ApiClient()
-        for plural in _CORE:
-            yield from _list(api, f"/api/v1/{plural}")
+        found = [item for plural in _CORE for item in _list(kube, f"/api/v1/{plural}", always=True)]
         for group, version, plurals in _GROUPS:
             for plural in plurals:
-                for item in _list(api, f"/apis/{group}/{version}/{plural}"):
-                    # Calico's copies of Kubernetes policies would count twice.
-                    if not item["metadata"]["name"].startswith(_KNP):
-                        yield item
-    except (ApiException, config.ConfigException, HTTPError, OSError) as error:
+                found += _list(kube, f"/apis/{group}/{version}/{plural}", always=False)
+    except (KubeError, TimeoutError) as error:
         raise ValueError(f"the cluster cannot be read: {error}") from error
+    return _without_copies(found)
 
 
-def _list(api: client.ApiClient, path: str) -> Iterator[dict[str, Any]]:
-    token = ""
+def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
+    query = {"limit": str(_PAGE)}
     while True:
-        query = [("limit", _PAGE)] + ([("continue", token)] if token else [])
-        verb, url, headers, body, form = api.param_serialize(
-            "GET", path, query_params=query, header_params={"Accept": "application/json"}, auth_settings=["BearerToken"]
-        )
-        raw = api.call_api(verb, url, headers, body, form, _request_timeout=_SECONDS).response
-        if raw.status == _ABSENT:
-            return
-        if raw.status != _OK:
-            raise ValueError(f"the cluster cannot be read: GET {path} answers {raw.status} {raw.reason}")
-        answer = json.loads(raw.data)
+        try:
+            answer = kube.request("GET", f"{path}?{urlencode(query)}")
+        except KubeError as error:
+            if error.status == _ABSENT and not always:
+                return
+            raise KubeError(error.status, f"GET {path}: {error}") from error
+        if not str(answer.get("kind", "")).endswith("List"):
+            raise KubeError(0, f"GET {path} answers no list, but {answer.get('kind') or 'something else'}")
         kind, version = str(answer["kind"]).removesuffix("List"), answer["apiVersion"]
         for item in answer.get("items") or ():
             yield {"apiVersion": version, "kind": kind, **item}
-        token = (answer.get("metadata") or {}).get("continue") or ""
-        if not token:
+        query["continue"] = (answer.get("metadata") or {}).get("continue") or ""
+        if not query["continue"]:
             return
+
+
+# -- Calico's copies of Kubernetes policies -------------------------------------------------------------
+
+
+def _without_copies(found: list[Obj]) -> list[Obj]:
+    """Without what would count twice: an object is a copy by what it says, as anybody may call a policy `knp.…`."""
+    originals = {
+        (item["metadata"].get("namespace"), item["metadata"]["name"]): item
+        for item in found
+        if item["kind"] == "NetworkPolicy" and item["apiVersion"].startswith("networking.k8s.io/")
+    }
+    return [item for item in found if not _copy(item, originals)]
+
+
+def _copy(item: Obj, originals: Mapping[tuple[str | None, str], Obj]) -> bool:
+    name = item["metadata"]["name"]
+    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(_COPY):
+        return False
+    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(_COPY)))
+    if original is None:
+        return False
+    try:
+        one, other = policies_from_objects((item, original))
+    except (PolicyError, ValueError):  # who reads the objects after this says what is wrong
+        return False
+    return (
+        isinstance(one, CalicoPolicy)
+        and isinstance(other, KubernetesPolicy)
+        and _said(one) == _said(from_kubernetes(other))
+    )
+
+
+def _said(policy: CalicoPolicy) -> CalicoPolicy:
+    """What a policy says, whatever it and its rules are called."""
+    sides = {side: tuple(replace(rule, where="") for rule in policy.rules(side)) for side in DIRECTIONS}
+    return replace(policy, meta=_NAMELESS, ingress=sides[INGRESS], egress=sides[EGRESS])

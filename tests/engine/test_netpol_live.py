@@ -97,7 +97,7 @@ class Cluster:
 
     def policy(self, *arguments: str) -> Answer:
         done = subprocess.run(
-            [sys.executable, "-m", "operations", "policy", *arguments],
+            [sys.executable, "-m", "operations", "policy", *arguments, "--server", self.client.configuration.host],
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             capture_output=True,
             text=True,

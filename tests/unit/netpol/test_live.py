@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlparse
@@ -12,7 +13,11 @@ import pytest
 import yaml
 
 from netpol import Flow, decide, from_objects
+from operations.cluster import Cluster
+from operations.connection import Aws, WrongClusterError, same_server, through_kubeconfig
+from operations.policy import main
 from operations.policy.live import live_objects
+from tests.unit.operations.test_context import write
 
 PAGES: dict[str, list[dict[str, Any]]] = {
     "/api/v1/pods": [
@@ -26,11 +31,56 @@ PAGES: dict[str, list[dict[str, Any]]] = {
     "/api/v1/serviceaccounts": [],
     "/apis/crd.projectcalico.org/v1/networkpolicies": [
         {"metadata": {"name": "closed", "namespace": "red"}, "spec": {"selector": "app == 'db'", "types": ["Ingress"]}},
-        {"metadata": {"name": "knp.default.copy", "namespace": "red"}, "spec": {}},
+        # As Calico shows the Kubernetes policy "kept", and one of somebody who liked the name.
+        {"metadata": {"name": "knp.default.kept", "namespace": "red"}, "spec": {
+            "order": 1000, "selector": "projectcalico.org/orchestrator == 'k8s' && app == 'cache'", "types": ["Ingress"],
+            "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]},
+                         "source": {"selector": "projectcalico.org/orchestrator == 'k8s' && app == 'web'"}}]}},
+        {"metadata": {"name": "knp.default.mine", "namespace": "red"},
+         "spec": {"selector": "app == 'cache'", "types": ["Egress"]}},
+        {"metadata": {"name": "knp.default.changed", "namespace": "red"},
+         "spec": {"order": 1, "selector": "app == 'web'", "types": ["Egress"]}},
+    ],
+    "/apis/crd.projectcalico.org/v1/globalnetworkpolicies": [
+        {"metadata": {"name": "knp.default.kept"}, "spec": {"selector": "app == 'none'", "types": ["Egress"]}},
+    ],
+    "/apis/networking.k8s.io/v1/networkpolicies": [
+        {"metadata": {"name": "kept", "namespace": "red"}, "spec": {
+            "podSelector": {"matchLabels": {"app": "cache"}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"app": "web"}}}],
+                         "ports": [{"protocol": "TCP", "port": 80}]}]}},
+        {"metadata": {"name": "changed", "namespace": "red"},
+         "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Egress"], "egress": [{}]}},
+        {"metadata": {"name": "knp.default.theirs", "namespace": "red"},
+         "spec": {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}},
     ],
 }  # fmt: skip
 KINDS = {"pods": "Pod", "namespaces": "Namespace", "nodes": "Node", "services": "Service",
-         "serviceaccounts": "ServiceAccount", "networkpolicies": "NetworkPolicy"}  # fmt: skip
+         "serviceaccounts": "ServiceAccount", "networkpolicies": "NetworkPolicy",
+         "globalnetworkpolicies": "GlobalNetworkPolicy"}  # fmt: skip
+
+
+@dataclass
+class Server:
+    address: str
+    asked: list[str]
+
+    @property
+    def kube(self) -> Cluster:
+        return Cluster(lambda: through_kubeconfig(self.address, "meant is"))
+
+
+def kubeconfig(address: str) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": address}}],
+            "users": [{"name": "u", "user": {"token": "none"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    )
 
 
 @pytest.fixture
@@ -65,35 +115,107 @@ def server(tmp_path, monkeypatch):
 
     listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{listener.server_port}"}}],
-        "users": [{"name": "u", "user": {"token": "none"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
+    address = f"http://127.0.0.1:{listener.server_port}"
     path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(kubeconfig(address))
     monkeypatch.setenv("KUBECONFIG", str(path))
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
-    yield asked
+    yield Server(address, asked)
     listener.shutdown()
     listener.server_close()
 
 
 def test_a_cluster_is_read_page_by_page_and_absent_kinds_are_no_fault(server):
-    objects = list(live_objects())
+    objects = live_objects(server.kube)
     assert [o["metadata"]["name"] for o in objects if o["kind"] == "Pod"] == ["web", "db", "cache"]
-    assert any("ciliumnetworkpolicies" in path for path in server)
+    assert any("ciliumnetworkpolicies" in path for path in server.asked)
     world = from_objects(objects).enforced_by("calico")
     assert not decide(world, Flow.of("red/web", "red/db")).allowed
-    assert decide(world, Flow.of("red/web", "red/cache")).allowed
-    # Calico's own copy of a Kubernetes policy would be enforced twice.
-    assert [p.meta.name for p in world.policies] == ["closed"]
+    assert decide(world, Flow.of("red/web", "red/cache", "TCP", 80)).allowed
 
 
-def test_a_cluster_that_does_not_answer_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
-    with pytest.raises(ValueError, match="cannot be read"):
-        list(live_objects())
+def test_only_a_copy_that_calico_made_is_left_out_whatever_a_policy_is_called(server):
+    found = [o for o in live_objects(server.kube) if o["kind"].endswith("NetworkPolicy")]
+    assert sorted((o["apiVersion"].split(".")[0], o["kind"], o["metadata"]["name"]) for o in found) == [
+        ("crd", "GlobalNetworkPolicy", "knp.default.kept"),
+        ("crd", "NetworkPolicy", "closed"),
+        ("crd", "NetworkPolicy", "knp.default.changed"),
+        ("crd", "NetworkPolicy", "knp.default.mine"),
+        ("networking", "NetworkPolicy", "changed"),
+        ("networking", "NetworkPolicy", "kept"),
+        ("networking", "NetworkPolicy", "knp.default.theirs"),
+    ]
+
+
+def test_a_server_without_pods_is_no_empty_cluster(server, monkeypatch):
+    monkeypatch.delitem(PAGES, "/api/v1/pods")
+    with pytest.raises(ValueError, match=r"cannot be read: GET /api/v1/pods"):
+        live_objects(server.kube)
+
+
+@pytest.mark.parametrize("text", [None, "{x", "[]", "apiVersion: v1", "\udcff"])
+def test_a_kubeconfig_that_cannot_be_read_is_one_error_that_names_it(tmp_path, monkeypatch, text):
+    path = tmp_path / "none"
+    if text is not None:
+        path.write_bytes(text.encode(errors="surrogateescape"))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(path))
+    with pytest.raises(WrongClusterError, match=f"KUBECONFIG \\({path}\\) cannot be read"):
+        live_objects(Cluster(lambda: through_kubeconfig("https://a", "meant is")))
+
+
+# -- which cluster --------------------------------------------------------------------------------------
+
+
+def asked(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(["lint", *arguments])
+    out, err = capsys.readouterr()
+    assert json.loads(out)["command"] == "policy lint"
+    return code, out, err
+
+
+def test_the_cluster_of_another_stack_is_not_read_whatever_kubeconfig_says(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
+    write(tmp_path, stack="prod")
+    monkeypatch.setattr(Aws, "cluster", lambda _, name: {"name": name, "endpoint": "https://prod.example.org"})
+    for arguments in (["--live"], ["--live", "--stack", "prod"]):
+        code, _, text = asked(capsys, *arguments)
+        assert code == 2
+        assert f"KUBECONFIG leads to {server.address}" in text
+        assert "https://prod.example.org" in text
+    assert server.asked == []
+    monkeypatch.setattr(Aws, "cluster", lambda _, name: {"name": name, "endpoint": server.address})
+    assert asked(capsys, "--live")[0] == 1, "the policies of this world have findings"
+    assert server.asked
+
+
+def test_without_a_stack_the_address_has_to_be_said(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PULUMI_STACK", raising=False)
+    code, _, text = asked(capsys, "--live")
+    assert code == 64
+    assert "--stack" in text
+    assert "--server" in text
+    assert asked(capsys, "--live", "--server", "https://elsewhere:1")[0] == 2
+    assert server.asked == []
+    assert asked(capsys, "--live", "--server", f"{server.address}/")[0] == 1
+    assert server.asked
+
+
+@pytest.mark.parametrize("address", ["", "prod", "https://", "https://a:x", "file:///a", "http://["])
+def test_an_address_that_cannot_be_is_named(address, capsys):
+    code, _, text = asked(capsys, "--live", "--server", address)
+    assert code == 64
+    assert f"--server {address!r}" in text
+
+
+def test_a_stack_without_live_is_refused_and_not_ignored(tmp_path, capsys):
+    code, _, text = asked(capsys, str(tmp_path), "--stack", "prod")
+    assert code == 64
+    assert "--live" in text
+
+
+def test_clusters_behind_one_proxy_are_told_apart():
+    assert not same_server("https://proxy/k8s/clusters/a", "https://proxy/k8s/clusters/b")
+    assert same_server("https://proxy/k8s/clusters/a/", "https://proxy:443/k8s/clusters/a")
