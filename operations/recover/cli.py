@@ -5,7 +5,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +20,16 @@ from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict
 from operations.recover import locks, lookup, sidecars, state, take_over
 from operations.recover.decide import Decision, Step, decide
-from operations.recover.locks import Lock
+from operations.recover.locks import Life, Lock, UnseenError
 from operations.recover.lookup import Places, Release
 from reading import Unreadable
 
 BACKUPS: Final = ".recover"
 REFRESH_SECONDS: Final = 900.0
+UNSEEN: Final = "unseen"
+"""What `--dead` says where locks cannot be read."""
+REST: Final = (3.0, 4)
+"""Seconds between two looks at a state that changed under a cancelled lock, and how many looks."""
 _WAIT: Final = "a deploy of this stack runs on this machine: wait for it, or stop it with SIGINT, then run again"
 
 
@@ -39,6 +44,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--drop", action="append", default=[], metavar="URN", help="the object does not exist")
     parser.add_argument(
+        "--dead",
+        action="append",
+        default=[],
+        metavar="LOCK",
+        help="the deploy that made this lock is dead, you have looked: its id, "
+        f"or '{UNSEEN}' where the backend's locks cannot be read",
+    )
+    parser.add_argument(
         "--take-over", action="store_true", help="this stack moves the cluster from now on, whatever its mark says"
     )
     parser.set_defaults(run=run)
@@ -50,7 +63,11 @@ class Plan:
 
     stack: str
     locks: list[Lock] | None
-    """None: this backend does not show them."""
+    """None: they cannot be read."""
+    unseen: str = ""
+    """Why they cannot be read."""
+    dead: frozenset[str] = frozenset()
+    """Locks whose deploy is dead, as told."""
     decisions: list[Decision] = field(default_factory=list)
     stuck: list[Release] = field(default_factory=list)
 
@@ -62,18 +79,37 @@ class Plan:
     def runs(self) -> list[Lock]:
         return [lock for lock in self.locks or [] if lock.runs]
 
+    @property
+    def unproved(self) -> list[str]:
+        """Locks of which nobody has shown or said that their deploy is dead; they are not taken."""
+        if self.locks is None:
+            return [] if UNSEEN in self.dead else [UNSEEN]
+        return [lock.id for lock in self.locks if lock.life is Life.UNKNOWN and lock.id not in self.dead]
+
     def of(self, *steps: Step) -> list[Decision]:
         return [d for d in self.decisions if d.step in steps]
 
     def text(self) -> list[str]:
-        lines = [
-            f"lock   {lock.holder}{': it still runs' if lock.runs else ': to be cancelled'}"
-            for lock in self.locks or []
-        ]
+        lines = [f"lock   {lock.id} of {lock.holder}: {self._fate(lock)}" for lock in self.locks or []]
         if self.locks is None:
-            lines.append("lock   this backend does not show it; one that is there is to be cancelled")
+            lines.append(f"lock   {self.unseen}. Whether a deploy holds one is not known")
         lines += [f"helm   {r.namespace}/{r.name} is {r.status}: to be {_way_out(r)}" for r in self.stuck]
         return lines + [decision.text() for decision in self.decisions]
+
+    def _fate(self, lock: Lock) -> str:
+        if lock.runs:
+            return "it still runs"
+        if lock.life is Life.DEAD or lock.id in self.dead:
+            return "to be cancelled"
+        return "whether it still runs cannot be told from here"
+
+    def ask(self) -> str:
+        """What has to be said before locks are taken of which nobody has shown that their deploy is dead."""
+        told = " ".join(f"--dead {name}" for name in self.unproved)
+        return (
+            "a lock is taken only from a deploy that is dead. Look on the machine or in the CI run that made it, "
+            f"end it there if it runs, then say so: {told}"
+        )
 
 
 def _way_out(release: Release) -> str:
@@ -92,29 +128,68 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, context: Context) -> int:
     place = _backend(context), _project(context.directory), context.stack
-    plan = Plan(context.stack, locks.of_files(*place))
+    plan = Plan(context.stack, None, dead=frozenset(args.dead))
+    see(plan, place)
+    _known(plan)
     if half := sidecars.damaged(*place):
-        if plan.runs or not args.yes:
+        if plan.runs or plan.unproved or not args.yes:
             return _unreadable(plan, half)
         for path in half:
             path.unlink()
             _say(f"state  {path} was half-written: removed. It held no state")
     exported = json.loads(_pulumi(context, "stack", "export").out)
     look(plan, context, exported, _told(args.adopt), frozenset(args.drop))
-    for line in plan.text() if not plan.empty else ["nothing is pending and nothing is locked"]:
+    for line in plan.text():
         _say(line)
+    if plan.empty:
+        _say("nothing is pending and nothing is locked" if plan.locks is not None else "nothing is pending")
     if plan.runs:
         _say(_WAIT)
         return _report(plan, Verdict.FAILED, acted=False)
-    if plan.empty:
+    if plan.empty and plan.locks is not None:
         return _report(plan, Verdict.PASSED, acted=False)
-    if not args.yes:
+    if plan.unproved:
+        _say(plan.ask())
+    if plan.empty and (plan.unproved or not args.yes):
+        return _report(plan, Verdict.UNKNOWN, acted=False)
+    if plan.unproved or not args.yes:
         _say("nothing was changed. Run again with --yes to do this")
         return _report(plan, Verdict.FAILED, acted=False)
-    act(context, plan, exported)
+
+    def decided(found: state.Obj) -> None:
+        now = {operation.urn for operation in state.pending(found)}
+        told = {urn: identity for urn, identity in _told(args.adopt).items() if urn in now}
+        look(plan, context, found, told, frozenset(args.drop) & now)
+
+    act(context, plan, exported, place, decided)
     left = plan.of(Step.KEEP)
     _say("recovered: run `pulumi up` again" if not left else f"{len(left)} operations stay pending: see above")
     return _report(plan, Verdict.FAILED if left else Verdict.PASSED, acted=True)
+
+
+Place = tuple[str, str, str]
+"""Backend, project, stack."""
+
+
+def see(plan: Plan, place: Place) -> None:
+    """Read the locks into the plan."""
+    try:
+        plan.locks, plan.unseen = locks.read(*place), ""
+    except UnseenError as error:
+        plan.locks, plan.unseen = None, str(error)
+
+
+def _known(plan: Plan) -> None:
+    there = {UNSEEN} if plan.locks is None else {lock.id for lock in plan.locks}
+    if wrong := sorted(plan.dead - there):
+        raise UsageError(
+            f"--dead {wrong[0]}: there is no such lock. "
+            + (
+                f"{plan.unseen}: say --dead {UNSEEN}"
+                if plan.locks is None
+                else f"There are: {', '.join(sorted(there)) or 'none'}"
+            )
+        )
 
 
 def _unreadable(plan: Plan, half: Sequence[Path]) -> int:
@@ -122,6 +197,8 @@ def _unreadable(plan: Plan, half: Sequence[Path]) -> int:
         _say(line)
     if plan.runs:
         _say(_WAIT)
+    elif plan.unproved:
+        _say(plan.ask())
     else:
         _say("nothing was changed, and nothing else can be read before that. Run again with --yes to do this")
     return _report(plan, Verdict.FAILED, acted=False)
@@ -155,14 +232,25 @@ def look(plan: Plan, context: Context, exported: state.Obj, adopt: dict[str, str
 # -- acting ---------------------------------------------------------------------------------------------
 
 
-def act(context: Context, plan: Plan, exported: state.Obj) -> None:
-    """Backup, lock, Helm releases, state, and a look at what was touched.
+def act(context: Context, plan: Plan, exported: state.Obj, place: Place, decided: Callable[[state.Obj], None]) -> None:
+    """Backup, lock, state as it is then, Helm releases, and a look at what was touched.
+
+    Args:
+        exported: the state as the plan saw it.
+        decided: looks again, into the plan, at a state that is another one by now.
 
     Raises:
         command.CommandError: a step failed; those before it are done, and running again goes on.
     """
     _say(f"backup {_backup(context, exported)}")
-    _cancel(context, plan)
+    _cancel(context, plan, place)
+    found = _at_rest(context, exported)
+    if found != exported:
+        _say(f"the state is another one than before the lock was taken. backup {_backup(context, found)}")
+        exported = found
+        decided(exported)
+        for line in plan.text():
+            _say(line)
     for release in plan.stuck:
         _unstick(context, release)
     adopted = {d.operation.urn: d.id for d in plan.of(Step.ADOPT)}
@@ -180,10 +268,35 @@ def act(context: Context, plan: Plan, exported: state.Obj) -> None:
         _say(f"read   {len(look)} resources again")
 
 
-def _cancel(context: Context, plan: Plan) -> None:
-    done = _pulumi(context, "cancel", "--yes", check=plan.locks is not None and bool(plan.locks))
-    if done.code == 0 and plan.locks:
-        _say("lock   cancelled")
+def _cancel(context: Context, plan: Plan, place: Place) -> None:
+    """Take the locks that the plan saw, and no other one: `pulumi cancel` takes whatever is there by then."""
+    seen = plan.locks
+    see(plan, place)
+    if plan.runs or plan.unproved or (plan.locks is None) != (seen is None) or set(plan.locks or ()) - set(seen or ()):
+        raise command.CommandError("another deploy took the lock meanwhile. Nothing was changed. Run again")
+    if plan.locks is not None and not plan.locks:
+        return
+    done = _pulumi(context, "cancel", "--yes", check=plan.locks is not None)
+    _say("lock   cancelled" if done.code == 0 else f"lock   none was cancelled: {done.last_words}")
+    taken = plan.locks
+    see(plan, place)
+    if plan.locks:
+        raise command.CommandError("a deploy began as soon as the lock was free. The state was not changed. Run again")
+    plan.locks = taken
+
+
+def _at_rest(context: Context, before: state.Obj) -> state.Obj:
+    """The state once nobody writes it any more: who holds no lock reads what a deploy may be writing."""
+    pause, most = REST
+    for _ in range(most):
+        found: state.Obj = json.loads(_pulumi(context, "stack", "export").out)
+        if found == before:
+            return found
+        before = found
+        time.sleep(pause)
+    raise command.CommandError(
+        "the state still changes: that deploy is not dead. The state was not changed by us. End it, then run again"
+    )
 
 
 def _unstick(context: Context, release: Release) -> None:
@@ -275,7 +388,7 @@ def _report(plan: Plan, verdict: Verdict, *, acted: bool) -> int:
         "command": "recover",
         "verdict": verdict,
         "acted": acted,
-        "locks": [lock.holder for lock in plan.locks or []],
+        "locks": None if plan.locks is None else [lock.holder for lock in plan.locks],
         "operations": [
             {"urn": d.operation.urn, "was": d.operation.kind, "step": d.step, "id": d.id} for d in plan.decisions
         ],

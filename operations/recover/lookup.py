@@ -42,7 +42,6 @@ REPEATABLE: Final = frozenset(
     {
         "command:local:Command",
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-        "aws:iam/rolePolicy:RolePolicy",
         "aws:ec2/tag:Tag",
         "pulumi:index:Stash",
     }
@@ -132,6 +131,17 @@ def _role(inputs: Obj, places: Places) -> Found | None:
     return Found(name, f"IAM role {name}") if found else None
 
 
+def _role_policy(inputs: Obj, places: Places) -> Found | None:
+    """Done twice, it would leave the first one behind: the provider makes up another name each time, and a policy that
+    no state knows goes on granting, and keeps its role from being deleted.
+    """
+    role, name = inputs.get("role", ""), inputs.get("name", "")
+    if not role or not name:
+        raise UnknownTypeError("aws:iam/rolePolicy:RolePolicy without a name")
+    found = _described(lambda: places.aws.client("iam").get_role_policy(RoleName=role, PolicyName=name))
+    return Found(f"{role}:{name}", f"inline policy {name} of role {role}") if found else None
+
+
 def _instance_profile(inputs: Obj, places: Places) -> Found | None:
     name = inputs.get("name", "")
     found = _described(lambda: places.aws.client("iam").get_instance_profile(InstanceProfileName=name))
@@ -169,6 +179,7 @@ _FINDERS: Final[Mapping[str, Callable[[Obj, Places], Found | None]]] = {
     "aws:eks/accessEntry:AccessEntry": _access_entry,
     "aws:eks/accessPolicyAssociation:AccessPolicyAssociation": _access_policy,
     "aws:iam/role:Role": _role,
+    "aws:iam/rolePolicy:RolePolicy": _role_policy,
     "aws:iam/instanceProfile:InstanceProfile": _instance_profile,
     "aws:iam/openIdConnectProvider:OpenIdConnectProvider": _oidc_provider,
     "aws:ec2/launchTemplate:LaunchTemplate": _launch_template,

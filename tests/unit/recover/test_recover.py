@@ -1,9 +1,13 @@
 """Each pending operation is decided on its own, and the state is edited as the engine itself would have written it."""
 
+import argparse
+import io
 import json
 import os
+import re
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +18,10 @@ from botocore.exceptions import ClientError
 from operations import command
 from operations.cluster import Cluster, KubeError
 from operations.connection import Aws
+from operations.context import Context, UsageError
 from operations.recover import cli, locks, lookup, sidecars, state
 from operations.recover.decide import Step, decide
+from operations.recover.locks import Lock, UnseenError
 from operations.recover.lookup import Found, Places, UnknownTypeError
 from operations.recover.state import Pending
 
@@ -164,6 +170,11 @@ def places(service: str, kube: dict[str, Any] | None = None, **calls: Any) -> Pl
         ),
         (pending(ROLE, name="node-1"), places("iam", get_role=lambda **_: {"Role": {}}), "node-1"),
         (
+            pending("aws:iam/rolePolicy:RolePolicy", role="operator", name="operator-7f3a"),
+            places("iam", get_role_policy=lambda **_: {"PolicyName": "operator-7f3a"}),
+            "operator:operator-7f3a",
+        ),
+        (
             pending("aws:ec2/launchTemplate:LaunchTemplate", name="lt-name"),
             places(
                 "ec2",
@@ -201,6 +212,17 @@ def test_objects_of_aws_are_found_under_the_providers_own_id(operation, there, i
 )
 def test_objects_of_aws_that_do_not_exist_are_not_found(operation, there):
     assert lookup.find(operation, there) is None
+
+
+def test_an_inline_policy_is_not_simply_made_again_as_the_first_would_stay_under_its_own_name():
+    operation = pending("aws:iam/rolePolicy:RolePolicy", role="operator", name="operator-7f3a")
+    there = places("iam", get_role_policy=lambda **_: {"PolicyName": "operator-7f3a"})
+    found = one(operation, lambda op: lookup.find(op, there))
+    assert (found.step, found.id) == (Step.ADOPT, "operator:operator-7f3a")
+    gone = places("iam", get_role_policy=missing("NoSuchEntity"))
+    assert one(operation, lambda op: lookup.find(op, gone)).step is Step.DROP
+    nameless = pending("aws:iam/rolePolicy:RolePolicy", role="operator")
+    assert one(nameless, lambda op: lookup.find(op, there)).step is Step.KEEP
 
 
 def test_what_may_not_be_read_is_no_answer():
@@ -266,18 +288,252 @@ def test_a_release_that_was_half_installed_is_not_adopted():
 # -- locks, backups, programs -------------------------------------------------------------------------
 
 
-def test_the_lock_of_a_file_backend_is_shown_with_its_holder(tmp_path: Path):
-    directory = tmp_path / ".pulumi" / "locks" / "organization" / "eks-cilium" / "dev"
-    directory.mkdir(parents=True)
-    dead = {"pid": 2**22 + 1, "username": "ann", "hostname": socket.gethostname(), "timestamp": "2026-11-21"}
-    (directory / "a.json").write_text(json.dumps(dead))
-    (directory / "b.json").write_text(json.dumps(dead | {"pid": os.getpid()}))
-    found = locks.of_files(f"file://{tmp_path}", "eks-cilium", "dev")
-    assert found is not None
-    assert [lock.runs for lock in found] == [False, True]
+DEAD = {"pid": 2**22 + 1, "username": "ann", "hostname": socket.gethostname(), "timestamp": "2026-11-21"}
+LIVE = DEAD | {"pid": os.getpid()}
+ELSEWHERE = DEAD | {"hostname": "runner-7"}
+
+
+ODD: list[Any] = ["x", None, [], -1, 0, 2**70, True, 1.5]
+
+
+def lock(root: Path, name: str, value: Any, stack: str = "organization/eks-cilium/dev") -> Path:
+    path = root / ".pulumi" / "locks" / stack / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(value if isinstance(value, str) else json.dumps(value))
+    return path
+
+
+def lives(found: list[Lock]) -> dict[str, str]:
+    return {lock.id: str(lock.life) for lock in found}
+
+
+def test_of_each_lock_it_is_said_whether_its_deploy_runs_is_dead_or_cannot_be_told(tmp_path: Path):
+    for name, value in {"a": DEAD, "b": LIVE, "c": ELSEWHERE}.items():
+        lock(tmp_path, name, value)
+    lock(tmp_path, "d", DEAD, "dev")  # as backends of before projects keep it
+    lock(tmp_path, "e", DEAD, "organization/eks-cilium/other")
+    lock(tmp_path, "f", DEAD, "organization/another/dev")
+    found = locks.read(f"file://{tmp_path}", "eks-cilium", "dev")
+    assert lives(found) == {"a": "dead", "b": "runs", "c": "unknown", "d": "dead"}
     assert "ann" in found[0].holder
-    assert locks.of_files(f"file://{tmp_path}", "eks-cilium", "other") == []
-    assert locks.of_files("https://api.pulumi.com", "eks-cilium", "dev") is None
+    assert locks.read(f"file://{tmp_path}", "eks-cilium", "none") == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "{", "[1]", "null", "[" * 100_000, {}, *({**DEAD, "pid": odd} for odd in ODD)],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_a_lock_that_does_not_say_who_made_it_is_no_dead_one(tmp_path: Path, value):
+    lock(tmp_path, "a", value)
+    assert lives(locks.read(f"file://{tmp_path}", "eks-cilium", "dev")) == {"a": "unknown"}
+
+
+class FakeS3:
+    """Two pages of a bucket."""
+
+    def __init__(self, objects: dict[str, Any], refuses: str = "") -> None:
+        self.objects = {key: json.dumps(value).encode() for key, value in objects.items()}
+        self.refuses = refuses
+        self.made: dict[str, Any] = {}
+
+    def __call__(self, **arguments: Any) -> Any:
+        self.made = arguments
+        return self
+
+    def _may(self, what: str) -> None:
+        if what == self.refuses:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, what)
+
+    def get_paginator(self, _: str) -> Any:
+        return self
+
+    def paginate(self, *, Bucket: str, Prefix: str) -> Any:  # noqa: N803 - AWS's names
+        self._may("list")
+        assert Bucket == "states"
+        keys = [key for key in self.objects if key.startswith(Prefix)]
+        return [{"Contents": [{"Key": key} for key in half]} for half in (keys[:1], keys[1:])] + [{}]
+
+    def get_object(self, *, Bucket: str, Key: str) -> Any:  # noqa: N803 - AWS's names
+        self._may("get")
+        return {"Body": io.BytesIO(self.objects[Key])}
+
+
+@pytest.mark.parametrize(("path", "above"), [("", ""), ("/team/a", "team/a/"), ("/team/a/", "team/a/")])
+def test_locks_in_s3_are_read(path, above):
+    here = f"{above}.pulumi/locks/organization/eks-cilium"
+    s3 = FakeS3({f"{here}/dev/a.json": ELSEWHERE, f"{here}/dev/b.json": DEAD, f"{here}/other/c.json": DEAD})
+    found = locks.read(
+        f"s3://states{path}?region=eu-west-1&endpoint=minio:9000&disableSSL=true", "eks-cilium", "dev", s3=s3
+    )
+    assert lives(found) == {"a": "unknown", "b": "dead"}
+    assert (s3.made["region_name"], s3.made["endpoint_url"]) == ("eu-west-1", "http://minio:9000")
+
+
+@pytest.mark.parametrize(
+    ("backend", "refuses", "why"),
+    [
+        ("s3://states", "list", "AccessDenied"),
+        ("s3://states", "get", "AccessDenied"),
+        ("s3://states?role=arn:aws:iam::1:role/x", "", "option role"),
+        ("s3://states?use_path_style=perhaps", "", "'perhaps'"),
+        ("https://api.pulumi.com", "", "https://"),
+        ("gs://states", "", "gs://"),
+        ("azblob://states", "", "azblob://"),
+        ("", "", "''"),
+        ("file:///nowhere/at/all", "", "no directory"),
+        ("s3://[x", "", "s3://[x"),
+        ("s3://states?endpoint=a&profile", "", "profile"),
+    ],
+)
+def test_locks_that_cannot_be_read_are_not_assumed_away(backend, refuses, why):
+    s3 = FakeS3({".pulumi/locks/organization/eks-cilium/dev/a.json": DEAD}, refuses)
+    with pytest.raises(UnseenError, match=re.escape(why)):
+        locks.read(backend, "eks-cilium", "dev", s3=s3)
+
+
+# -- the command --------------------------------------------------------------------------------------
+
+
+class Stack:
+    """A stack in files, with a `pulumi` that exports, cancels and imports as the real one does."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.root = directory, directory / "states"
+        self.root.mkdir()
+        self.exports = [exported(("updating", resource(GROUP, "group")))]
+        """What each export says; the last one from then on."""
+        self.asked: list[str] = []
+        self.imported: list[dict[str, Any]] = []
+        self.on_cancel: Callable[[], object] = lambda: None
+        self.backend = f"file://{self.root}"
+
+    def pulumi(self, _: Any, *arguments: str, **__: Any) -> command.Done:
+        self.asked.append(" ".join(arguments[:2]))
+        out = ""
+        if arguments[:2] == ("stack", "export"):
+            out = json.dumps(self.exports.pop(0) if len(self.exports) > 1 else self.exports[0])
+        elif arguments[0] == "cancel":
+            for path in self.root.rglob("*.json"):
+                path.unlink()
+            self.on_cancel()
+        elif arguments[:2] == ("stack", "import"):
+            self.imported.append(json.loads(Path(arguments[3]).read_text()))
+        return command.Done(0, out, "")
+
+    @property
+    def changed(self) -> bool:
+        return bool({"cancel --yes", "stack import"} & set(self.asked))
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch) -> Stack:
+    made = Stack(tmp_path)
+    (tmp_path / "Pulumi.yaml").write_text("name: eks-cilium\n")
+    context: Any = SimpleNamespace(stack="dev", directory=tmp_path, aws=None, kube=None)
+    monkeypatch.setattr(Context, "load", lambda _: context)
+    monkeypatch.setattr(cli, "_backend", lambda _: made.backend)
+    monkeypatch.setattr(cli, "_pulumi", made.pulumi)
+    monkeypatch.setattr(cli, "REST", (0.0, 4))
+    return made
+
+
+def recover(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    cli.add_parser(parser.add_subparsers())
+    args = parser.parse_args(["recover", *arguments])
+    code: int = args.run(args)
+    return code
+
+
+def test_the_lock_of_another_machine_is_taken_only_once_somebody_says_that_its_deploy_is_dead(stack, capsys):
+    path = lock(stack.root, "0a1b", ELSEWHERE)
+    for arguments in ([], ["--yes"]):
+        assert recover(*arguments) == 1
+        assert "--dead 0a1b" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="There are: 0a1b"):
+        recover("--yes", "--dead", "another")
+    assert path.exists()
+    assert not stack.changed
+    assert recover("--yes", "--dead", "0a1b") == 0
+    assert not path.exists()
+    assert len(stack.imported) == 1
+
+
+def test_the_lock_of_a_deploy_that_runs_here_is_never_taken(stack):
+    path = lock(stack.root, "0a1b", LIVE)
+    assert recover("--yes", "--dead", "0a1b") == 1
+    assert path.exists()
+    assert not stack.changed
+
+
+def test_the_lock_of_a_process_of_this_machine_that_is_gone_needs_no_word(stack):
+    lock(stack.root, "0a1b", DEAD)
+    assert recover("--yes") == 0
+    assert len(stack.imported) == 1
+
+
+def test_a_half_written_file_is_left_alone_while_a_deploy_may_be_writing_it(stack):
+    lock(stack.root, "0a1b", ELSEWHERE)
+    half = stack.root / ".pulumi" / "stacks" / "eks-cilium" / "dev.json.attrs"
+    half.parent.mkdir(parents=True)
+    half.write_text("")
+    assert recover("--yes") == 1
+    assert half.exists()
+
+
+def test_where_locks_cannot_be_read_that_is_said_and_nothing_is_taken(stack, capsys):
+    stack.backend = "https://api.pulumi.com"
+    assert recover("--yes") == 1
+    assert "--dead unseen" in capsys.readouterr().err
+    assert not stack.changed
+    assert recover("--yes", "--dead", "unseen") == 0
+    assert "cancel --yes" in stack.asked
+    stack.exports = [exported()]
+    assert recover() == 2, "nothing is pending, but whether it is locked nobody knows"
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["locks"] is None
+
+
+def test_what_is_imported_is_the_state_after_the_lock_was_taken(stack):
+    lock(stack.root, "0a1b", DEAD)
+    late = resource(GROUP, "late") | {"id": "late"}
+    stack.exports.append(exported(("updating", resource(GROUP, "group")), resources=[late]))
+    assert recover("--yes") == 0
+    (imported,) = stack.imported
+    assert [r["urn"] for r in imported["deployment"]["resources"]] == [late["urn"]]
+    assert imported["deployment"]["pending_operations"] == []
+
+
+def test_a_state_that_goes_on_changing_is_not_written_over(stack):
+    lock(stack.root, "0a1b", ELSEWHERE)
+    stack.exports += [exported(resources=[resource(GROUP, f"n{n}")]) for n in range(9)]
+    assert recover("--yes", "--dead", "0a1b") == 2
+    assert stack.imported == []
+
+
+def test_a_deploy_that_takes_the_lock_meanwhile_keeps_it(stack, monkeypatch):
+    lock(stack.root, "0a1b", DEAD)
+    backup = cli._backup
+
+    def begins(*arguments: Any) -> Path:
+        lock(stack.root, "new", ELSEWHERE)
+        return backup(*arguments)
+
+    monkeypatch.setattr(cli, "_backup", begins)
+    assert recover("--yes") == 2
+    assert not stack.changed
+
+
+def test_a_deploy_that_begins_once_the_lock_is_free_keeps_its_state(stack):
+    lock(stack.root, "0a1b", DEAD)
+    stack.on_cancel = lambda: lock(stack.root, "new", ELSEWHERE)
+    assert recover("--yes") == 2
+    assert stack.imported == []
+
+
+def test_without_a_lock_none_is_cancelled(stack):
+    assert recover("--yes") == 0
+    assert "cancel --yes" not in stack.asked
 
 
 def test_a_half_written_file_beside_the_state_is_found_and_a_whole_one_left_alone(tmp_path: Path):
@@ -297,7 +553,8 @@ def test_a_half_written_file_beside_the_state_is_found_and_a_whole_one_left_alon
         "dev.json.bak.attrs",
     ]
     assert sidecars.damaged(backend, "eks-cilium", "other") == []
-    assert sidecars.damaged("s3://bucket", "eks-cilium", "dev") == []
+    for other in ("s3://bucket", "s3://[x"):
+        assert sidecars.damaged(other, "eks-cilium", "dev") == []
 
 
 def test_a_program_that_is_missing_or_fails_is_named():
