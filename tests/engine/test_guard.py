@@ -344,8 +344,9 @@ def test_without_the_mark_nothing_passes(plane: Plane):
             plane.of(DEPLOYER)("DELETE", f"{SYSTEM}/daemonsets/aws-node?dryRun=All")
         except KubeError as error:
             said = str(error)
-    with plane.unbound():
-        plane.first_mark()
+    plane("DELETE", f"{BINDINGS}/{GUARD_POLICY}")
+    plane.first_mark()
+    plane.bind()
 
 
 def test_the_kind_of_the_mark_is_deleted_by_nobody(plane: Plane):
