@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from migration.names import MARK, MARK_KIND, MARK_VERSION, SYSTEM_NAMESPACE
+from reading import brief
 
 CANONICAL_ARN: Final = "canonicalArn"
 """Key of `userInfo.extra` in which EKS says the IAM principal behind a session."""
@@ -36,7 +37,7 @@ class InvalidDeployer(ValueError):
     """An entry is no principal that can be compared. `reason` and `fix` are sentences without a full stop."""
 
     def __init__(self, value: str, reason: str, fix: str) -> None:
-        super().__init__(f"{value!r} {reason}. {fix}")
+        super().__init__(f"{brief(value)} {reason}. {fix}")
         self.reason, self.fix = reason, fix
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import reading
 from migration.names import MARK_GROUP, MARK_KIND, MARK_PLURAL
 
 
@@ -93,17 +94,20 @@ class Mark:
         Raises:
             DamagedMark: naming the key that is missing or wrong.
         """
+        wrong = next((key for key, value in data.items() if not isinstance(value, str)), None)
+        if wrong is not None:
+            raise DamagedMark(f"its {wrong} is {type(data[wrong]).__name__}, not text")
         if not data.get("id"):
             raise DamagedMark("it has no id")
         text = data.get("attempt") or "0"
-        if not text.isdecimal() or len(text) > _DIGITS:
-            raise DamagedMark(f"its attempt is {text!r}, not a number")
+        if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS:
+            raise DamagedMark(f"its attempt is {text[:80]!r}, not a number")
         try:
-            held = json.loads(data["open"]) if data.get("open") else None
+            held = reading.json_value(data["open"]) if data.get("open") else None
         except ValueError:
             held = data["open"]
         if held is not None and not isinstance(held, dict):
-            raise DamagedMark(f"its open is {data['open']!r}, not a JSON object")
+            raise DamagedMark(f"its open is {data['open'][:80]!r}, not a JSON object")
         return cls(
             id=data["id"],
             stack=data.get("stack", ""),

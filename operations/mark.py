@@ -15,6 +15,7 @@ from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, 
 from migration.mark import DEFINITION, DamagedMark, Mark, Own, definition, disagreement
 from migration.names import FIELD_MANAGER, MARK, MARK_KIND, MARK_PLURAL, MARK_VERSION, SYSTEM_NAMESPACE
 from migration.workloads import RECORDED, DamagedRecord, dump, load, merged
+from operations.arguments import whole
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
@@ -51,7 +52,7 @@ def add_parser(commands: Any) -> None:
             act.add_argument("--id", required=True, help="of the stack, from its state")
         if name in {"enter", "reach"}:
             act.add_argument("--place", required=True)
-            act.add_argument("--attempt", required=True, type=int)
+            act.add_argument("--attempt", required=True, type=whole(0, 10**12 - 1))
             act.add_argument("--guarded", default="", help="pieces that nobody may delete, separated by commas")
     command.set_defaults(run=run)
 

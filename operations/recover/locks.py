@@ -1,11 +1,16 @@
 """Who holds the lock of a stack, as far as the backend lets it be seen."""
 
-import json
 import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
+
+import reading
+
+_MOST_BYTES: Final = 2**20
+_MOST_PID: Final = 2**31
 
 
 @dataclass(frozen=True)
@@ -29,15 +34,22 @@ def of_files(backend: str, project: str, stack: str) -> list[Lock] | None:
         return None
     found = []
     for path in sorted((root / ".pulumi" / "locks").glob(f"*/{project}/{stack}/*.json")):
-        try:
-            value = json.loads(path.read_text())
-        except (OSError, ValueError):
-            value = {}
-        pid, host = int(value.get("pid", 0)), str(value.get("hostname", "?"))
+        value = _lock(path)
+        pid, host = value.get("pid"), str(value.get("hostname", "?"))
+        pid = pid if type(pid) is int and 0 < pid < _MOST_PID else 0
         when = f" since {value['timestamp']}" if value.get("timestamp") else ""
         holder = f"process {pid or '?'} of {value.get('username', '?')} on {host}{when}"
         found.append(Lock(holder, host == socket.gethostname() and alive(pid)))
     return found
+
+
+def _lock(path: Path) -> dict[str, Any]:
+    """What a lock file says; nothing when it is half-written, or no lock."""
+    try:
+        found = reading.json_value(reading.text_of(path, _MOST_BYTES))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def root_of(backend: str) -> Path | None:
