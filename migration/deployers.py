@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from migration.names import MARK, MARK_KIND, MARK_VERSION, SYSTEM_NAMESPACE
+from migration.names import MARK, SYSTEM_NAMESPACE
 from reading import brief
 
 CANONICAL_ARN: Final = "canonicalArn"
@@ -135,6 +135,6 @@ VARIABLES: Final = (
     {"name": "isDeployer", "expression": IS_DEPLOYER},
 )
 """`spec.variables` of a ValidatingAdmissionPolicy that asks for `variables.isDeployer`; its parameter is the mark."""
-PARAM_KIND: Final = {"apiVersion": MARK_VERSION, "kind": MARK_KIND}
+PARAM_KIND: Final = {"apiVersion": "v1", "kind": "ConfigMap"}
 PARAM_REF: Final = {"name": MARK, "namespace": SYSTEM_NAMESPACE, "parameterNotFoundAction": "Deny"}
 """`spec.paramKind` of such a policy, and `spec.paramRef` of its binding: without the mark nothing passes."""

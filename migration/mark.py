@@ -1,20 +1,15 @@
 """The mark: the object in the cluster that says which stack moves it, and how far. A value.
 
-It is a MigrationMark, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's
-mark, or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
-
-It has a kind of its own because an API server forgets how to look up a parameter of a built-in kind as soon as no
-binding names that kind for a second, and remembers only when it is restarted (kubernetes/kubernetes#130887, open in
-1.36): a guard that was unbound once would decide by an old ConfigMap for ever, or refuse everything.
+It is a ConfigMap, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's mark,
+or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Self
 
 import reading
-from migration.names import MARK_GROUP, MARK_KIND, MARK_PLURAL
 
 
 class DamagedMark(ValueError):
@@ -22,31 +17,6 @@ class DamagedMark(ValueError):
 
 
 _DIGITS = 12
-DEFINITION: Final = f"{MARK_PLURAL}.{MARK_GROUP}"
-"""Name of the CustomResourceDefinition."""
-
-
-def definition() -> dict[str, Any]:
-    """The CustomResourceDefinition of the mark's kind: text values under `data`, as in a ConfigMap."""
-    texts = {"type": "object", "additionalProperties": {"type": "string"}}
-    columns = [
-        {"name": word.capitalize(), "type": "string", "jsonPath": f".data.{word}"}
-        for word in ("stack", "reached", "entering", "guarded")
-    ]
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"data": texts}}},
-        "additionalPrinterColumns": columns,
-    }
-    names = {"plural": MARK_PLURAL, "singular": MARK_KIND.lower(), "kind": MARK_KIND, "listKind": f"{MARK_KIND}List"}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": DEFINITION},
-        "spec": {"group": MARK_GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +44,7 @@ class Mark:
     """How workloads stood before the move (`migration/workloads.py`); empty: nobody has recorded it."""
 
     def dump(self) -> dict[str, str]:
-        """`data` of the MigrationMark."""
+        """`data` of the ConfigMap."""
         return {
             "id": self.id,
             "stack": self.stack,
@@ -89,7 +59,7 @@ class Mark:
 
     @classmethod
     def load(cls, data: Mapping[str, str]) -> Self:
-        """The mark from `data` of its object.
+        """The mark from `data` of its ConfigMap.
 
         Raises:
             DamagedMark: naming the key that is missing or wrong.
