@@ -52,7 +52,7 @@ test: check tools ## everything that must hold before a change lands
 matrix: tools ## besides: deploys interrupted and killed at every stage, every way back, other people's clusters
 	@$(ENGINE) -m matrix
 
-faults: tools ## break what a node refresh stands on: kills, lost answers, AWS. MARK=core for the quick part
+faults: tools ## break what a node refresh stands on (kills, lost answers, AWS) and what is read. MARK=core: the quick part
 	@$(RUN) -m pytest tests/faults $(if $(MARK),-m $(MARK)) --durations=20
 
 lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in

@@ -14,6 +14,25 @@ Affinity = dict[str, Any]
 """A Kubernetes `Affinity` (core/v1), as plain data."""
 
 
+def problem(affinity: object) -> str | None:
+    """What keeps a value from being an Affinity whose required terms can be read; None when nothing does."""
+    if not isinstance(affinity, dict):
+        return "is no mapping"
+    node = affinity.get("nodeAffinity", {})
+    if not isinstance(node, dict):
+        return "nodeAffinity is no mapping"
+    required = node.get(REQUIRED) or {}
+    if not isinstance(required, dict):
+        return f"{REQUIRED} is no mapping"
+    found = required.get("nodeSelectorTerms") or []
+    if not isinstance(found, list) or not all(isinstance(term, dict) for term in found):
+        return "nodeSelectorTerms is no list of mappings"
+    expressions = [term.get("matchExpressions") or [] for term in found]
+    if not all(isinstance(some, list) and all(isinstance(one, dict) for one in some) for some in expressions):
+        return "matchExpressions is no list of mappings"
+    return None
+
+
 def terms(affinity: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The required node selector terms; empty when any node will do."""
     node = (affinity or {}).get("nodeAffinity") or {}

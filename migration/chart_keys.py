@@ -124,13 +124,17 @@ def _add(tree: Tree, path: list[str]) -> None:
         here = child
 
 
+_MANY = 200
+"""Whoever has more values in one place has not misspelt them one by one."""
+
+
 def _errors(values: Mapping[str, Any], tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[str, object, str]]:
     for key, value in values.items():
         here = ".".join((*path, key))
         if "*" in tree:
             continue
         if key not in tree:
-            near = difflib.get_close_matches(key, tree, n=1)
+            near = difflib.get_close_matches(key[:64], tree, n=1) if len(values) <= _MANY else []
             hint = f"; did you mean {near[0]}?" if near else ""
             yield here, value, f"the chart has no such value{hint}"
             continue

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from migration.names import MARK, MARK_KIND, MARK_VERSION, SYSTEM_NAMESPACE
+from migration.names import MARK, SYSTEM_NAMESPACE
+from reading import brief
 
 CANONICAL_ARN: Final = "canonicalArn"
 """Key of `userInfo.extra` in which EKS says the IAM principal behind a session."""
@@ -36,7 +37,7 @@ class InvalidDeployer(ValueError):
     """An entry is no principal that can be compared. `reason` and `fix` are sentences without a full stop."""
 
     def __init__(self, value: str, reason: str, fix: str) -> None:
-        super().__init__(f"{value!r} {reason}. {fix}")
+        super().__init__(f"{brief(value)} {reason}. {fix}")
         self.reason, self.fix = reason, fix
 
 
@@ -134,6 +135,6 @@ VARIABLES: Final = (
     {"name": "isDeployer", "expression": IS_DEPLOYER},
 )
 """`spec.variables` of a ValidatingAdmissionPolicy that asks for `variables.isDeployer`; its parameter is the mark."""
-PARAM_KIND: Final = {"apiVersion": MARK_VERSION, "kind": MARK_KIND}
+PARAM_KIND: Final = {"apiVersion": "v1", "kind": "ConfigMap"}
 PARAM_REF: Final = {"name": MARK, "namespace": SYSTEM_NAMESPACE, "parameterNotFoundAction": "Deny"}
 """`spec.paramKind` of such a policy, and `spec.paramRef` of its binding: without the mark nothing passes."""

@@ -5,9 +5,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 import reading
+from migration import addon_values, affinity
 from migration.settings import Block, Model, Problem, Settings
 from reading import Unreadable
 
@@ -36,6 +37,12 @@ class ClusterFacts(Model):
     """The cluster's own security group."""
 
 
+def _shaped(value: dict[str, Any] | None) -> dict[str, Any] | None:
+    if value is not None and (reason := affinity.problem(value)):
+        raise ValueError(reason)
+    return value
+
+
 class DaemonSetFacts(Model):
     """A networking DaemonSet in kube-system, as found."""
 
@@ -51,6 +58,8 @@ class DaemonSetFacts(Model):
     env: Mapping[str, str] = Field(default_factory=dict)
     """Plain environment of the first container."""
 
+    _shaped = field_validator("affinity")(_shaped)
+
 
 class CalicoFacts(Model):
     """Calico, as found."""
@@ -61,6 +70,7 @@ class CalicoFacts(Model):
     affinity: dict[str, Any] | None = None
     """Override that the Installation `default` carries for calico-node; None when it carries none."""
     policies: int = 0
+    _shaped = field_validator("affinity")(_shaped)
     """Calico policies of every kind, cluster-wide and namespaced."""
 
 
@@ -128,6 +138,15 @@ class Facts(Model):
     exclude_snat_cidrs: tuple[Block, ...] = ()
     """AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS."""
     decisions: tuple[Decision, ...]
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        # The survey writes down what it refuses, an add-on that nobody can read among it; no stage comes after that.
+        if not self.refused:
+            values = addon_values.parse(self.vpc_cni.configuration)
+            if reason := affinity.problem(values.get("affinity") or {}):
+                raise ValueError(f"vpcCni.configuration: its affinity {reason}")
+        return self
 
     @property
     def refused(self) -> tuple[Decision, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+import reading
 from migration.deployers import PARAM_KIND, PARAM_REF, VARIABLES
 from migration.manifests import Manifest
 from migration.names import FREEZE_POLICY, MAY_GO
@@ -317,10 +318,14 @@ class Record:
         Raises:
             ValueError: it is none.
         """
-        found = json.loads(text)
-        if not isinstance(found, dict) or not all(isinstance(found.get(k), dict) for k in ("objects", "files")):
+        found = reading.json_value(text, "the record of frozen objects")
+        if not isinstance(found, dict) or not all(_texts(found.get(k)) for k in ("objects", "files")):
             raise ValueError("it is no record of frozen objects")
         return cls(objects=found["objects"], files=found["files"])
+
+
+def _texts(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
 
 
 def object_key(resource: str, obj: Mapping[str, Any]) -> str:

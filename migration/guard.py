@@ -23,8 +23,6 @@ from migration.names import (
     GUARD_POLICY,
     KUBE_PROXY,
     MARK,
-    MARK_GROUP,
-    MARK_PLURAL,
     SYSTEM_NAMESPACE,
     TIGERA_NAMESPACE,
 )
@@ -67,13 +65,11 @@ _DELETED: Final = (
     ("rbac.authorization.k8s.io", ("roles", "rolebindings", "clusterroles", "clusterrolebindings")),
     ("apiextensions.k8s.io", ("customresourcedefinitions",)),
     ("operator.tigera.io", ("installations",)),
-    (MARK_GROUP, (MARK_PLURAL,)),
 )
 _UPDATED: Final = (
     ("", ("configmaps", "secrets")),
     ("apps", ("daemonsets",)),
     ("operator.tigera.io", ("installations",)),
-    (MARK_GROUP, (MARK_PLURAL,)),
 )
 _SCHEDULING: Final = (
     *("nodeSelector", "affinity", "tolerations", "nodeName", "schedulerName", "schedulingGates"),
@@ -244,10 +240,8 @@ _VARIABLES: Final = (
     {
         "name": "isMark",
         "expression": (
-            f"request.resource.resource == '{MARK_PLURAL}' ? variables.name == '{MARK}' "
-            f"&& request.namespace == '{SYSTEM_NAMESPACE}' "
-            ": request.resource.resource == 'customresourcedefinitions' "
-            f"&& oldObject.spec.group == '{MARK_GROUP}'"
+            f"request.resource.resource == 'configmaps' && variables.name == '{MARK}' "
+            f"&& request.namespace == '{SYSTEM_NAMESPACE}'"
         ),
     },
     {

@@ -1,19 +1,15 @@
 """The mark: the object in the cluster that says which stack moves it, and how far. A value.
 
-It is a MigrationMark, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's
-mark, or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
-
-It has a kind of its own because an API server forgets how to look up a parameter of a built-in kind as soon as no
-binding names that kind for a second, and remembers only when it is restarted (kubernetes/kubernetes#130887, open in
-1.36): a guard that was unbound once would decide by an old ConfigMap for ever, or refuse everything.
+It is a ConfigMap, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's mark,
+or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Self
 
-from migration.names import MARK_GROUP, MARK_KIND, MARK_PLURAL
+import reading
 
 
 class DamagedMark(ValueError):
@@ -21,31 +17,6 @@ class DamagedMark(ValueError):
 
 
 _DIGITS = 12
-DEFINITION: Final = f"{MARK_PLURAL}.{MARK_GROUP}"
-"""Name of the CustomResourceDefinition."""
-
-
-def definition() -> dict[str, Any]:
-    """The CustomResourceDefinition of the mark's kind: text values under `data`, as in a ConfigMap."""
-    texts = {"type": "object", "additionalProperties": {"type": "string"}}
-    columns = [
-        {"name": word.capitalize(), "type": "string", "jsonPath": f".data.{word}"}
-        for word in ("stack", "reached", "entering", "guarded")
-    ]
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"data": texts}}},
-        "additionalPrinterColumns": columns,
-    }
-    names = {"plural": MARK_PLURAL, "singular": MARK_KIND.lower(), "kind": MARK_KIND, "listKind": f"{MARK_KIND}List"}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": DEFINITION},
-        "spec": {"group": MARK_GROUP, "scope": "Namespaced", "names": names, "versions": [version]},
-    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +44,7 @@ class Mark:
     """How workloads stood before the move (`migration/workloads.py`); empty: nobody has recorded it."""
 
     def dump(self) -> dict[str, str]:
-        """`data` of the MigrationMark."""
+        """`data` of the ConfigMap."""
         return {
             "id": self.id,
             "stack": self.stack,
@@ -88,22 +59,25 @@ class Mark:
 
     @classmethod
     def load(cls, data: Mapping[str, str]) -> Self:
-        """The mark from `data` of its object.
+        """The mark from `data` of its ConfigMap.
 
         Raises:
             DamagedMark: naming the key that is missing or wrong.
         """
+        wrong = next((key for key, value in data.items() if not isinstance(value, str)), None)
+        if wrong is not None:
+            raise DamagedMark(f"its {wrong} is {type(data[wrong]).__name__}, not text")
         if not data.get("id"):
             raise DamagedMark("it has no id")
         text = data.get("attempt") or "0"
-        if not text.isdecimal() or len(text) > _DIGITS:
-            raise DamagedMark(f"its attempt is {text!r}, not a number")
+        if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS:
+            raise DamagedMark(f"its attempt is {text[:80]!r}, not a number")
         try:
-            held = json.loads(data["open"]) if data.get("open") else None
+            held = reading.json_value(data["open"]) if data.get("open") else None
         except ValueError:
             held = data["open"]
         if held is not None and not isinstance(held, dict):
-            raise DamagedMark(f"its open is {data['open']!r}, not a JSON object")
+            raise DamagedMark(f"its open is {data['open'][:80]!r}, not a JSON object")
         return cls(
             id=data["id"],
             stack=data.get("stack", ""),

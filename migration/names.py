@@ -42,12 +42,7 @@ MAY_GO: Final = f"{ANNOTATION_PREFIX}/may-go"
 """Annotation of a Calico policy that the freeze lets be deleted."""
 
 MARK: Final = "eks-cilium-mark"
-"""MigrationMark in kube-system: which stack moves this cluster, and how far (`migration/mark.py`)."""
-MARK_GROUP: Final = ANNOTATION_PREFIX
-"""API group of the mark's kind."""
-MARK_VERSION: Final = f"{MARK_GROUP}/v1"
-MARK_KIND: Final = "MigrationMark"
-MARK_PLURAL: Final = "migrationmarks"
+"""ConfigMap in kube-system: which stack moves this cluster, and how far (`migration/mark.py`)."""
 
 SYSTEM_NAMESPACE: Final = "kube-system"
 AWS_NODE: Final = "aws-node"

@@ -18,11 +18,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
-from migration import addressing, aws_rules, node_labels, versions
+import reading
+from migration import addressing, affinity, aws_rules, node_labels, versions
 from migration.chart_keys import value_errors
 from migration.chart_rules import refusals
 from migration.deployers import InvalidDeployer, canonical
 from migration.names import CANARY_GROUP
+from reading import Unreadable
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,13 @@ class Addon(Model):
     configuration: Mapping[str, Any] = Field(default_factory=dict)
     """`configurationValues` of the add-on; checked against its own schema by a gate."""
 
+    @field_validator("configuration")
+    @classmethod
+    def _has_an_affinity(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        if reason := affinity.problem(value.get("affinity") or {}):
+            raise ValueError(f"its affinity {reason}")
+        return value
+
 
 class Calico(Model):
     """Calico on an owned cluster, by the Tigera operator, enforcing policy only."""
@@ -248,7 +257,7 @@ class Settings(Model):
 
     journey: JourneyName
     """How the cluster gets to Cilium."""
-    stage: str
+    stage: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
     """The stage at which the cluster should be. Each deploy moves one."""
     cluster: Cluster
     network: Network
@@ -263,7 +272,7 @@ class Settings(Model):
     accept_worse: tuple[str, ...] = ()
     """Workloads of which fewer pods may be ready than before the move when the legacy network, and Calico, are removed:
     `deployment NAMESPACE/NAME`, `statefulset …`, `daemonset …` or `replicaset …`."""
-    policies: str = "policies/network"
+    policies: str = Field(default="policies/network", pattern=r"^[^\x00-\x1f\x7f]{1,1000}$")
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
     deployers: tuple[str, ...] = ()
     """Who may deploy this stack: ARNs of IAM roles and users, `user:NAME` or `group:NAME`. What guards the cluster
@@ -291,13 +300,18 @@ class Settings(Model):
     @classmethod
     def from_pulumi(cls, values: Mapping[str, str]) -> Self:
         """The same for Pulumi's own form, in which every value is text and structured ones are JSON."""
-        return cls.load({key: _plain(value) for key, value in values.items()})
-
-
-def _plain(value: str) -> object:
-    if value[:1] in "{[":
-        return json.loads(value)
-    return value
+        found: dict[str, object] = {}
+        damaged: list[Problem] = []
+        for key, value in values.items():
+            try:
+                found[key] = reading.json_value(value, key) if value.startswith(("{", "[")) else value
+            except Unreadable as error:
+                damaged.append(
+                    Problem(key, value, error.reason.rpartition(". ")[0], "Write a plain value or valid JSON")
+                )
+        if damaged:
+            raise InvalidSettings(damaged)
+        return cls.load(found)
 
 
 _STAND_INS: Mapping[str, object] = {

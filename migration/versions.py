@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from reading import brief
+
 Minor = tuple[int, int]
 
 CILIUM_KUBERNETES: Final[Mapping[Minor, tuple[Minor, Minor]]] = {
@@ -58,7 +60,7 @@ def minor(version: str) -> Minor:
     try:
         return int(parts[0]), int(parts[1])
     except (IndexError, ValueError):
-        raise ValueError(f"{version!r} is no version: expected MAJOR.MINOR[.PATCH]") from None
+        raise ValueError(f"{brief(version)} is no version: expected MAJOR.MINOR[.PATCH]") from None
 
 
 def misfits(*, kubernetes: str, cilium: str, calico: str | None) -> tuple[Misfit, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from netpol import documents
 from netpol.documents import Reader
-from netpol.errors import Place
+from netpol.errors import Place, WorldError
 from netpol.parse import parse, parses
 from netpol.ranges import IPAddress
 from netpol.values import PROTOCOLS
@@ -28,6 +28,7 @@ from netpol.world import (
     ServicePort,
     World,
 )
+from reading import brief
 
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
@@ -81,7 +82,7 @@ def from_readers(
                 parts[part].append(value)
         else:
             known = ", ".join(sorted(_CLUSTER_OBJECTS))
-            raise reader.error(f"{kind!r} is neither a policy kind nor one of {known}, EndpointSlice", "kind")
+            raise reader.error(f"{brief(kind)} is neither a policy kind nor one of {known}, EndpointSlice", "kind")
     parts["services"] = [_with_slices(service, slices) for service in parts["services"]]
     if engines is not None:
         nodes = []
@@ -98,7 +99,7 @@ def from_readers(
     known_nodes = {node.name for node in parts["nodes"]}
     missing = sorted({pod.node for pod in parts["pods"] if pod.node} - known_nodes)
     if known_nodes and missing:
-        raise ValueError(f"pods are on nodes that are not given: {', '.join(missing[:5])}")
+        raise WorldError(f"pods are on nodes that are not given: {', '.join(missing[:5])}")
     if "families" not in options:
         used = {a.version for pod in parts["pods"] for a in pod.addresses}
         options["families"] = frozenset((used or {4}) | ({6} if options.get("six_egress") else set()))

@@ -15,7 +15,7 @@ from typing import Any, Self
 import reading
 from netpol.errors import Place, PolicyError
 from netpol.ranges import IPAddress, IPNetwork
-from reading import List, Map, Unreadable
+from reading import List, Map, Unreadable, brief
 
 
 def load_text(text: str, file: str = "<text>") -> list[Reader]:
@@ -60,7 +60,10 @@ def _objects(document: Any, file: str) -> Iterator[Reader]:
     if not isinstance(document, Mapping):
         raise PolicyError(Place(file, 1), "", f"an object is a mapping, this is {_kind(document)}")
     if str(document.get("kind", "")).endswith("List") and "items" in document:
-        for item in document["items"] or ():
+        items = document["items"] or []
+        if not isinstance(items, list):
+            raise PolicyError(Place(file, 1), "items", f"must be a list, is {_kind(items)}")
+        for item in items:
             yield from _objects(item, file)
     else:
         yield Reader(document, file)
@@ -70,8 +73,8 @@ def _kind(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
     for kind, name in names.items():
         if isinstance(value, kind):
-            return f"{name} ({value!r})" if kind in (str, bool, int) else name
-    return "nothing" if value is None else repr(value)
+            return f"{name} ({brief(value)})" if kind in (str, bool, int) else name
+    return "nothing" if value is None else brief(value)
 
 
 class Reader:
@@ -140,7 +143,7 @@ class Reader:
         if not isinstance(value, str):
             raise self.error(f"must be a string, is {_kind(value)}", key)
         if choices and value not in choices:
-            raise self.error(f"{value!r} is not one of {', '.join(choices)}", key)
+            raise self.error(f"{brief(value)} is not one of {', '.join(choices)}", key)
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:
@@ -186,7 +189,7 @@ class Reader:
             if not isinstance(item, str):
                 raise self.item_error(key, i, f"must be a string, is {_kind(item)}")
             if choices and item not in choices:
-                raise self.item_error(key, i, f"{item!r} is not one of {', '.join(choices)}")
+                raise self.item_error(key, i, f"{brief(item)} is not one of {', '.join(choices)}")
             out.append(item)
         return tuple(out)
 

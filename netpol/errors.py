@@ -26,5 +26,9 @@ class PolicyError(ValueError):
         self.reason = reason
 
 
+class WorldError(ValueError):
+    """Objects that are readable each, and make no cluster together."""
+
+
 class UndecidableError(ValueError):
     """A well-formed value whose verdict the model does not know; never guessed."""

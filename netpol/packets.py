@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, replace
 
-from netpol.ranges import PORT_MAX, IPAddress
+from netpol.ranges import PORT_MAX, IPAddress, whole
 from netpol.values import ICMP, ICMP6, PROTOCOLS, WITH_PORTS, protocol_name
 from netpol.world import Node, Pod, World
 
@@ -142,7 +142,7 @@ class Flow:
     def of(source: str, destination: str, protocol: str = "TCP", port: int = 0, **more: int) -> Flow:
         """`Flow.of("shop/web-1", "169.254.169.254", "TCP", 80)`. Raises ValueError."""
         names = {name.lower(): number for name, number in PROTOCOLS.items()}
-        number = names.get(protocol.lower()) or (int(protocol) if protocol.isdigit() else None)
+        number = names.get(protocol.lower()) or whole(protocol, 255)
         if number is None:
             raise ValueError(f"protocol {protocol!r} is not one of {', '.join(PROTOCOLS)} or a number")
         return Flow(

@@ -9,6 +9,7 @@ from typing import Any
 from netpol import documents, parse_calico, parse_cilium, parse_kubernetes
 from netpol.documents import Reader
 from netpol.values import Policy
+from reading import brief
 
 _CALICO = (parse_calico.V3, parse_calico.V1)
 _KINDS: dict[tuple[str, str], Callable[[Reader], Policy | None]] = {
@@ -44,7 +45,7 @@ def parse(reader: Reader) -> Policy | None:
     """The policy in one document (None for a kind that never decides anything). Raises PolicyError."""
     key = (reader.text("apiVersion"), reader.text("kind"))
     if key not in _KINDS:
-        raise reader.error(f"{key[1]!r} of {key[0]!r} is not a policy kind known here", "kind")
+        raise reader.error(f"{brief(key[1])} of {brief(key[0])} is not a policy kind known here", "kind")
     return _KINDS[key](reader)
 
 

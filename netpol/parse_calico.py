@@ -10,7 +10,7 @@ from __future__ import annotations
 from netpol.documents import Reader
 from netpol.parse_common import calico_selector, is_port_name, metadata, spec_of
 from netpol.parse_kubernetes import kubernetes_policy
-from netpol.ranges import PORT_MAX
+from netpol.ranges import PORT_MAX, whole
 from netpol.selector import ALL
 from netpol.values import (
     ANYBODY,
@@ -33,6 +33,7 @@ from netpol.values import (
     ServiceRef,
     Tier,
 )
+from reading import brief
 
 V3, V1 = "projectcalico.org/v3", "crd.projectcalico.org/v1"
 _BY_NAME = {name.lower(): number for name, number in PROTOCOLS.items()}
@@ -140,11 +141,10 @@ def _protocol(reader: Reader, key: str) -> int | None:
     if isinstance(value, str):
         if value.lower() in _BY_NAME:
             return _BY_NAME[value.lower()]
-        if value.isdigit():
-            value = int(value)
+        value = whole(value, 255) or value
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 255:
         return value
-    raise reader.error(f"{value!r} is not a number 1-255 or one of {', '.join(PROTOCOLS)}", key)
+    raise reader.error(f"{brief(value)} is not a number 1-255 or one of {', '.join(PROTOCOLS)}", key)
 
 
 def _icmp(reader: Reader, key: str) -> Icmp | None:
@@ -198,14 +198,14 @@ def _port(reader: Reader, key: str, index: int, item: object) -> Port:
         item = str(item)
     if isinstance(item, str):
         first, colon, last = item.partition(":")
-        if first.isdigit() and (not colon or last.isdigit()):
-            port = Port(int(first), int(last or first))
-            if port.first > port.last or port.last > PORT_MAX:
-                raise reader.item_error(key, index, f"{item} is not a range within 0-{PORT_MAX}")
-            return port
+        low, high = whole(first, PORT_MAX), whole(last if colon else first, PORT_MAX)
+        if low is not None and high is not None and low <= high:
+            return Port(low, high)
         if is_port_name(item):
             return Port(name=item)
-    raise reader.item_error(key, index, f"{item!r} is not a port, a range 'a:b' or a port name")
+    raise reader.item_error(
+        key, index, f"{brief(item)} is not a port, a range 'a:b' within 0-{PORT_MAX} or a port name"
+    )
 
 
 def tier(doc: Reader) -> Tier:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from netpol.documents import Reader
 from netpol.parse_common import is_port_name, metadata, selector_of
-from netpol.ranges import PORT_MAX
+from netpol.ranges import PORT_MAX, whole
 from netpol.selector import Selector, keys, rename
 from netpol.values import (
     DIRECTIONS,
@@ -31,6 +31,7 @@ from netpol.values import (
     IcmpType,
     Port,
 )
+from reading import brief
 
 NAMESPACE = "io.kubernetes.pod.namespace"
 NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
@@ -159,7 +160,7 @@ def _unprefix(reader: Reader, key: str, *, nodes: bool = False) -> Callable[[str
             return rest
         if source == "reserved":
             return label
-        raise reader.error(f"label source {source!r} of {label!r} is not known here", key)
+        raise reader.error(f"label source {brief(source)} of {brief(label)} is not known here", key)
 
     return bare
 
@@ -229,7 +230,7 @@ def _cidrs(reader: Reader, side: str) -> tuple[CidrPeer, ...] | None:
         if kinds[0] == "cidr":
             cidr = item.network("cidr")
             if "/" not in item.text("cidr"):
-                raise item.error(f"{item.text('cidr')!r} has no prefix length", "cidr")
+                raise item.error(f"{brief(item.text('cidr'))} has no prefix length", "cidr")
             for i, net in enumerate(excepted):
                 if net.version != cidr.version or not net.subnet_of(cidr):  # type: ignore[arg-type]
                     raise item.item_error("except", i, f"{net} is not inside {cidr}")
@@ -293,7 +294,7 @@ def _ports(reader: Reader, direction: str, *, deny: bool) -> tuple[tuple[CiliumP
 def _port(reader: Reader) -> CiliumPort:
     name = reader.text("protocol", "ANY").upper() or "ANY"
     if name != "ANY" and name not in _PORTED and name not in EXTENDED_PROTOCOLS:
-        raise reader.error(f"{name!r} is not one of ANY, {', '.join((*_PORTED, *EXTENDED_PROTOCOLS))}", "protocol")
+        raise reader.error(f"{brief(name)} is not one of ANY, {', '.join((*_PORTED, *EXTENDED_PROTOCOLS))}", "protocol")
     protocol = None if name == "ANY" else _PORTED.get(name) or EXTENDED_PROTOCOLS[name]
     text, last = reader.text("port", ""), reader.integer("endPort", 0, PORT_MAX) or 0
     reader.done()
@@ -303,9 +304,9 @@ def _port(reader: Reader) -> CiliumPort:
         return CiliumPort(protocol=protocol)
     if is_port_name(text):
         return CiliumPort(protocol=protocol, port=Port(name=text.lower()))
-    if not text.isdigit() or int(text) > PORT_MAX:
-        raise reader.error(f"{text!r} is not a port number 0-{PORT_MAX} or a name", "port")
-    number = int(text)
+    number = whole(text, PORT_MAX)
+    if number is None:
+        raise reader.error(f"{brief(text)} is not a port number 0-{PORT_MAX} or a name", "port")
     if number == 0:
         return CiliumPort(protocol=protocol)
     # An endPort at or below the port is no range to Cilium (pkg/policy/l4.go, keysForRange).
@@ -327,9 +328,9 @@ def _icmps(reader: Reader) -> tuple[IcmpType, ...] | None:
             value = one.raw("type")
             one.done()
             if isinstance(value, str):
-                value = _ICMP_NAMES[family].get(value, int(value) if value.isdigit() else None)
+                value = _ICMP_NAMES[family].get(value, whole(value, 255))
             if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 255:
-                raise one.error(f"{one.value.get('type')!r} is not an ICMP type of IPv{family}", "type")
+                raise one.error(f"{brief(one.value.get('type'))} is not an ICMP type of IPv{family}", "type")
             out.append(IcmpType(family, value))
     return tuple(out)
 

@@ -9,6 +9,7 @@ from netpol.documents import Reader
 from netpol.selector import ALL, Selector
 from netpol.selector_text import SelectorError, parse_calico, parse_kubernetes
 from netpol.values import Meta
+from reading import brief
 
 _SERVER_FIELDS = (
     "uid",
@@ -37,7 +38,7 @@ def metadata(doc: Reader, *, namespaced: bool) -> Meta:
     if namespaced and not namespace:
         raise meta.error("is required for this kind", "namespace")
     if not namespaced and namespace:
-        raise meta.error(f"this kind is cluster-scoped, {namespace!r} would be ignored", "namespace")
+        raise meta.error(f"this kind is cluster-scoped, {brief(namespace)} would be ignored", "namespace")
     out = Meta(
         kind=doc.text("kind"),
         api=doc.text("apiVersion"),

@@ -22,6 +22,7 @@ from netpol.values import (
     KubernetesRule,
     Port,
 )
+from reading import brief
 
 _PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 
@@ -85,7 +86,7 @@ def _port(reader: Reader) -> KubernetesPort:
     if isinstance(value, str):
         # In quotes it is a name, and to the API server a name has a letter.
         if not is_port_name(value):
-            raise reader.error(f"{value!r} is neither a number nor a port name, which has a letter", "port")
+            raise reader.error(f"{brief(value)} is neither a number nor a port name, which has a letter", "port")
         if last is not None:
             raise reader.error("cannot be combined with a named port", "endPort")
         return KubernetesPort(protocol=protocol, port=Port(name=value))

@@ -12,6 +12,15 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 ADDRESS_BITS = {4: 32, 6: 128}
 PORT_MAX = 65535
+_DIGITS = 20
+
+
+def whole(text: str, most: int) -> int | None:
+    """The number that ASCII digits write; None for every other text, such as "²", and above `most`."""
+    if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS:
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,19 @@ _IDENTIFIER = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012
 
 
 _MAX_LABEL = 512
+_MOST_DEPTH = 50
+"""Parentheses in one another. What is deeper no person wrote, and what reads it calls itself."""
+_SHOWN = 160
 
 
 class SelectorError(ValueError):
     """A selector that Calico would not accept; `at` is the offset of the offending text."""
 
     def __init__(self, text: str, at: int, reason: str) -> None:
-        super().__init__(f"{reason} at column {at + 1} of selector {text!r}")
+        begin = max(0, at - _SHOWN // 2)
+        part = text[begin : begin + _SHOWN]
+        where = f"…{part}…" if len(text) > _SHOWN else text
+        super().__init__(f"{reason} at column {at + 1} of selector {where!r}")
         self.at = at
 
 
@@ -116,7 +122,7 @@ class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
         self.tokens = _tokens(text)
-        self.at = 0
+        self.at = self.depth = 0
 
     def next(self, *kinds: str, what: str = "") -> _Token:
         token = self.tokens[self.at]
@@ -157,8 +163,12 @@ class _Parser:
             case "global(":
                 result = Global()
             case "(":
+                self.depth += 1
+                if self.depth > _MOST_DEPTH:
+                    raise SelectorError(self.text, token.at, f"more than {_MOST_DEPTH} parentheses in one another")
                 result = self.disjunction()
                 self.next(")")
+                self.depth -= 1
             case _:
                 result = self.comparison(token.value)
         return Not(result) if negated else result

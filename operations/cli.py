@@ -19,6 +19,8 @@ from migration.facts import InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, Journey, Stage
 from migration.mark import Own
 from migration.settings import InvalidSettings
+from operations import state
+from operations.arguments import DAY, amount
 from operations.checks import registry
 from operations.cluster import KubeError
 from operations.connection import WrongClusterError
@@ -73,7 +75,9 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
     check.add_argument("--leaving", metavar="STAGE", help="also ask what must hold to go back from that stage")
     check.add_argument("--own", type=_own, metavar="JSON", help="what the stack's state says; left out: read from it")
     check.add_argument("--check", action="append", metavar="ID", help="ask only this check; may be repeated")
-    check.add_argument("--wait", type=float, default=0.0, metavar="SECONDS", help="ask again until all pass")
+    check.add_argument(
+        "--wait", type=amount(0, DAY, "seconds"), default=0.0, metavar="SECONDS", help="ask again until all pass"
+    )
     check.set_defaults(run=_check)
 
     journey = commands.add_parser("journey", help="print the stages of a journey")
@@ -98,6 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (WrongClusterError, KubeError, ClientError, BotoCoreError, TimeoutError) as error:
         say(str(error))
         return EXIT_CODES[Verdict.UNKNOWN]
+    except OSError as error:
+        if error.filename is None:
+            raise
+        say(f"{error.filename}: {error.strerror}. Name a file that may be read and written")
+        return USAGE_ERROR
     return code
 
 
@@ -151,9 +160,9 @@ def _asked(stage: Stage, kind: str) -> tuple[CheckId, ...]:
 
 def _own(text: str) -> Own:
     try:
-        return Own(**json.loads(text))
-    except (TypeError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not what a deploy says about its state: {error}") from None
+        return state.told(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is not what a deploy says about its state: {error}") from None
 
 
 def _named(given: Sequence[str]) -> Sequence[CheckId]:

@@ -235,7 +235,7 @@ def decode(status: int, reason: str, data: bytes) -> Obj:
     """
     try:
         value: Obj = json.loads(data) if data else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         value = {"message": data[:200].decode(errors="replace")}
     if not 200 <= status < 300:
         raise KubeError(status, f"{status} {reason}: {value.get('message') or 'no message'}")

@@ -1,11 +1,14 @@
 """How to reach AWS and the API server of an EKS cluster, in this process, without the aws CLI."""
 
 import base64
+import contextlib
+import copy
 import json
 import os
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -249,24 +252,40 @@ class Api:
         Raises:
             KubeError: it cannot be run.
         """
-        own = client.ApiClient(self.api.configuration)  # the stream client changes the one that it is given
         try:
-            socket = stream(
-                client.CoreV1Api(own).connect_get_namespaced_pod_exec,
-                pod,
-                namespace,
-                container=container,
-                command=list(command),
-                stdout=True,
-                stderr=False,
-                stdin=False,
-                tty=False,
-                _preload_content=False,  # otherwise JSON comes back as the text of a Python value
-                _request_timeout=seconds,
-            )
+            with authority(self.api.configuration) as settings:
+                socket = stream(
+                    # the stream client changes the one that it is given
+                    client.CoreV1Api(client.ApiClient(settings)).connect_get_namespaced_pod_exec,
+                    pod,
+                    namespace,
+                    container=container,
+                    command=list(command),
+                    stdout=True,
+                    stderr=False,
+                    stdin=False,
+                    tty=False,
+                    _preload_content=False,  # otherwise JSON comes back as the text of a Python value
+                    _request_timeout=seconds,
+                )
             socket.run_forever(timeout=seconds)
             text = str(socket.read_all())
             socket.close()
         except Exception as error:  # websocket, TLS and HTTP failures have no common base there
             raise KubeError(0, f"cannot run {command[0]} in {namespace}/{pod}: {error}") from error
         return text
+
+
+@contextlib.contextmanager
+def authority(settings: Any) -> Iterator[Any]:
+    """The same settings with the cluster's authority in a file: the stream client reads no `ca_cert_data`, and would
+    trust the public authorities instead, which sign no EKS cluster."""
+    if not settings.ca_cert_data:
+        yield settings
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".crt") as file:
+        file.write(settings.ca_cert_data)
+        file.flush()
+        found = copy.copy(settings)
+        found.ssl_ca_cert, found.ca_cert_data = file.name, None
+        yield found

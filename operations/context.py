@@ -167,7 +167,7 @@ def _cluster(path: Path) -> str | None:
     """Name of the cluster in a stack's file; None where it has none that can be read."""
     try:
         found = read_config(path).get(f"{PROJECT}:cluster")
-        found = json.loads(found) if isinstance(found, str) else found
+        found = reading.json_value(found) if isinstance(found, str) else found
     except (UsageError, ValueError):
         return None
     name = found.get("name") if isinstance(found, dict) else None

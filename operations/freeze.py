@@ -1,7 +1,6 @@
 """`freeze`: see the policy freeze in force, and keep what it froze. Called by deploys; nothing of it is for people."""
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from urllib.parse import quote
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.manifests import InvalidManifest, Manifest
-from operations import admission, agreement, command, objects
+from operations import admission, agreement, command, objects, state
 from operations.cluster import Cluster, Obj
 from operations.connection import connect
 from operations.context import Context
@@ -232,7 +231,7 @@ def recorded(context: Context) -> Record | None:
         done = command.run(
             ["pulumi", "stack", "export", "--stack", stack], directory=context.directory, seconds=STATE_SECONDS
         )
-        return of_state(json.loads(done.out))
+        return of_state(state.loaded(done.out))
     except command.CommandError as error:
         if NO_STACK in str(error):
             return None
@@ -252,7 +251,10 @@ def of_state(exported: Mapping[str, Any]) -> Record | None:
     Raises:
         ValueError: there is one, and it is damaged.
     """
-    for resource in (exported.get("deployment") or {}).get("resources") or []:
-        if resource["urn"].split("::")[-1] == freeze.KEPT and resource.get("custom") and not resource.get("delete"):
-            return Record.load(str((resource.get("outputs") or {}).get("stdout") or ""))
+    try:
+        for resource in (exported.get("deployment") or {}).get("resources") or []:
+            if resource["urn"].split("::")[-1] == freeze.KEPT and resource.get("custom") and not resource.get("delete"):
+                return Record.load(str((resource.get("outputs") or {}).get("stdout") or ""))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"it is no state of a stack: {type(error).__name__} {error}") from None
     return None

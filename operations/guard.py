@@ -17,10 +17,12 @@ from migration.deployers import InvalidDeployer, is_deployer, principal
 from migration.mark import DamagedMark, Mark
 from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY, MARK
 from operations import admission, mark
+from operations.arguments import whole
 from operations.cluster import MERGE, KubeError, Obj
 from operations.connection import connect
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict
+from reading import brief
 
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 POLICY: Final = f"{ADMISSION}/validatingadmissionpolicies/{GUARD_POLICY}"
@@ -54,7 +56,7 @@ def add_parser(commands: Any) -> None:
             act.add_argument("--reason", required=True, help="why; kept in the cluster and shown by every gate")
             act.add_argument("--until", required=True, help="90m, 2h, or a time like 2027-01-31T18:00Z; a day at most")
         if name == "wait":
-            act.add_argument("--attempt", type=int, required=True)
+            act.add_argument("--attempt", type=whole(0, 10**12 - 1), required=True)
     command.set_defaults(run=run)
 
 
@@ -112,19 +114,19 @@ def until(text: str, now: datetime) -> datetime:
     Raises:
         UsageError: it is neither, over already, or more than a day away.
     """
-    span = re.fullmatch(r"(\d{1,4})(m|h)", text)
+    span = re.fullmatch(r"([0-9]{1,4})(m|h)", text)
     if span:
         end = now + timedelta(**{{"m": "minutes", "h": "hours"}[span[2]]: int(span[1])})
     else:
         try:
             end = datetime.fromisoformat(text.replace("Z", "+00:00"))
         except ValueError:
-            raise UsageError(f"--until {text!r} is no time: write 90m, 2h, or 2027-01-31T18:00Z") from None
+            raise UsageError(f"--until {brief(text)} is no time: write 90m, 2h, or 2027-01-31T18:00Z") from None
         if end.tzinfo is None:
-            raise UsageError(f"--until {text!r} does not say in which zone: write {text}Z for UTC")
+            raise UsageError(f"--until {brief(text)} does not say in which zone: write {text[:40]}Z for UTC")
     if not now < end <= now + LONGEST:
         when = "is over already" if end <= now else "is more than 24 hours away"
-        raise UsageError(f"--until {text!r} {when}: the guard may be open for a day at most. Say a time within it")
+        raise UsageError(f"--until {brief(text)} {when}: the guard may be open for a day at most. Say a time within it")
     return end.astimezone(UTC).replace(microsecond=0)
 
 

@@ -6,28 +6,25 @@
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
 from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
-from migration.mark import DEFINITION, DamagedMark, Mark, Own, definition, disagreement
-from migration.names import FIELD_MANAGER, MARK, MARK_KIND, MARK_PLURAL, MARK_VERSION, SYSTEM_NAMESPACE
+from migration.mark import DamagedMark, Mark, Own, disagreement
+from migration.names import FIELD_MANAGER, MARK, SYSTEM_NAMESPACE
 from migration.workloads import RECORDED, DamagedRecord, dump, load, merged
+from operations.arguments import whole
 from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 from operations.standings import seen
 
-PATH: Final = f"/apis/{MARK_VERSION}/namespaces/{SYSTEM_NAMESPACE}/{MARK_PLURAL}"
-DEFINITIONS: Final = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+PATH: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-ABOUT: Final = f"{MARK_KIND.lower()} {SYSTEM_NAMESPACE}/{MARK}"
+ABOUT: Final = f"configmap {SYSTEM_NAMESPACE}/{MARK}"
 ATTEMPTS: Final = 5
-SERVED_SECONDS: Final = 60.0
-"""An API server serves a new kind after a second or two."""
 
 
 class MarkRefused(Exception):
@@ -51,7 +48,7 @@ def add_parser(commands: Any) -> None:
             act.add_argument("--id", required=True, help="of the stack, from its state")
         if name in {"enter", "reach"}:
             act.add_argument("--place", required=True)
-            act.add_argument("--attempt", required=True, type=int)
+            act.add_argument("--attempt", required=True, type=whole(0, 10**12 - 1))
             act.add_argument("--guarded", default="", help="pieces that nobody may delete, separated by commas")
     command.set_defaults(run=run)
 
@@ -98,35 +95,14 @@ def take(context: Context, identity: str) -> Mark:
     """
     mark = Mark(id=identity, stack=context.stack, deployers=deployers(context, ()))
     metadata = {"name": MARK, "namespace": SYSTEM_NAMESPACE}
-    body = {"apiVersion": MARK_VERSION, "kind": MARK_KIND, "metadata": metadata, "data": mark.dump()}
-    _define(context.kube)
-    deadline = time.monotonic() + SERVED_SECONDS
-    while True:
-        try:
-            _create(context.kube, PATH, body)
-        except KubeError as error:
-            if error.status == 409:
-                return edit(context, identity, lambda found: found)
-            if error.status != 404 or time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
-        else:
-            return mark
-
-
-def _define(kube: Cluster) -> None:
-    """See that the mark's kind exists."""
-    if kube.get(f"{DEFINITIONS}/{DEFINITION}") is not None:
-        return
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": mark.dump()}
     try:
-        _create(kube, DEFINITIONS, definition())
+        context.kube.request("POST", f"{PATH}?fieldManager={FIELD_MANAGER}", body=body, content_type="application/json")
     except KubeError as error:
         if error.status != 409:
             raise
-
-
-def _create(kube: Cluster, path: str, body: Obj) -> None:
-    kube.request("POST", f"{path}?fieldManager={FIELD_MANAGER}", body=body, content_type="application/json")
+        return edit(context, identity, lambda found: found)
+    return mark
 
 
 def edit(context: Context, identity: str | None, change: Callable[[Mark], Mark]) -> Mark:
@@ -168,19 +144,11 @@ def give_up(context: Context, identity: str) -> None:
         if context.aws.cluster(context.cluster_name) is None:
             return
         raise
-    if found is not None and (found.get("data") or {}).get("id") != identity:
+    if found is None or (found.get("data") or {}).get("id") != identity:
         return
-    if found is not None:
-        _delete(context.kube, f"{PATH}/{MARK}", found)
-    kind = context.kube.again().get(f"{DEFINITIONS}/{DEFINITION}")
-    if kind is not None and not context.kube.items(f"/apis/{MARK_VERSION}/{MARK_PLURAL}"):
-        _delete(context.kube, f"{DEFINITIONS}/{DEFINITION}", kind)
-
-
-def _delete(kube: Cluster, path: str, found: Obj) -> None:
     only = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": found["metadata"]["uid"]}}
     try:
-        kube.request("DELETE", path, body=only, content_type="application/json")
+        context.kube.request("DELETE", f"{PATH}/{MARK}", body=only, content_type="application/json")
     except KubeError as error:
         if error.status != 404:
             raise

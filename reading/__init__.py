@@ -6,7 +6,7 @@ Whoever proves a policy and whoever deploys it must mean the same value by the s
 from reading.dump import dump, dump_all
 from reading.files import MOST_BYTES, text_of
 from reading.json_text import json_value
-from reading.unreadable import Unreadable
+from reading.unreadable import Unreadable, brief
 from reading.yaml_text import Document, List, Map, documents, value
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "List",
     "Map",
     "Unreadable",
+    "brief",
     "documents",
     "dump",
     "dump_all",

@@ -1,4 +1,16 @@
-"""The one error of the room."""
+"""The one error of the room, and how a value is shown in any error."""
+
+_SHOWN = 80
+
+
+def brief(value: object) -> str:
+    """A value for an error: as Python writes it, and no longer than a line."""
+    text = repr(value[:_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= _SHOWN + 2 and not _longer(value) else f"{text[:_SHOWN]}…"
+
+
+def _longer(value: object) -> bool:
+    return isinstance(value, str) and len(value) > _SHOWN
 
 
 class Unreadable(ValueError):

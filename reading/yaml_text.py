@@ -21,7 +21,8 @@ MOST_VALUES: Final = 20_000_000
 """Values of one text, with what aliases repeat."""
 _MOST_SHOWN: Final = 60
 
-_PARSER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PARSER: Final[Any] = getattr(yaml, "CSafeLoader", None)
+"""libyaml, of which the readers of Go are a translation. PyYAML's own parser takes what they refuse (`{c:[]}`)."""
 # kubectl cuts a file into documents by its lines, before anybody reads YAML.
 _BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029\ufeff]")
 _CUT: Final = re.compile(r"^---(?![ \t\r\n]|\Z)", re.MULTILINE)
@@ -156,6 +157,8 @@ class _Reading:
             raise self.error(line, "`---` has more on its line. Put that on the next one, or indent it if it is text")
 
     def _events(self) -> Iterator[Any]:
+        if _PARSER is None:
+            raise self.error(0, "cannot be read as kubectl reads: this PyYAML has no libyaml. Install a wheel of it")
         try:
             yield from yaml.parse(self.text, Loader=_PARSER)
         except yaml.MarkedYAMLError as error:

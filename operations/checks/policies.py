@@ -1,10 +1,10 @@
 """Network policies: as the files say, accepted, enforced, and changed by nobody else."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import reading
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.journeys import CheckId
@@ -388,8 +388,15 @@ def agent_answer(text: str) -> dict[str, frozenset[str]]:
     Raises:
         ValueError: the text is not that.
     """
-    found = {}
-    for endpoint in json.loads(text):
+    endpoints = reading.json_value(text, "the agent's answer")
+    try:
+        return dict(_up_to_date(endpoints))
+    except (AttributeError, TypeError, KeyError) as error:
+        raise ValueError(f"the agent's answer is no list of endpoints: {error}") from None
+
+
+def _up_to_date(endpoints: Iterable[Obj]) -> Iterator[tuple[str, frozenset[str]]]:
+    for endpoint in endpoints:
         status = endpoint.get("status") or {}
         names = status.get("external-identifiers") or {}
         policy = status.get("policy") or {}
@@ -398,5 +405,4 @@ def agent_answer(text: str) -> dict[str, frozenset[str]]:
             continue
         stale = realised.get("policy-revision", 0) < wanted.get("policy-revision", 0)
         enforced = frozenset() if stale else ENFORCED.get(str(realised.get("policy-enabled")), frozenset())
-        found[f"{names.get('k8s-namespace', '')}/{names['k8s-pod-name']}"] = frozenset(enforced)
-    return found
+        yield f"{names.get('k8s-namespace', '')}/{names['k8s-pod-name']}", frozenset(enforced)

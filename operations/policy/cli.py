@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,11 @@ from netpol.future import DEFAULT_LIMIT, prove_future
 from netpol.lint import lint
 from netpol.packets import Flow
 from netpol.prove import Counterexample, Equality, Proof, prove
+from netpol.ranges import PORT_MAX
 from netpol.translate import Translation, translate
 from netpol.values import ClusterPolicy, KubernetesPolicy
 from netpol.world import CiliumOptions, Engine, Recognition, World
+from operations.arguments import whole
 from operations.cluster import Cluster
 from operations.connection import WrongClusterError, through_kubeconfig
 from operations.policy.live import live_objects
@@ -54,10 +57,10 @@ def _fill(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--from", dest="source", required=True, help="namespace/pod, node:NAME or an address")
     one.add_argument("--to", dest="destination", required=True, help="the same, or service:namespace/name[@node]")
     one.add_argument("--protocol", default="TCP")
-    one.add_argument("--port", type=int, default=0)
-    one.add_argument("--source-port", type=int, default=0)
-    one.add_argument("--icmp-type", type=int, default=8)
-    one.add_argument("--icmp-code", type=int, default=0)
+    one.add_argument("--port", type=whole(0, PORT_MAX), default=0)
+    one.add_argument("--source-port", type=whole(0, PORT_MAX), default=0)
+    one.add_argument("--icmp-type", type=whole(0, 255), default=8)
+    one.add_argument("--icmp-code", type=whole(0, 255), default=0)
     _engines(one, "calico")
     two = _command(commands, "translate", "Calico's policies in Cilium's words, proved equal, or what is in the way")
     two.add_argument(
@@ -67,9 +70,11 @@ def _fill(parser: argparse.ArgumentParser) -> None:
     three.add_argument("--after", nargs="+", type=Path, required=True, metavar="PATH", help="policies to compare with")
     three.add_argument("--before-engine", default="calico", choices=[e.value for e in Engine])
     three.add_argument("--after-engine", default="cilium", choices=[e.value for e in Engine])
-    three.add_argument("--most", type=int, default=5, help="most counterexamples to give")
+    three.add_argument("--most", type=whole(1, 10_000), default=5, help="most counterexamples to give")
     three.add_argument("--future", action="store_true", help="for all pods that could be created")
-    three.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help="most kinds of future pods to look at")
+    three.add_argument(
+        "--limit", type=whole(1, 10**9), default=DEFAULT_LIMIT, help="most kinds of future pods to look at"
+    )
     _node_engines(three)
     _command(commands, "lint", "policies that are valid and yet not what somebody meant")
 
@@ -138,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
     except UndecidableError as error:
         _say(str(error))
         code, answer = UNKNOWN, {"error": str(error)}
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         _say(str(error))
         code, answer = USAGE, {"error": str(error)}
     except (WrongClusterError, BotoCoreError, ClientError) as error:
@@ -170,6 +175,8 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
         "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
     }
     if arguments.families:
+        if not re.fullmatch(r"[46](,[46])*", arguments.families):
+            raise UsageError(f"--families {arguments.families!r}: write 4, 6 or 4,6")
         options["families"] = frozenset(int(f) for f in arguments.families.split(","))
     rules = [_node_rule(text) for text in getattr(arguments, "nodes", [])]
     if rules:
@@ -216,10 +223,10 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
 
 
 def _version(text: str) -> tuple[int, int]:
-    parts = text.removeprefix("v").split(".")
-    if len(parts) < 2 or not all(p.isdigit() for p in parts[:2]):
+    found = re.match(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.|$)", text)
+    if found is None:
         raise UsageError(f"{text!r} is not a Calico version such as 3.32")
-    return int(parts[0]), int(parts[1])
+    return int(found[1]), int(found[2])
 
 
 def _node_rule(text: str) -> tuple[str, str, list[Engine], Recognition]:

@@ -121,7 +121,7 @@ def run(args: argparse.Namespace) -> int:
     context = Context.load(args.stack)
     try:
         return take_over.run(context, yes=args.yes) if args.take_over else _run(args, context)
-    except command.CommandError as error:
+    except (command.CommandError, state.DamagedState) as error:
         _say(str(error))
         return EXIT_CODES[Verdict.UNKNOWN]
 
@@ -137,7 +137,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         for path in half:
             path.unlink()
             _say(f"state  {path} was half-written: removed. It held no state")
-    exported = json.loads(_pulumi(context, "stack", "export").out)
+    exported = state.loaded(_pulumi(context, "stack", "export").out)
     look(plan, context, exported, _told(args.adopt), frozenset(args.drop))
     for line in plan.text():
         _say(line)

@@ -6,9 +6,9 @@ command then fails with `failed to load checkpoint: EOF`, although the state its
 state is read as it should be.
 """
 
-import json
 from pathlib import Path
 
+import reading
 from operations.recover.locks import root_of
 
 
@@ -27,7 +27,7 @@ def damaged(backend: str, project: str, stack: str) -> list[Path]:
 
 def _whole(path: Path) -> bool:
     try:
-        json.loads(path.read_text())
+        reading.json_value(reading.text_of(path))
     except ValueError:
         return False
     return True

@@ -1,11 +1,16 @@
 """The state of a stack as `pulumi stack export` writes it: its pending operations, and edits of it. Pure."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Obj = dict[str, Any]
+
+
+class DamagedState(ValueError):
+    """What the backend exported is no state."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,38 @@ def pending(state: Mapping[str, Any]) -> list[Pending]:
     return [
         Pending(str(op["type"]), op["resource"]["urn"], str(op["resource"]["type"]), op["resource"]) for op in found
     ]
+
+
+def loaded(text: str) -> Obj:
+    """An exported state.
+
+    Raises:
+        DamagedState: the text is none; what this room reads of it is there otherwise.
+    """
+    try:
+        found = json.loads(text)  # every number as it is: the state is written back
+    except (ValueError, RecursionError) as error:
+        raise DamagedState(f"the exported state is no JSON: {error}. Export it anew") from None
+    deployment = found.get("deployment") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or not isinstance(deployment, dict | None):
+        raise DamagedState("the exported state has no deployment. Export it anew with `pulumi stack export`")
+    known = (deployment or {}).get("resources") or []
+    begun = (deployment or {}).get("pending_operations") or []
+    if not isinstance(known, list) or not isinstance(begun, list):
+        raise DamagedState("the exported state has no lists of resources and pending operations. Export it anew")
+    operations = [op for op in begun if isinstance(op, dict) and isinstance(op.get("type"), str)]
+    each = [*known, *(op.get("resource") for op in operations)]
+    if len(operations) < len(begun) or not all(map(_is_resource, each)):
+        raise DamagedState("the exported state has a resource without URN or type. Export it anew")
+    return found
+
+
+def _is_resource(found: object) -> bool:
+    return (
+        isinstance(found, dict)
+        and all(isinstance(found.get(key), str) for key in ("urn", "type"))
+        and all(isinstance(found.get(key), dict | None) for key in ("inputs", "outputs"))
+    )
 
 
 def resources(state: Mapping[str, Any]) -> list[Obj]:

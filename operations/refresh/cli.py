@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from migration.journeys import NodeKind
+from operations.arguments import amount, whole
 from operations.connection import Api, WrongClusterError
 from operations.context import Context, UsageError
 from operations.drain import look
@@ -64,10 +65,14 @@ def add_parser(commands: Any) -> None:
                 "--budget", help="nodes on their way out at once, as 3 or 10%%; left out: as configured"
             )
             parser.add_argument("--zone-budget", help="the same in each zone; left out: no bound of its own")
-            parser.add_argument("--deadline", type=float, metavar="MINUTES", help="left out: as configured")
+            parser.add_argument(
+                "--deadline", type=amount(0.01, 720, "minutes"), metavar="MINUTES", help="left out: as configured"
+            )
             parser.add_argument("--json", action="store_true", help="JSON lines instead of progress for people")
         if verb == "run":
-            parser.add_argument("--metrics", type=int, metavar="PORT", help="serve Prometheus metrics on the loopback")
+            parser.add_argument(
+                "--metrics", type=whole(0, 65535), metavar="PORT", help="serve Prometheus metrics on the loopback"
+            )
     command.set_defaults(run=run)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import reading
 from migration.names import ANNOTATION_PREFIX, REFRESH_LEASE, SYSTEM_NAMESPACE
 from operations.refresh.kube import Kube, Response
 from operations.refresh.values import Sizes
@@ -63,15 +64,15 @@ class Memory:
     def read(cls, text: str | None) -> "Memory":
         """What is damaged counts as not there: sizes then come from settings or facts."""
         try:
-            value = json.loads(text or "{}")
+            value = reading.json_value(text or "{}")
             return cls(
                 towards=str(value.get("towards", "")),
                 total=int(value.get("total", 0)),
                 sizes={str(k): Sizes(*map(int, v)) for k, v in (value.get("sizes") or {}).items()},
-                rebalancing=frozenset(value.get("rebalancing") or ()),
-                unhealthy=tuple(value.get("unhealthy") or ()),
+                rebalancing=frozenset(map(str, value.get("rebalancing") or ())),
+                unhealthy=tuple(map(str, value.get("unhealthy") or ())),
             )
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             return cls()
 
 

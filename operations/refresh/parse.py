@@ -240,6 +240,6 @@ def status(data: bytes) -> dict[str, Any]:
     """The body of an answer; what is no JSON becomes its message."""
     try:
         found = json.loads(data) if data else {}
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": data[:200].decode(errors="replace")}
     return found if isinstance(found, dict) else {}

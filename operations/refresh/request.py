@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from migration.journeys import NodeKind
 from migration.names import CILIUM_CNI, LEGACY_CNI
+from reading import brief
 
 CNI_OF = {NodeKind.LEGACY: LEGACY_CNI, NodeKind.CILIUM: CILIUM_CNI}
 """Value of the label `cni-plugin` of each kind of node."""
@@ -43,7 +44,7 @@ class Budget:
         value = int(match[1]) if match else 0
         if not match or value == 0 or (match[2] and value > 100):
             raise InvalidRequest(
-                f"a budget of {text!r} moves no node: give a number from 1, or a share from 1% to 100%"
+                f"a budget of {brief(text)} moves no node: give a number from 1, or a share from 1% to 100%"
             )
         return cls(share=value / 100) if match[2] else cls(number=value)
 
@@ -73,7 +74,7 @@ class RefreshRequest:
     def __post_init__(self) -> None:
         if self.source is self.target:
             raise InvalidRequest(f"source and target are both {self.source}: choose the other kind as target")
-        if self.deadline <= 0:
+        if not 0 < self.deadline < math.inf:  # nor nan
             raise InvalidRequest(f"a deadline of {self.deadline:g} s leaves no time: give at least one minute")
 
     @classmethod
@@ -94,7 +95,7 @@ class RefreshRequest:
         """
         known = [str(s) for s in Strategy]
         if strategy not in known:
-            raise InvalidRequest(f"there is no strategy {strategy!r}: choose one of {', '.join(known)}")
+            raise InvalidRequest(f"there is no strategy {brief(strategy)}: choose one of {', '.join(known)}")
         source = NodeKind.LEGACY if target is NodeKind.CILIUM else NodeKind.CILIUM
         return cls(
             source=source,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import reading
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Stage
 from operations import evidence
@@ -17,6 +18,7 @@ from operations.survey.gather import gather
 from operations.survey.gathered import Gathered
 from operations.survey.moved import moved
 from operations.survey.surveyed import facts_of, pinned
+from reading import Unreadable
 
 HEAD: Final = """\
 # What cluster {name} was like before the migration, as `python -m operations survey` found it.
@@ -123,12 +125,21 @@ def _stage(context: Context) -> Stage:
 
 def show(path: Path, facts: Facts) -> bool:
     """Print how facts differ from the file; whether they do."""
-    new, old = text(facts), path.read_text() if path.exists() else ""
+    new, old = text(facts), _there(path)
     if _essence(old) == _essence(new):
         return False
     for line in difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), "now", lineterm="", n=2):
         _say(line)
     return True
+
+
+def _there(path: Path) -> str:
+    try:
+        return reading.text_of(path)
+    except FileNotFoundError:
+        return ""
+    except Unreadable as error:
+        raise UsageError(str(error)) from None
 
 
 def _now() -> str:

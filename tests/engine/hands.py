@@ -29,7 +29,7 @@ SYSTEM = "/apis/apps/v1/namespaces/kube-system"
 SHOP = "/api/v1/namespaces/shop"
 BUDGETS = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
 CALICO = "/apis/crd.projectcalico.org/v1"
-MARKS = f"/apis/eks-cilium.io/v1/namespaces/kube-system/migrationmarks/{MARK}"
+MARKS = f"/api/v1/namespaces/kube-system/configmaps/{MARK}"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 
 

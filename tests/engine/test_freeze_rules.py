@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from migration import freeze, mark
-from migration.names import FREEZE_POLICY, MARK, MARK_KIND, MARK_PLURAL, MARK_VERSION, MAY_GO
+from migration import freeze
+from migration.names import FREEZE_POLICY, MARK, MAY_GO
 from operations import admission
 from operations.cluster import KubeError, Obj
 from sandbox import lifecycle
@@ -29,7 +29,7 @@ ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 MERGE, JSON_PATCH, APPLY = (
     f"application/{kind}" for kind in ("merge-patch+json", "json-patch+json", "apply-patch+yaml")
 )
-MARKS = f"/apis/{MARK_VERSION}/namespaces/kube-system/{MARK_PLURAL}"
+MARKS = "/api/v1/namespaces/kube-system/configmaps"
 STACK = "pulumi-kubernetes-0a1b2c3d"
 
 
@@ -128,7 +128,6 @@ def prepare(asker: Asker) -> None:
     ]
     for path, body in objects:
         created(asker, path, body)
-    asker.request("POST", crds, mark.definition())
     created(asker, MARKS, marked({"id": "1", "deployers": f"{ROLE}\ngroup:oidc:platform"}))
     for name, spec in freeze.policies().items():
         asker.request("POST", f"{ADMISSION}/validatingadmissionpolicies", {"metadata": {"name": name}, "spec": spec})
@@ -147,7 +146,7 @@ def prepare(asker: Asker) -> None:
 
 
 def marked(data: Obj) -> Obj:
-    return {"apiVersion": MARK_VERSION, "kind": MARK_KIND, "metadata": {"name": MARK}, "data": data}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK}, "data": data}
 
 
 def created(asker: Asker, path: str, body: Obj) -> None:

@@ -32,7 +32,7 @@ LEFT_BY_CILIUM = re.compile(r"^CustomResourceDefinition/.*\.cilium\.io$")
 """Cilium's operator registers its CRDs at run time, so Helm does not know them and leaves them behind. Deleting them
 would delete every policy of that kind with them, whoever wrote it: that stays with people."""
 
-MARK = "MigrationMark/kube-system/eks-cilium-mark"
+MARK = "ConfigMap/kube-system/eks-cilium-mark"
 """Counts deploys, and goes with the stack: never the same twice."""
 _VOLATILE = (
     "uid",

@@ -47,7 +47,7 @@ FAULTS = [
         gnp("{egress: [{action: Allow, protocol: TCP, destination: {ports: ['90:80']}}]}"),
         4,
         "ports[0]",
-        "not a range",
+        "a range 'a:b' within",
     ),
     (gnp("{egress: [{action: Allow, destination: {nets: [10.0.0.0/33]}}]}"), 4, "nets[0]", "not a CIDR"),
     (

@@ -16,7 +16,7 @@ from migration.facts import Verdict as Surveyed
 from migration.freeze import Record
 from migration.journeys import JOURNEYS, CheckId
 from migration.mark import Own
-from migration.names import MARK, MARK_KIND
+from migration.names import MARK
 from migration.settings import Addon
 from operations import freeze as keeping
 from operations.checks import policies, registry
@@ -1003,7 +1003,7 @@ def cluster_being_changed(world):
 
 @case(CheckId.MARK_AGREES, "belongs to another stack or a lost state: it was written by stack 'test' (id 0000)")
 def another_stack(world):
-    world.find(MARK_KIND, MARK)["data"]["id"] = "0000"
+    world.find("ConfigMap", MARK)["data"]["id"] = "0000"
 
 
 @case(CheckId.MARK_AGREES, "this stack has no id yet. Deploy with the stack and backend that wrote it")
@@ -1013,7 +1013,7 @@ def a_lost_state(world):
 
 @case(CheckId.MARK_AGREES, "is gone, so nothing keeps another stack from moving this cluster too")
 def mark_gone(world):
-    world.drop(MARK_KIND, MARK)
+    world.drop("ConfigMap", MARK)
 
 
 @case(CheckId.MARK_AGREES, "the state is older than the cluster. Restore the newest state")
@@ -1023,13 +1023,13 @@ def an_older_state(world):
 
 @case(CheckId.MARK_AGREES, "it has no id. Restore it")
 def a_damaged_mark(world):
-    world.find(MARK_KIND, MARK)["data"] = {"stack": "test"}
+    world.find("ConfigMap", MARK)["data"] = {"stack": "test"}
 
 
 def begins(world):
     """A stack that was never deployed, in a cluster without a mark."""
     world.own = Own()
-    world.drop(MARK_KIND, MARK)
+    world.drop("ConfigMap", MARK)
 
 
 @case(CheckId.MARK_AGREES, "nodes old-a, old-b: carry the label cni-plugin already")
@@ -1077,12 +1077,12 @@ def guard_with_a_way_through(world):
 
 @case(CheckId.GUARD_HOLDS, "is gone, so the guard refuses everything")
 def guard_without_its_mark(world):
-    world.drop(MARK_KIND, MARK)
+    world.drop("ConfigMap", MARK)
 
 
 def held_open(world, until):
     held = {"reason": "repair", "by": "user:ann", **({"until": until} if until else {})}
-    world.find(MARK_KIND, MARK)["data"]["open"] = json.dumps(held)
+    world.find("ConfigMap", MARK)["data"]["open"] = json.dumps(held)
 
 
 @case(CheckId.GUARD_HOLDS, "open until 2026-01-01T00:00:00+00:00, by user:ann: repair; that time is over")
@@ -1105,7 +1105,7 @@ def test_an_open_guard_is_shown_while_its_time_lasts(tmp_path: Path):
 
 def test_a_guard_that_no_deploy_has_found_in_force_is_not_missed(tmp_path: Path):
     world = HOME[CheckId.GUARD_HOLDS](tmp_path)
-    del world.find(MARK_KIND, MARK)["metadata"]["annotations"]
+    del world.find("ConfigMap", MARK)["metadata"]["annotations"]
     world.drop("ValidatingAdmissionPolicy", "eks-cilium-guard")
     evidence = ask(CheckId.GUARD_HOLDS, world)
     assert (evidence.verdict, evidence.summary) == (Verdict.PASSED, "not in force yet: this deploy makes it")
@@ -1260,11 +1260,11 @@ def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
 def test_without_a_record_of_how_workloads_stood_nobody_can_say_that_none_is_worse(tmp_path: Path):
     world = MOVED(tmp_path)
     for text in ("", "{", '{"deployment shop/web": 3}'):
-        world.find(MARK_KIND, MARK)["data"]["workloads"] = text
+        world.find("ConfigMap", MARK)["data"]["workloads"] = text
         evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
         assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
         assert "`python -m operations workloads record`" in told(evidence)
-    world.drop(MARK_KIND, MARK)
+    world.drop("ConfigMap", MARK)
     assert ask(CheckId.WORKLOADS_NO_WORSE, world).verdict is Verdict.UNKNOWN
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from migration.mark import Mark
-from migration.names import GUARD_LOG, MARK, MARK_KIND
+from migration.names import GUARD_LOG, MARK
 from operations import guard, mark
 from operations.context import UsageError
 from tests.unit.operations import world as w
@@ -64,7 +64,7 @@ class Api(w.FakeApi):
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> w.World:
     made = w.legacy_world(tmp_path)
     made.api.__class__ = Api
-    made.find(MARK_KIND, MARK)["data"]["deployers"] = "user:ann"
+    made.find("ConfigMap", MARK)["data"]["deployers"] = "user:ann"
     monkeypatch.setattr(guard, "_await", lambda *_: None)
     return made
 
@@ -75,7 +75,7 @@ def act(world: w.World, name: str, **values: str) -> int:
 
 def test_who_opened_it_why_and_until_when_stays_in_the_cluster(world: w.World):
     assert act(world, "open", reason="throw it\n away", until="2h") == 0
-    live = world.find(MARK_KIND, MARK)
+    live = world.find("ConfigMap", MARK)
     held = Mark.load(live["data"]).open
     assert held is not None
     assert (held["by"], held["reason"]) == ("user:ann", "throw it away")
@@ -96,7 +96,7 @@ def test_a_stranger_and_an_empty_reason_open_nothing(world: w.World):
     world.api.caller = {"username": "mallory"}  # type: ignore[attr-defined]
     with pytest.raises(guard.GuardRefused, match="user:mallory is none of the deployers"):
         act(world, "open", reason="because", until="2h")
-    world.drop(MARK_KIND, MARK)
+    world.drop("ConfigMap", MARK)
     with pytest.raises(guard.GuardRefused, match="nothing to open or close"):
         act(world, "close")
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from migration.mark import DEFINITION, Mark, Own
-from migration.names import MARK, MARK_KIND
+from migration.mark import Mark, Own
+from migration.names import MARK
 from migration.workloads import Standing, load
 from operations import cli, mark, state
 from operations.cluster import Cluster, KubeError
@@ -31,24 +31,12 @@ class Api(w.FakeApi):
 
     caller: dict[str, Any] = CALLER
     conflicts = 0
-    unserved = 0
-    """How often the mark's kind is not served yet."""
 
     def __call__(self, method: str, path: str, *, body: Any = None, **more: Any) -> Any:
         if path == mark.REVIEWS:
             return {"status": {"userInfo": self.caller}}
-        found = [o for o in self.objects if o["kind"] == MARK_KIND and o["metadata"]["name"] == MARK]
-        kinds = [o for o in self.objects if o["kind"] == "CustomResourceDefinition"]
-        if method == "POST" and path.startswith(mark.DEFINITIONS):
-            assert not kinds
-            self.objects.append(copy.deepcopy(body))
-            self.objects[-1]["metadata"]["uid"] = "k"
-            self.unserved = 1
-            return body
+        found = [o for o in self.objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == MARK]
         if method == "POST":
-            if self.unserved or not kinds:
-                self.unserved -= 1
-                raise KubeError(404, "404 page not found")
             if found:
                 raise KubeError(409, "409 exists")
             self.objects.append(
@@ -61,10 +49,6 @@ class Api(w.FakeApi):
                 raise KubeError(409, "409 Conflict")
             found[0]["data"].update(body["data"])
             return found[0]
-        if method == "DELETE" and path.startswith(mark.DEFINITIONS):
-            assert not found
-            self.objects.remove(kinds[0])
-            return {}
         if method == "DELETE" and found:
             self.objects.remove(found[0])
             return {}
@@ -74,7 +58,7 @@ class Api(w.FakeApi):
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     made = w.legacy_world(tmp_path)
-    made.api = Api([o for o in made.api.objects if o["kind"] != MARK_KIND])
+    made.api = Api([o for o in made.api.objects if o["kind"] != "ConfigMap"])
     return made
 
 
@@ -103,7 +87,6 @@ def test_a_mark_of_another_stack_is_neither_taken_nor_entered_nor_given_up(world
     assert now(world) == Mark(id="0a", stack="test", deployers=(ROLE,))
     mark.give_up(world.context, "0a")
     assert now(world) is None
-    assert world.context.kube.crd(DEFINITION) is None, "with the last mark goes its kind"
     mark.give_up(world.context, "0a")
 
 
@@ -274,7 +257,7 @@ def test_taking_over_says_whose_the_mark_is_and_writes_it_only_when_told_to(
 def test_a_mark_that_is_gone_or_damaged_is_written_again(world: World, left: str):
     world.own = Own(id="0a", attempt=7, taken=True, reached=True)
     if left == "damage":
-        world.add(w.thing(MARK_KIND, MARK, "kube-system", data={"stack": "x"}))
+        world.add(w.thing("ConfigMap", MARK, "kube-system", data={"stack": "x"}))
     assert take_over_of(world, yes=True) == 0
     taken = now(world)
     assert taken is not None

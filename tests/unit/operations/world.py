@@ -22,9 +22,6 @@ from migration.names import (
     GUARD_POLICY,
     LEGACY_CNI,
     MARK,
-    MARK_KIND,
-    MARK_PLURAL,
-    MARK_VERSION,
 )
 from migration.settings import Settings
 from migration.workloads import dump
@@ -43,7 +40,6 @@ PLURALS = {
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
     "ConfigMap": "/api/v1/configmaps",
-    MARK_KIND: f"/apis/{MARK_VERSION}/{MARK_PLURAL}",
     "PersistentVolume": "/api/v1/persistentvolumes",
     "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
     "DaemonSet": "/apis/apps/v1/daemonsets",
@@ -608,7 +604,7 @@ def moved_world(directory: Path) -> World:
 
 
 def mark(**more: Any) -> Obj:
-    made = thing(MARK_KIND, MARK, "kube-system", data=Mark(stack="test", **more).dump())
+    made = thing("ConfigMap", MARK, "kube-system", data=Mark(stack="test", **more).dump())
     made["metadata"]["annotations"] = {GUARD_DIGEST: guard.digest(guard.policy(), guard.binding())}
     return made
 

@@ -289,3 +289,9 @@ def test_a_directory_a_large_file_and_a_missing_one_are_named(tmp_path: Path):
 def test_depth_below_the_bound_is_read():
     depth = MOST_DEPTH - 1
     assert reading.value("[" * depth + "]" * depth)
+
+
+def test_without_libyaml_nothing_is_read_in_another_way(monkeypatch):
+    monkeypatch.setattr("reading.yaml_text._PARSER", None)
+    with pytest.raises(Unreadable, match="has no libyaml"):
+        reading.value("a: 1")
