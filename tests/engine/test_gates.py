@@ -191,7 +191,7 @@ def test_retire_legacy_stops_when_a_legacy_group_has_grown_again(replace_walk: J
 
 def test_retire_calico_stops_at_a_policy_that_no_file_has(replace_walk: Journey):
     walked = replace_walk.at("retire-legacy")
-    hands = Hands(walked)
+    theirs = as_deployer(walked)
     policy = {
         "apiVersion": "crd.projectcalico.org/v1",
         "kind": "GlobalNetworkPolicy",
@@ -199,7 +199,7 @@ def test_retire_calico_stops_at_a_policy_that_no_file_has(replace_walk: Journey)
         "spec": {"tier": "default", "order": 10, "selector": "all()", "types": ["Ingress"], "ingress": []},
     }
     # Another stack of the same deployers: the freeze cannot tell it from ours.
-    as_deployer(walked).create(f"{CALICO}/globalnetworkpolicies", policy, manager="pulumi-kubernetes-other")
+    theirs.create(f"{CALICO}/globalnetworkpolicies", policy, manager="pulumi-kubernetes-other")
     assert_stopped(
         walked,
         "retire-calico",
@@ -207,7 +207,7 @@ def test_retire_calico_stops_at_a_policy_that_no_file_has(replace_walk: Journey)
         "GlobalNetworkPolicy/default.unfiled: is in the cluster, in no file under policies/network/calico",
         "Write it into a file, or delete it",
     )
-    hands.delete(f"{CALICO}/globalnetworkpolicies/default.unfiled")
+    theirs.delete(f"{CALICO}/globalnetworkpolicies/default.unfiled")
     assert_goes_on(walked, "retire-calico")
 
 
