@@ -240,6 +240,8 @@ def adopter(replace_walk: Journey) -> Iterator[Journey]:
         hands.delete(MARKS)
     for plural in ("validatingadmissionpolicybindings", "validatingadmissionpolicies"):
         hands.delete(f"{ADMISSION}/{plural}/{GUARD_POLICY}")
+    for node in hands.nodes(LEGACY):
+        hands.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"metadata": {"labels": {"cni-plugin": None}}})
     # Once nothing is bound to a ConfigMap, an API server looks none up until it is started again.
     lifecycle.save(owner.directory, "given-up", quiet)
     lifecycle.restore(owner.directory, "given-up", quiet)

@@ -134,4 +134,5 @@ def test_what_is_in_use_is_not_deleted_whoever_unprotected_it(replace_walk: Jour
         assert not re.search(r"(Addon|NodeGroup|Release) .* deleted", refused.text), refused
     found = differences(objects, witness.cluster(walked))
     assert [text for text in found if "eks-cilium" not in text] == []
-    assert differences(things, witness.account(walked)) == []
+    # The identity provider is a child of the EKS component, which gives nothing to order it by.
+    assert differences(things, witness.account(walked), without=re.compile(r"^iam\.oidc/")) == []
