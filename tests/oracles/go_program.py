@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -59,14 +59,19 @@ def build(source: Path) -> Path:
     return binary
 
 
-class GoProgram:
+class Piped:
     """A running program that answers each line of JSON with one. A context manager; it ends with its input."""
 
-    source: Path
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, argv: Sequence[str], *, quiet: bool = False) -> None:
+        """`quiet` throws away what the program says on its standard error."""
+        self._name = name
         self._process = subprocess.Popen(
-            [str(build(self.source))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if quiet else None,
+            text=True,
+            bufsize=1,
         )
 
     def __enter__(self) -> Self:
@@ -77,7 +82,7 @@ class GoProgram:
     ) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=60)
 
     def ask(self, case: Any) -> dict[str, Any]:
         """The answer to one case."""
@@ -87,6 +92,15 @@ class GoProgram:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"the oracle {self.source.name} ended early")
+            raise RuntimeError(f"{self._name} ended early")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+class GoProgram(Piped):
+    """The program of a directory, built when it is first needed."""
+
+    source: Path
+
+    def __init__(self) -> None:
+        super().__init__(f"the oracle {self.source.name}", [str(build(self.source))])

@@ -15,20 +15,19 @@ The random campaign keeps off these but the networks, which `blind` (calico_camp
 from __future__ import annotations
 
 import hashlib
-import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from netpol.values import PROTOCOLS
 from netpol.world import Namespace, Pod
-from tests.oracles.go_program import cache_dir, locked
+from tests.oracles.go_program import Piped, cache_dir, locked
 
 HERE = Path(__file__).parent
 LOCK = HERE / "requirements-nca.txt"
@@ -91,43 +90,19 @@ def write_objects(path: Path, objects: list[dict[str, Any]]) -> None:
     path.write_text(yaml.dump_all(objects, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)), encoding="utf-8")
 
 
-class NcaOracle:
-    """One running analyzer; use it as a context manager."""
+class NcaOracle(Piped):
+    """One running analyzer; use it as a context manager. An answer has `error` when it could not give one."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [str(python()), str(HERE / "nca_script.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            bufsize=1,
-        )
+        super().__init__("the analyzer", [str(python()), str(HERE / "nca_script.py")], quiet=True)
         self._scratch = tempfile.TemporaryDirectory(prefix="nca-")
         self.directory = Path(self._scratch.name)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
+        super().__exit__(kind, error, trace)
         self._scratch.cleanup()
-
-    def ask(self, case: dict[str, Any]) -> dict[str, Any]:
-        """The analyzer's answer; `error` when it could not give one."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(case) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError("the analyzer ended early")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
     def verdicts(
         self,

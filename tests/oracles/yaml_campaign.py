@@ -79,7 +79,7 @@ def compare(text: str, oracle: GoProgram, result: Result) -> None:
         return
     ours = [document.value for document in found]
     result.read += 1
-    if "error" in answer or not same(_plain(ours), answer["documents"]):
+    if "error" in answer or not same(ours, answer["documents"]):
         result.disagreements.append(
             f"{text!r}\n  ours  {ours!r}\n  kubectl {answer.get('error') or answer['documents']!r}"
         )
@@ -91,25 +91,19 @@ def compare(text: str, oracle: GoProgram, result: Result) -> None:
     else:
         result.strict += 1
         # Pulumi reads the first document only.
-        if "---" not in text and strictly and ("otherError" in answer or not same(_plain(ours), [answer["other"]])):
+        if "---" not in text and strictly and ("otherError" in answer or not same(ours, [answer["other"]])):
             told = answer.get("otherError") or answer["other"]
             result.disagreements.append(f"{text!r}\n  strictly {ours!r}\n  Pulumi   {told!r}")
     if ours and result.cases % 4 == 0:
         result.written += 1
         written = reading.dump_all(ours)
         again = oracle.ask(written)
-        if "error" in again or not same(_plain(ours), again["documents"]):
+        if "error" in again or not same(ours, again["documents"]):
             result.disagreements.append(
                 f"{ours!r}\n  written {written!r}\n  kubectl {again.get('error') or again['documents']!r}"
             )
-        elif not same(_plain(ours), [d.value for d in reading.documents(written, strictly=True)]):
+        elif not same(ours, [d.value for d in reading.documents(written, strictly=True)]):
             result.disagreements.append(f"{ours!r}\n  written {written!r}\n  read back otherwise")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def main() -> int:
