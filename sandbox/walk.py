@@ -32,6 +32,7 @@ _PREVIEW_PATIENCE = 120.0
 _PREVIEW_PAUSE = 5.0
 _DEPLOY_TIMEOUT = 3600.0
 _INTERRUPT_GRACE = 60.0
+_WATCH_END_SECONDS = 60.0
 
 _NOISE = re.compile(r"^@ |warning: using pulumi-|^.{600}")
 
@@ -318,7 +319,10 @@ def _watcher(directory: Path, logs: Path, result: Result, report: Report) -> Ite
     try:
         yield
     finally:
-        processes.stop([watcher])
+        # What is in flight still belongs to the watch, and a busy machine takes its time over it.
+        killed = processes.stop([watcher], grace_seconds=_WATCH_END_SECONDS)
+        if killed:
+            report(f"the watcher did not end within {_WATCH_END_SECONDS:g} s and was killed")
         _count(findings, result, report)
 
 
@@ -328,7 +332,7 @@ def _count(findings: Path, result: Result, report: Report) -> None:
     if summary is None:
         # Not having looked is not the same as having seen nothing.
         result.failed = result.failed or "the watcher ended early: see watch.log beside the logs of the stages"
-        report(result.failed)
+        report(f"{result.failed}; its end:\n{processes.tail(findings.with_name('watch.log'), 30)}")
         return
     for finding in lines:
         # A finding is written when it begins, and once more with its length when it ends.

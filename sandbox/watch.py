@@ -72,6 +72,10 @@ class Stream(threading.Thread):
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as problem:
                 self.breaks += self.listed.is_set()
                 log.warning("%s: %s", self.name, problem)
+            except Exception:
+                # A thread that died would see nothing more, and nobody would hear of it.
+                self.breaks += 1
+                log.exception("%s", self.name)
             time.sleep(0.5)
 
     def _open(self, **query: str) -> urllib3.BaseHTTPResponse:

@@ -78,7 +78,7 @@ def _walked(factory: pytest.TempPathFactory, name: str, *, start: str, until: st
             lifecycle.restore(directory, f"replace-{until}", quiet)
             charts.prepare(directory / "charts", toolcache.tigera_crds())
         else:
-            result = walk(directory, "replace", quiet, stack=name, start=start, until=until, keep=True)
+            result = walk(directory, "replace", print, stack=name, start=start, until=until, keep=True)
             assert not result.failed, result.failed
             assert not result.violations, f"{result.violations} violations, see {directory}/walk/{name}/watch.jsonl"
             assert not result.unenforced_instants, f"unenforced, see {directory}/walk/{name}/watch.jsonl"

@@ -69,9 +69,11 @@ def test_violations_are_counted_from_the_watchers_summary_and_named(tmp_path: Pa
 
 
 def test_a_watcher_that_ended_early_fails_the_walk(tmp_path: Path):
-    result = Result(journey="replace", start="owned")
-    walk._count(_watched(tmp_path / "watch.jsonl", {"rule": "pdb"}), result, lambda _line: None)
+    result, said = Result(journey="replace", start="owned"), list[str]()
+    (tmp_path / "watch.log").write_text("KeyError: 'spec'\n")
+    walk._count(_watched(tmp_path / "watch.jsonl", {"rule": "pdb"}), result, said.append)
     assert "watcher ended early" in result.failed
+    assert "KeyError: 'spec'" in said[0]
     assert not result.good
 
 
