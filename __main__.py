@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_aws as aws
 
 from components import administrators, stack
 from components.administrators import administer
@@ -112,7 +111,8 @@ def declare(
             continue
         role = role or NodeRole(
             settings.cluster.name,
-            partition=aws.get_partition_output().partition,
+            partition=cluster.partition,
+            boundary=settings.permissions_boundary,
             with_vpc_cni=Piece.LEGACY_GROUPS in wanted.pieces,
             after=after,
         )
@@ -173,7 +173,7 @@ def declare(
     if wanted.legacy_label is not None:
         nodes.append(LegacyLabel(wanted.legacy_label, move, name, after=[*after, *nodes]).command)
     has_probes = Piece.PROBES in wanted.pieces
-    probes = Probes(provider=provider, after=[*nodes, *engines]).resources if has_probes else []
+    probes = Probes(settings, provider=provider, after=[*nodes, *engines]).resources if has_probes else []
     if wanted.refresh_to is not None:
         minutes = settings.refresh.deadline_minutes
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)

@@ -28,12 +28,13 @@ class Cilium(Component):
             assume_role_policy=pulumi.Output.all(cluster.oidc_provider_arn, cluster.oidc_issuer).apply(
                 lambda args: json.dumps(operator_trust(*args))
             ),
+            permissions_boundary=settings.permissions_boundary,
             opts=self.child(protect=wanted.protect),
         )
         policy = aws.iam.RolePolicy(
             "cilium-operator",
             role=role.name,
-            policy=json.dumps(operator_policy(settings)),
+            policy=cluster.partition.apply(lambda it: json.dumps(operator_policy(settings, it))),
             opts=self.child(protect=wanted.protect),
         )
         chart = settings.cilium.chart

@@ -19,6 +19,7 @@ class Cluster(Component):
     def __init__(self, settings: Settings, facts: Facts | None) -> None:
         super().__init__(token("cluster", "Cluster"), settings.cluster.name)
         self.region: pulumi.Output[str] = aws.get_region_output().apply(lambda region: region.region)
+        self.partition: pulumi.Output[str] = aws.get_partition_output().apply(lambda it: it.partition)
         self.resources: list[pulumi.Resource] = []
         if facts is None:
             self._own(settings)
@@ -43,6 +44,7 @@ class Cluster(Component):
             private_subnet_ids=list(network.subnet_ids),
             endpoint_public_access=chosen.endpoint_public_access,
             endpoint_private_access=chosen.endpoint_private_access,
+            public_access_cidrs=[str(block) for block in chosen.public_access_cidrs] or None,
             kubernetes_service_ip_address_range=str(network.service_cidr),
             authentication_mode=eks.AuthenticationMode.API,
             enabled_cluster_log_types=list(chosen.log_types),
@@ -56,8 +58,17 @@ class Cluster(Component):
             coredns_addon_options=eks.CoreDnsAddonOptionsArgs(enabled=False),
             bootstrap_self_managed_addons=False,
             tags=dict(chosen.tags),
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=True,
+                transforms=[_bounded(settings.permissions_boundary)] if settings.permissions_boundary else None,
+            ),
         )
+        if chosen.endpoint_public_access and not chosen.public_access_cidrs:
+            pulumi.log.warn(
+                "anybody on the internet may reach the API server's endpoint: name those who should in "
+                "cluster.publicAccessCidrs, or set cluster.endpointPublicAccess to false"
+            )
         self.name: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.name)
         self.endpoint: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.endpoint)
         self.security_group_ids: pulumi.Output[list[str]] = cluster.eks_cluster.apply(
@@ -82,6 +93,17 @@ class Cluster(Component):
         self.kubeconfig = pulumi.Output.all(found.endpoint, found.certificate_authorities).apply(
             lambda args: json.dumps(_kubeconfig(surveyed.name, surveyed.region, args[0], args[1][0]["data"]))
         )
+
+
+def _bounded(boundary: str) -> pulumi.ResourceTransform:
+    """Bounds the roles among a component's children; `eks.Cluster` has no argument for it."""
+
+    def transform(args: pulumi.ResourceTransformArgs) -> pulumi.ResourceTransformResult | None:
+        if args.type_ != "aws:iam/role:Role":
+            return None
+        return pulumi.ResourceTransformResult({**args.props, "permissionsBoundary": boundary}, args.opts)
+
+    return transform
 
 
 def _port(endpoint: str) -> int:

@@ -19,10 +19,21 @@ class NodeRole(Component):
     """The IAM role of every node that this stack makes."""
 
     def __init__(
-        self, cluster: str, *, partition: pulumi.Input[str], with_vpc_cni: bool, after: Sequence[pulumi.Resource]
+        self,
+        cluster: str,
+        *,
+        partition: pulumi.Input[str],
+        boundary: str | None,
+        with_vpc_cni: bool,
+        after: Sequence[pulumi.Resource],
     ) -> None:
         super().__init__(token("nodes", "NodeRole"), f"{cluster}-node", after=after)
-        self.role = aws.iam.Role("node", assume_role_policy=json.dumps(node_trust()), opts=self.child())
+        self.role = aws.iam.Role(
+            "node",
+            assume_role_policy=json.dumps(node_trust()),
+            permissions_boundary=boundary,
+            opts=self.child(),
+        )
         self.attachments = [
             self._attach(policy, partition) for policy in (*NODE_POLICIES, *((VPC_CNI_POLICY,) if with_vpc_cni else ()))
         ]

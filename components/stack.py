@@ -13,13 +13,12 @@ from pulumi.runtime.proto import resource_pb2
 from components.common import token
 from components.gate import MARKER, SETTLE
 from components.mark import MARK
-from components.probes import NAME as PROBE
 from migration.desired import GroupRole
 from migration.facts import Facts, contradictions
 from migration.freeze import SERVED_POLICY
 from migration.journeys import Piece
 from migration.mark import Own
-from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROJECT
+from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROBE, PROJECT
 from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded
 

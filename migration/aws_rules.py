@@ -1,7 +1,8 @@
 """What AWS takes of a cluster, its node groups and their network: refused here, before a deploy has begun.
 
-Source: EKS API reference (CreateCluster, CreateNodegroup, KubernetesNetworkConfigRequest, Tag), EKS user guide (subnet
-and access entry considerations), VPC user guide ("VPC CIDR blocks"), EC2 quotas (security groups per interface).
+Source: EKS API reference (CreateCluster, CreateNodegroup, KubernetesNetworkConfigRequest, VpcConfigRequest, Tag), EKS
+user guide (subnet and access entry considerations, quotas), IAM reference ("IAM ARNs"), VPC user guide ("VPC CIDR
+blocks"), EC2 quotas (security groups per interface).
 """
 
 import re
@@ -12,6 +13,8 @@ from typing import Final
 PRIVATE: Final = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 MOST_SECURITY_GROUPS: Final = 16
 MOST_TAGS: Final = 50
+MOST_PUBLIC_BLOCKS: Final = 40
+_POLICY: Final = re.compile(r"arn:aws[a-z-]{0,20}:iam::([0-9]{12}|aws):policy/[\w+=,.@/-]{1,512}", re.ASCII)
 _TAG: Final = re.compile(r"[\w\s+\-=._:/@]*")
 _SERVICE_ROLE: Final = re.compile(r":role/aws-service-role/")
 _IDS: Final = {
@@ -68,6 +71,22 @@ def twice(key: str, found: Sequence[Hashable]) -> Iterator[Found]:
         if (first := seen.setdefault(one, index)) != index:
             shown = one if isinstance(one, str) else str(one)
             yield f"{key}.{index}", shown, f"is the same as {key}.{first}", "Name each once"
+
+
+def public_access(key: str, blocks: Sequence[IPv4Network]) -> Iterator[Found]:
+    """Blocks from which the public endpoint may be reached."""
+    for index, block in enumerate(blocks):
+        if private := next((one for one in PRIVATE if block.overlaps(one) and block.prefixlen), None):
+            reason = f"the internet carries no address of {private}, and EKS refuses such a block"
+            yield f"{key}.{index}", str(block), reason, "Write the public addresses of those who may reach it"
+    yield from twice(key, blocks)
+    if len(blocks) > MOST_PUBLIC_BLOCKS:
+        yield key, len(blocks), f"EKS takes at most {MOST_PUBLIC_BLOCKS} blocks", "Put neighbouring ones together"
+
+
+def policy(key: str, arn: str) -> Iterator[Found]:
+    if not _POLICY.fullmatch(arn):
+        yield key, arn, "is no ARN of an IAM policy", "Write it as arn:aws:iam::111122223333:policy/NAME"
 
 
 def tags(key: str, found: Mapping[str, str]) -> Iterator[Found]:

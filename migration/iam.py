@@ -9,7 +9,6 @@ _ALWAYS: Final = (
     "ec2:AssignPrivateIpAddresses",
     "ec2:AttachNetworkInterface",
     "ec2:CreateNetworkInterface",
-    "ec2:CreateTags",
     "ec2:DeleteNetworkInterface",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeManagedPrefixLists",
@@ -30,7 +29,7 @@ VPC_CNI_POLICY: Final = "AmazonEKS_CNI_Policy"
 
 
 def operator_actions(settings: Settings) -> tuple[str, ...]:
-    """EC2 actions of Cilium's operator under these settings, sorted."""
+    """EC2 actions of Cilium's operator under these settings, sorted; but for CreateTags, which is conditional."""
     actions = set(_ALWAYS)
     eni = settings.cilium.values.get("eni") or {}
     if settings.cilium.cluster_name == "default" and not eni.get("gcTags"):
@@ -42,11 +41,27 @@ def operator_actions(settings: Settings) -> tuple[str, ...]:
     return tuple(sorted(actions))
 
 
-def operator_policy(settings: Settings) -> dict[str, Any]:
-    """Policy document of the operator's role. EC2 Describe actions know no resources, hence `*`."""
+def operator_policy(settings: Settings, partition: str) -> dict[str, Any]:
+    """Policy document of the operator's role. EC2 Describe actions know no resources, hence `*`.
+
+    The operator tags an interface in the request that makes it and never afterwards (pkg/aws/api, Cilium 1.20), so it
+    may tag nothing else: whoever can tag anything can make himself the owner of things whose rights go by tags.
+
+    Args:
+        partition: of AWS, for example "aws-cn".
+    """
+    tags_what_it_makes = {
+        "Effect": "Allow",
+        "Action": "ec2:CreateTags",
+        "Resource": f"arn:{partition}:ec2:*:*:network-interface/*",
+        "Condition": {"StringEquals": {"ec2:CreateAction": "CreateNetworkInterface"}},
+    }
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": list(operator_actions(settings)), "Resource": "*"}],
+        "Statement": [
+            {"Effect": "Allow", "Action": list(operator_actions(settings)), "Resource": "*"},
+            tags_what_it_makes,
+        ],
     }
 
 

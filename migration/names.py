@@ -14,6 +14,13 @@ AGENT_NOT_READY_TAINT: Final = "node.cilium.io/agent-not-ready"
 """Kept on a new node by kubelet until its Cilium agent is ready (Cilium's own default key)."""
 CANARY_TAINT: Final = "eks-cilium.io/canary"
 """Keeps workloads off the canary nodes; the probes tolerate it."""
+PROBE: Final = "eks-cilium-probe"
+"""The probes' DaemonSets and Services in kube-system are `eks-cilium-probe-<kind of node>`."""
+PROBE_PORT: Final = 8080
+PROBE_IMAGE: Final = (
+    "registry.k8s.io/e2e-test-images/agnhost:2.53"
+    "@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85"
+)
 
 ANNOTATION_PREFIX: Final = "eks-cilium.io"
 LABELLED_BY_US: Final = f"{ANNOTATION_PREFIX}/labelled"

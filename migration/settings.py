@@ -23,7 +23,7 @@ from migration import addressing, affinity, aws_rules, node_labels, versions
 from migration.chart_keys import value_errors
 from migration.chart_rules import refusals
 from migration.deployers import InvalidDeployer, canonical
-from migration.names import CANARY_GROUP
+from migration.names import CANARY_GROUP, PROBE_IMAGE
 from reading import Unreadable
 
 
@@ -114,6 +114,9 @@ class Cluster(Model):
     """Kubernetes minor version of an owned cluster, for example "1.35"."""
     endpoint_public_access: bool = True
     endpoint_private_access: bool = True
+    public_access_cidrs: tuple[Block, ...] = ()
+    """Blocks from which the public endpoint of an owned cluster may be reached, whoever deploys among them. Left out:
+    from anywhere, which each preview says."""
     admins: tuple[str, ...] = ()
     """ARNs of IAM roles or users that get AmazonEKSClusterAdminPolicy on an owned cluster, besides whoever makes it."""
     log_types: tuple[Literal["api", "audit", "authenticator", "controllerManager", "scheduler"], ...] = ("audit",)
@@ -249,6 +252,23 @@ class Refresh(Model):
     Left out: such a pod stays, and with it its node."""
 
 
+_DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+
+
+class Probes(Model):
+    """The pods that show, from `canary` to `retire-legacy`, that nodes of either kind reach the other."""
+
+    image: str = PROBE_IMAGE
+    """Pinned by its digest. For a cluster that cannot pull from there: a copy of the same image elsewhere."""
+
+    @field_validator("image")
+    @classmethod
+    def _is_pinned(cls, value: str) -> str:
+        if not _DIGEST.fullmatch(value):
+            raise ValueError("expected an image with its digest, NAME@sha256: and 64 hexadecimal digits")
+        return value
+
+
 JourneyName = Literal["replace", "greenfield"]
 
 
@@ -274,6 +294,9 @@ class Settings(Model):
     `deployment NAMESPACE/NAME`, `statefulset …`, `daemonset …` or `replicaset …`."""
     policies: str = Field(default="policies/network", pattern=r"^[^\x00-\x1f\x7f]{1,1000}$")
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
+    probes: Probes = Probes()
+    permissions_boundary: str | None = None
+    """ARN of the IAM policy that bounds every role that this stack makes."""
     deployers: tuple[str, ...] = ()
     """Who may deploy this stack: ARNs of IAM roles and users, `user:NAME` or `group:NAME`. What guards the cluster
     lets nobody else write. Left out: whoever makes the first deploy."""
@@ -475,6 +498,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
     yield from _deployer_problems(settings.deployers)
     yield from _exception_problems(settings.accept_worse)
     yield from _administrator_problems(cluster)
+    yield from _endpoint_problems(cluster)
     yield from _owned_cluster_problems(settings)
     yield from _address_problems(network)
     yield from _aws_problems(settings)
@@ -580,6 +604,44 @@ def _address_problems(network: Network) -> Iterable[Problem]:
         )
 
 
+def _endpoint_problems(cluster: Cluster) -> Iterable[Problem]:
+    blocks = cluster.public_access_cidrs
+    if cluster.adopt:
+        if blocks:
+            shown = [str(block) for block in blocks]
+            yield Problem(
+                "cluster.publicAccessCidrs",
+                shown,
+                "the endpoint of an adopted cluster is its owner's",
+                "Remove the key",
+            )
+        return
+    if not cluster.endpoint_public_access and not cluster.endpoint_private_access:
+        yield Problem(
+            "cluster.endpointPrivateAccess",
+            False,
+            "nobody could reach the API server: the public endpoint is off too",
+            "Turn one of the two on",
+        )
+    if not blocks:
+        return
+    if not cluster.endpoint_public_access:
+        yield Problem(
+            "cluster.publicAccessCidrs",
+            [str(block) for block in blocks],
+            "there is no public endpoint: endpointPublicAccess is false",
+            "Remove one of the two keys",
+        )
+    elif not cluster.endpoint_private_access:
+        yield Problem(
+            "cluster.endpointPrivateAccess",
+            False,
+            "nodes would reach the API server by its public endpoint, from addresses that publicAccessCidrs may lack",
+            "Set it to true",
+        )
+    yield from starmap(Problem, aws_rules.public_access("cluster.publicAccessCidrs", blocks))
+
+
 def _aws_problems(settings: Settings) -> Iterable[Problem]:
     """What EKS or EC2 would refuse after the deploy has begun, or take for something else."""
     network, legacy = settings.network, settings.legacy.groups if settings.legacy else ()
@@ -591,6 +653,8 @@ def _aws_problems(settings: Settings) -> Iterable[Problem]:
     yield from starmap(Problem, aws_rules.security_groups("network.securityGroupIds", network.security_group_ids))
     yield from starmap(Problem, aws_rules.twice("cluster.logTypes", settings.cluster.log_types))
     yield from starmap(Problem, aws_rules.tags("cluster.tags", settings.cluster.tags))
+    if settings.permissions_boundary is not None:
+        yield from starmap(Problem, aws_rules.policy("permissionsBoundary", settings.permissions_boundary))
     for section, groups in (("legacy.groups", legacy), ("cilium.groups", settings.cilium.groups)):
         for index, group in enumerate(groups):
             yield from starmap(Problem, aws_rules.ids(f"{section}.{index}.subnetIds", "subnet", group.subnet_ids))

@@ -31,6 +31,8 @@ from sandbox.operators import modules
 VPC_CIDR = "10.0.0.0/16"
 SECOND_CIDR = "100.64.0.0/16"
 KUBERNETES = "1.35"
+OFFICE = "203.0.113.0/24"
+BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
 
 VPC_CNI_VALUES = """\
 # kept by the platform team
@@ -95,6 +97,8 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     }
     if kind == "owned":
         values["cluster"]["version"] = KUBERNETES
+        values["cluster"]["publicAccessCidrs"] = [OFFICE]
+        values["permissionsBoundary"] = BOUNDARY
         values["legacy"] = {
             "groups": [{"name": "general", "instanceType": "m5.large", "size": 3, "maxSize": 6}],
             "calico": {

@@ -7,7 +7,7 @@ from typing import Final
 
 from migration.journeys import CheckId
 from migration.mark import DamagedMark
-from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, REFRESH_LEASE, SYSTEM_NAMESPACE
+from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, PROBE, REFRESH_LEASE, SYSTEM_NAMESPACE
 from migration.workloads import Change, changes
 from operations import mark, objects
 from operations.checks import check
@@ -19,8 +19,6 @@ from operations.evidence import Answer, Finding, UnknownError
 from operations.standings import seen
 from operations.workloads import recorded
 
-PROBE: Final = "eks-cilium-probe"
-"""The probes' DaemonSets in kube-system are `eks-cilium-probe-<kind of node>`."""
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 """Clocks that are kept right differ by less."""
 
@@ -155,7 +153,7 @@ def probe_findings(name: str, kind: str, live: Obj | None, pods: Iterable[Obj]) 
             f"node {node}",
             f"its probe does not reach {CNI_LABEL}={other} nodes and the API server by name",
             f"`kubectl -n {SYSTEM_NAMESPACE} describe pod -l app.kubernetes.io/name={PROBE}`; look at security groups, "
-            "routes and DNS between the two kinds",
+            "routes, DNS and network policies between the two kinds",
         )
     if not failing and ready < desired:
         yield Finding(about, f"{ready} ready of {desired} desired", "Wait, or look at its pods")

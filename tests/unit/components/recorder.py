@@ -14,7 +14,7 @@ from unittest import mock
 import grpc
 import pulumi
 from pulumi.runtime import mocks, rpc
-from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.proto import callback_pb2, resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
@@ -42,6 +42,8 @@ class Registered:
     ignore_changes: tuple[str, ...]
     aliases: tuple[str, ...] = ()
     """URNs under which the state of an earlier version has it."""
+    transforms: tuple[pulumi.ResourceTransform, ...] = ()
+    """What the engine would have the program do to its children."""
 
 
 PASSED: Final = Answer(Answered.PASSED, "")
@@ -123,6 +125,7 @@ class _Monitor(mocks.MockMonitor):
     def __init__(self, inner: mocks.Mocks) -> None:
         super().__init__(inner)
         self.seen: list[Registered] = []
+        self.transforms: dict[str, pulumi.ResourceTransform] = {}
         state = {"name": "staging", "endpoint": "https://api.example", "vpcConfig": {"clusterSecurityGroupId": "sg-1"}}
         self.resources[_EKS_URN] = self.ResourceRegistration(_EKS_URN, "it", state)
 
@@ -140,9 +143,16 @@ class _Monitor(mocks.MockMonitor):
                     import_id=request.importId,
                     ignore_changes=tuple(request.ignoreChanges),
                     aliases=tuple(alias.urn for alias in request.aliases),
+                    transforms=tuple(self.transforms[it.token] for it in request.transforms),
                 )
             )
         return super().RegisterResource(request)
+
+    def register_transform(self, transform: pulumi.ResourceTransform) -> callback_pb2.Callback:
+        """What the SDK's own server of callbacks does; nobody would call it here."""
+        token = str(len(self.transforms))
+        self.transforms[token] = transform
+        return callback_pb2.Callback(target="nobody", token=token)
 
 
 @dataclass(frozen=True)
@@ -200,7 +210,7 @@ def record(
     def run() -> None:
         runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
-    with _in(cwd), _exports(outputs), mock.patch.object(gate, "ask", ask), _hooks():
+    with _in(cwd), _exports(outputs), mock.patch.object(gate, "ask", ask), _hooks(), _transforms(monitor):
         _sync_await(run_pulumi_func(run))
         resolved = {key: _sync_await(pulumi.Output.from_input(value).future()) for key, value in outputs.items()}
     return Recording(tuple(monitor.seen), resolved, tuple(asked))
@@ -216,6 +226,18 @@ def _hooks() -> Iterator[None]:
         return done
 
     with mock.patch("pulumi.resource_hooks.register_resource_hook", register):
+        yield
+
+
+@contextlib.contextmanager
+def _transforms(monitor: _Monitor) -> Iterator[None]:
+    async def callbacks() -> _Monitor:
+        return monitor
+
+    with (
+        mock.patch("pulumi.runtime.resource._sync_monitor_supports_transforms", return_value=True),
+        mock.patch("pulumi.runtime.resource._get_callbacks", callbacks),
+    ):
         yield
 
 

@@ -147,6 +147,68 @@ def test_administrators_that_would_fail_half_way_are_refused_before_anything_is_
         administered(*admins, state=state)
 
 
+BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_role_is_bounded_by_the_policy_that_the_settings_name(stage: str):
+    found = record(raw(stage=stage, permissionsBoundary=BOUNDARY), state=state_at(stage))
+    roles = found.of("aws:iam/role:Role")
+    assert roles or stage == "baseline"
+    assert {role.inputs.get("permissionsBoundary") for role in roles.values()} <= {BOUNDARY}
+    (transform,) = found.of("eks:index:Cluster")["staging"].transforms
+    assert _after(transform, "aws:iam/role:Role", {"name": "it"}) == {"name": "it", "permissionsBoundary": BOUNDARY}
+    assert _after(transform, "aws:eks/cluster:Cluster", {"name": "it"}) == {"name": "it"}
+    assert not any("permissionsBoundary" in role.inputs for role in owned(stage).of("aws:iam/role:Role").values())
+    assert owned(stage).of("eks:index:Cluster")["staging"].transforms == ()
+
+
+def _after(transform: pulumi.ResourceTransform, kind: str, props: dict[str, Any]) -> dict[str, Any]:
+    args = pulumi.ResourceTransformArgs(custom=True, type_=kind, name="it", props=props, opts=pulumi.ResourceOptions())
+    result = transform(args)
+    assert result is None or isinstance(result, pulumi.ResourceTransformResult)
+    return dict(result.props) if result else props
+
+
+def test_ciliums_operator_may_tag_only_the_interfaces_that_it_makes():
+    document = json.loads(owned("canary").one("aws:iam/rolePolicy:RolePolicy", "cilium-operator").inputs["policy"])
+    free, bound = document["Statement"]
+    assert "ec2:CreateTags" not in free["Action"]
+    assert bound["Action"] == "ec2:CreateTags"
+    assert bound["Resource"] == "arn:aws:ec2:*:*:network-interface/*"
+    assert bound["Condition"] == {"StringEquals": {"ec2:CreateAction": "CreateNetworkInterface"}}
+
+
+def test_the_endpoint_is_open_to_whom_the_settings_name():
+    cluster = {"name": "prod", "publicAccessCidrs": ["203.0.113.0/24"]}
+    found = record(raw(stage="baseline", cluster=cluster), state=state_at("baseline"))
+    assert found.of("eks:index:Cluster")["prod"].inputs["publicAccessCidrs"] == ["203.0.113.0/24"]
+
+
+def test_a_probe_does_nothing_for_anybody_but_accept_a_connection():
+    found = owned("canary")
+    (policy,) = found.of("kubernetes:networking.k8s.io/v1:NetworkPolicy").values()
+    for kind in ("aws", "cilium"):
+        pods = found.one("kubernetes:apps/v1:DaemonSet", f"eks-cilium-probe-{kind}")
+        template = pods.inputs["spec"]["template"]
+        (container,) = template["spec"]["containers"]
+        # Every other server of that image runs, fetches or stores what a request asks for.
+        assert container["args"] == ["serve-hostname", "--http=false", "--tcp", "--port=8080"]
+        assert "@sha256:" in container["image"]
+        assert policy.inputs["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        assert policy.name in pods.depends_on
+    (ingress,) = policy.inputs["spec"]["ingress"]
+    assert ingress["ports"] == [{"protocol": "TCP", "port": 8080}]
+    assert sorted(policy.inputs["spec"]["policyTypes"]) == ["Egress", "Ingress"]
+
+
+def test_the_probes_image_may_come_from_elsewhere():
+    image = f"registry.example/copies/agnhost@sha256:{'0' * 64}"
+    found = record(raw(stage="canary", probes={"image": image}), state=state_at("canary"))
+    pods = found.one("kubernetes:apps/v1:DaemonSet", "eks-cilium-probe-aws")
+    assert pods.inputs["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
 @pytest.mark.parametrize("partition", ["aws", "aws-us-gov", "aws-cn"])
 def test_every_arn_of_an_aws_policy_is_of_the_partition_that_the_cluster_is_in(partition: str):
     recording = administered(f"arn:{partition}:iam::111122223333:role/a", state=replace(made(), partition=partition))

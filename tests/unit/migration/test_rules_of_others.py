@@ -87,6 +87,51 @@ def test_labels_of_legacy_groups_and_too_many_of_them_are_refused_too():
     assert "legacy.groups.0.labels: have" in found
 
 
+def test_the_public_endpoint_may_be_reached_from_blocks_that_the_internet_has():
+    assert cluster(publicAccessCidrs=["203.0.113.0/24", "198.51.100.7/32"]) == []
+    assert cluster(publicAccessCidrs=["0.0.0.0/0"]) == []
+    (found,) = cluster(publicAccessCidrs=["203.0.113.0/24", "10.1.0.0/16"])
+    assert found.startswith('cluster.publicAccessCidrs.1 = "10.1.0.0/16": the internet carries no address')
+    assert "same as cluster.publicAccessCidrs.0" in cluster(publicAccessCidrs=["203.0.113.0/24"] * 2)[0]
+    many = [f"203.0.{n}.0/24" for n in range(41)]
+    assert "at most 40 blocks" in cluster(publicAccessCidrs=many)[0]
+
+
+def test_no_choice_of_endpoints_leaves_somebody_without_a_way_to_the_api_server():
+    assert "nobody could reach the API server" in cluster(endpointPublicAccess=False, endpointPrivateAccess=False)[0]
+    shut_off = cluster(endpointPrivateAccess=False, publicAccessCidrs=["203.0.113.0/24"])
+    assert "nodes would reach the API server by its public endpoint" in shut_off[0]
+    assert "there is no public endpoint" in cluster(endpointPublicAccess=False, publicAccessCidrs=["203.0.113.0/24"])[0]
+    adopted = raw(cluster={"name": "prod", "adopt": True, "publicAccessCidrs": ["203.0.113.0/24"]})
+    del adopted["legacy"]
+    with pytest.raises(InvalidSettings, match="endpoint of an adopted cluster is its owner's"):
+        Settings.load(adopted)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "arn:aws:iam::111122223333:policy/boundary",
+        "arn:aws-cn:iam::111122223333:policy/team/boundary",
+        "arn:aws-us-gov:iam::aws:policy/PowerUserAccess",
+    ],
+)
+def test_a_permissions_boundary_is_the_arn_of_a_policy(arn):
+    assert problems(permissionsBoundary=arn) == []
+
+
+@pytest.mark.parametrize("arn", ["boundary", "arn:aws:iam::1:policy/b", "arn:aws:iam::111122223333:role/b", "", "a\n"])
+def test_what_is_no_permissions_boundary_is_refused(arn):
+    (found,) = problems(permissionsBoundary=arn)
+    assert "is no ARN of an IAM policy. Write it as arn:aws:iam::111122223333:policy/NAME" in found
+
+
+@pytest.mark.parametrize("image", ["agnhost", "agnhost:2.53", "agnhost@sha256:abc", "a b@sha256:" + "0" * 64, "", 1])
+def test_an_image_without_its_digest_is_refused(image):
+    (found,) = problems(probes={"image": image})
+    assert found.startswith("probes.image")
+
+
 def network(**over: Any) -> list[str]:
     return problems(network=NETWORK | over)
 
