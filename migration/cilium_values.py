@@ -82,6 +82,8 @@ def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
         },
         # Certificates made while rendering would differ in every preview.
         "hubble": {"enabled": False},
+        # How many endpoints enforce is read there: the gates' way without running commands in the agents' pods.
+        "prometheus": {"enabled": True},
         "policyEnforcementMode": "default",
         **_masquerade(settings, facts),
     }

@@ -129,6 +129,7 @@ def _check(args: argparse.Namespace) -> int:
         say(f"{context.settings.stage} is the last stage of {context.journey.name}")
         return 0
     names = tuple(_named(args.check)) if args.check else _asked(stage, kind)
+    context = replace(context, deploying=args.wait > 0)
     if args.own is not None:
         context = replace(context, own=lambda: args.own)
     if args.leaving:

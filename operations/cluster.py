@@ -216,6 +216,17 @@ class Cluster:
         left = min(self.deadline - time.monotonic(), REQUEST_SECONDS)
         return str(run(namespace, pod, container, command, seconds=left))
 
+    def text(self, path: str) -> str:
+        """What is answered as plain text, for example by a pod behind the API server's proxy.
+
+        Raises:
+            KubeError: any answer but 2xx, or the connection reads objects only.
+        """
+        read = getattr(self.transport, "text", None)
+        if read is None:
+            raise KubeError(0, "this connection reads objects only")
+        return str(read(path, seconds=min(self.deadline - time.monotonic(), REQUEST_SECONDS)))
+
     # -- writing, for the commands that do ------------------------------------------------------------
 
     def merge(self, path: str, body: Obj, *, manager: str) -> Obj:

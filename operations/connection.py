@@ -231,12 +231,28 @@ class Api:
         headers = {"Accept": "application/json"}
         if content_type or body is not None:
             headers["Content-Type"] = content_type or "application/json"
+        return decode(*self._answer(method, path, headers, body, seconds))
+
+    def text(self, path: str, *, seconds: float) -> str:
+        """An answer that is no object.
+
+        Raises:
+            KubeError: any answer but 2xx, or none.
+        """
+        status, reason, data = self._answer("GET", path, {"Accept": "text/plain"}, None, seconds)
+        if not 200 <= status < 300:
+            decode(status, reason, data)
+        return data.decode(errors="replace")
+
+    def _answer(
+        self, method: str, path: str, headers: dict[str, str], body: Any, seconds: float
+    ) -> tuple[int, str, bytes]:
         try:
             verb, url, sent, data, form = self.api.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             answer = self.api.call_api(verb, url, sent, data, form, _request_timeout=(min(seconds, 5), seconds))
-            return decode(answer.status, answer.reason, answer.read())
+            return int(answer.status), str(answer.reason), bytes(answer.read())
         except urllib3.exceptions.HTTPError as error:
             raise KubeError(0, f"the API server at {self.api.configuration.host} does not answer: {error}") from error
         except client.exceptions.ApiException as error:

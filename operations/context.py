@@ -43,6 +43,9 @@ class Context:
     """The stage whose checks are asked."""
     deadline: float = float("inf")
     """`time.monotonic()` at which the caller gives up waiting for this check."""
+    deploying: bool = False
+    """Whether whoever asks may run commands in pods: a deploy, or somebody who is ready to wait. A preview is neither,
+    and its program may be that of a pull request."""
     own: Callable[[], Own] = Own
     """What the stack's own state says about the mark; read when it is asked for.
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-import reading
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.journeys import CheckId
@@ -13,15 +12,13 @@ from migration.names import (
     AWS_NODE,
     CALICO_NAMESPACE,
     CALICO_NODE,
-    CILIUM,
     FIELD_MANAGER,
     FREEZE_POLICY,
-    SYSTEM_NAMESPACE,
 )
-from operations import agreement, objects, selectors
+from operations import agreement, objects
 from operations.checks import AGAIN, check
-from operations.checks.cilium import API, daemonset_of, managed_pods, plural
-from operations.cluster import KubeError, Obj
+from operations.checks.cilium import daemonset_of, plural
+from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 from operations.freeze import live as frozen_now
@@ -32,9 +29,6 @@ CALICO_API: Final = manifests.CALICO_API
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 OWN_MANAGERS: Final = frozenset({FIELD_MANAGER, "operator", "kube-controllers"})
 """Field managers of this program, and of Calico's own controllers; Pulumi's begin with `pulumi`."""
-BOTH: Final = frozenset({"ingress", "egress"})
-ENFORCED: Final = {"both": BOTH, "ingress": frozenset({"ingress"}), "egress": frozenset({"egress"})}
-"""`policy-enabled` of an endpoint in the agent's own API -> directions; auditing is not enforcing."""
 
 
 def files(context: Context, engine: str) -> tuple[Manifest, ...]:
@@ -284,125 +278,3 @@ def engine_of(pod: Obj) -> str:
 
 def _enabled(container: Obj) -> bool:
     return "--enable-network-policy=true" in [*(container.get("args") or []), *(container.get("command") or [])]
-
-
-# -- enforcement ------------------------------------------------------------------------------------
-
-
-@check(CheckId.POLICIES_REALISED)
-def policies_realised(context: Context) -> Answer:
-    """Each endpoint on a Cilium node enforces in every direction in which a policy selects it."""
-    kube = context.kube
-    nodes = {objects.name(n) for n in kube.nodes() if objects.is_cilium(n)}
-    pods = managed_pods(kube.pods(), nodes)
-    endpoints = {objects.key(e): e for e in kube.custom(API, "ciliumendpoints")}
-    config = (kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/cilium-config") or {}).get("data") or {}
-    if config.get("enable-policy") == "never":
-        finding = Finding("configmap kube-system/cilium-config", "enable-policy is never", "Take it out of the values")
-        return Answer("enforcement is switched off", (finding,))
-    plain = kube.network_policies() if config.get("enable-k8s-networkpolicy", "true") == "true" else []
-    policies = [*kube.custom(API, "ciliumnetworkpolicies"), *kube.custom(API, "ciliumclusterwidenetworkpolicies")]
-    always = config.get("enable-policy") == "always"
-    wanted = {objects.key(p): BOTH if always else selected(p, endpoints, plain, policies) for p in pods}
-    found, unknown = _enforcing(context, pods, endpoints)
-    findings = tuple(unrealised(wanted, endpoints, found))
-    return Answer(f"{objects.count(len(pods), 'pod')} on Cilium nodes", findings, unknown)
-
-
-def selected(pod: Obj, endpoints: Mapping[str, Obj], plain: Iterable[Obj], policies: Iterable[Obj]) -> frozenset[str]:
-    """Directions in which some policy isolates a pod."""
-    directions: set[str] = set()
-    for policy in plain:
-        directions |= selectors.kubernetes_directions(policy, pod)
-    endpoint = endpoints.get(objects.key(pod))
-    if endpoint is not None:
-        identity = selectors.identity_labels(endpoint)
-        for policy in policies:
-            directions |= selectors.cilium_directions(policy, objects.namespace(pod), identity)
-    return frozenset(directions)
-
-
-def unrealised(
-    wanted: Mapping[str, frozenset[str]], endpoints: Mapping[str, Obj], found: Mapping[str, frozenset[str]]
-) -> Iterator[Finding]:
-    """Pods that are open where a policy says they are not.
-
-    Args:
-        wanted: directions by pod.
-        found: directions that are enforced, for the pods of which that is known.
-    """
-    for key, directions in wanted.items():
-        if key not in endpoints:
-            yield Finding(
-                f"pod {key}", "has no CiliumEndpoint: nothing is enforced", "See the check endpoints-complete"
-            )
-            continue
-        lacking = directions - found[key] if key in found else frozenset()
-        if lacking:
-            yield Finding(
-                f"pod {key}",
-                f"a policy isolates its {' and '.join(sorted(lacking))}, its endpoint does not enforce that",
-                "Wait for the agent to regenerate it; if it stays, look at the agent of its node",
-            )
-
-
-def _enforcing(
-    context: Context, pods: Iterable[Obj], endpoints: Mapping[str, Obj]
-) -> tuple[dict[str, frozenset[str]], tuple[Finding, ...]]:
-    """Directions enforced by pod, and what could not be found out.
-
-    CiliumEndpoints say it in older versions only (1.20's agent leaves `status.policy` out); otherwise the agent of the
-    node is asked itself.
-    """
-    found = {key: told for key, e in endpoints.items() if (told := published(e)) is not None}
-    silent = {objects.node_of(p) for p in pods if objects.key(p) in endpoints and objects.key(p) not in found}
-    unknown = []
-    for pod in context.kube.pods(SYSTEM_NAMESPACE, labels="k8s-app=cilium"):
-        if objects.node_of(pod) not in silent or daemonset_of(pod) != CILIUM:
-            continue
-        try:
-            text = context.kube.execute(
-                SYSTEM_NAMESPACE, objects.name(pod), "cilium-agent", ("cilium-dbg", "endpoint", "list", "-o", "json")
-            )
-            found |= agent_answer(text)
-        except (KubeError, ValueError) as error:
-            why = f"its agent {objects.name(pod)} does not say what it enforces: {error}"
-            unknown.append(Finding(f"node {objects.node_of(pod)}", why, "Allow `create` on pods/exec in kube-system"))
-    left = sorted(objects.key(p) for p in pods if objects.key(p) in endpoints and objects.key(p) not in found)
-    if left and not unknown:
-        unknown.append(Finding(f"pods {objects.some(left)}", "no agent says what is enforced there", "Try again"))
-    return found, tuple(unknown)
-
-
-def published(endpoint: Obj) -> frozenset[str] | None:
-    """Directions that a CiliumEndpoint says are enforced; None when it says nothing."""
-    policy = (endpoint.get("status") or {}).get("policy")
-    if not policy:
-        return None
-    return frozenset(d for d in BOTH if (policy.get(d) or {}).get("enforcing"))
-
-
-def agent_answer(text: str) -> dict[str, frozenset[str]]:
-    """`cilium-dbg endpoint list -o json`: directions by `namespace/pod`, for endpoints whose policy is up to date.
-
-    Raises:
-        ValueError: the text is not that.
-    """
-    endpoints = reading.json_value(text, "the agent's answer")
-    try:
-        return dict(_up_to_date(endpoints))
-    except (AttributeError, TypeError, KeyError) as error:
-        raise ValueError(f"the agent's answer is no list of endpoints: {error}") from None
-
-
-def _up_to_date(endpoints: Iterable[Obj]) -> Iterator[tuple[str, frozenset[str]]]:
-    for endpoint in endpoints:
-        status = endpoint.get("status") or {}
-        names = status.get("external-identifiers") or {}
-        policy = status.get("policy") or {}
-        realised, wanted = policy.get("realized") or {}, policy.get("spec") or {}
-        if not names.get("k8s-pod-name"):
-            continue
-        stale = realised.get("policy-revision", 0) < wanted.get("policy-revision", 0)
-        enforced = frozenset() if stale else ENFORCED.get(str(realised.get("policy-enabled")), frozenset())
-        yield f"{names.get('k8s-namespace', '')}/{names['k8s-pod-name']}", frozenset(enforced)

@@ -31,7 +31,7 @@ from netpol.errors import PolicyError, WorldError
 from netpol.packets import Flow
 from netpol.selector_text import SelectorError, parse_calico
 from operations import cli, guard, state
-from operations.checks.policies import agent_answer
+from operations.checks.enforcement import agent_answer, counted
 from operations.context import Context, UsageError
 from operations.freeze import of_state
 from operations.policy import cli as policy_cli
@@ -308,6 +308,7 @@ PARSERS: dict[str, Parser] = {
     "budget": Parser(texts(), Budget.parse, (InvalidRequest,)),
     "answer of an API server": Parser(contents(), status),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
+    "metrics of an agent": Parser(texts(), counted, (ValueError,)),
     "lock files": Parser(contents() | _yaml(damaged(LOCK)), _locks),
     "files beside a state": Parser(contents(), _sidecars),
     "exported state": Parser(damaged(STATE), _state, (exported.DamagedState,)),

@@ -1220,37 +1220,6 @@ def test_a_policy_that_is_not_yet_judged_is_unknown(tmp_path: Path):
     assert "has not judged it yet" in told(evidence)
 
 
-def test_the_agent_is_asked_where_endpoints_do_not_say_what_is_enforced(tmp_path: Path):
-    world = MIXED(tmp_path)
-    for endpoint in (o for o in world.api.objects if o["kind"] == "CiliumEndpoint"):
-        endpoint["status"].pop("policy")
-    assert ask(CheckId.POLICIES_REALISED, world).verdict is Verdict.UNKNOWN
-    for where in ("new-a", "new-b"):
-        pods = [o for o in world.api.objects if o["kind"] == "Pod" and o["spec"]["nodeName"] == where]
-        world.api.outputs[f"cilium-{where}"] = agent_says(pods, "egress")
-    evidence = ask(CheckId.POLICIES_REALISED, world)
-    assert evidence.verdict is Verdict.PASSED, told(evidence)
-    world.api.outputs["cilium-new-a"] = agent_says([world.find("Pod", "web-3")], "audit-egress")
-    assert "pod shop/web-3: a policy isolates its egress" in told(ask(CheckId.POLICIES_REALISED, world))
-
-
-def agent_says(pods: Any, enabled: str) -> str:
-    return json.dumps(
-        [
-            {
-                "status": {
-                    "external-identifiers": {
-                        "k8s-namespace": p["metadata"]["namespace"],
-                        "k8s-pod-name": p["metadata"]["name"],
-                    },
-                    "policy": {"realized": {"policy-enabled": enabled, "policy-revision": 3}, "spec": {}},
-                }
-            }
-            for p in pods
-        ]
-    )
-
-
 def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
     world = MOVED(tmp_path)
     world.at("install-cilium")

@@ -1,4 +1,4 @@
-"""Commands in containers, over TLS that only the cluster's own authority signed, as on EKS."""
+"""Commands in containers and what pods serve, over TLS that only the cluster's own authority signed, as on EKS."""
 
 import base64
 import hashlib
@@ -26,6 +26,12 @@ class _Kubelet(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append((self.path, self.headers.get("authorization", "")))
+        if self.path.endswith("/metrics"):
+            self.send_response(200 if "cilium-1:" in self.path else 503)
+            self.end_headers()
+            self.wfile.write(b"cilium_up 1\n")
+            self.close_connection = True
+            return
         salted = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
@@ -79,6 +85,15 @@ def test_a_command_runs_where_only_the_clusters_own_authority_is_trusted(server:
     assert path.startswith("/api/v1/namespaces/kube-system/pods/cilium-1/exec?")
     assert sent == "Bearer t0ken"
     assert trusting.api.configuration.ca_cert_data, "the settings of other requests stay as they are"
+
+
+def test_what_a_pod_serves_is_read_through_the_api_server(server: str, tmp_path: Path):
+    trusting = api(server, (tmp_path / "pki" / "ca.crt").read_text())
+    path = "/api/v1/namespaces/kube-system/pods/cilium-{}:9962/proxy/metrics"
+    assert trusting.text(path.format(1), seconds=5) == "cilium_up 1\n"
+    assert _Kubelet.asked == [(path.format(1), "Bearer t0ken")]
+    with pytest.raises(KubeError, match="503"):
+        trusting.text(path.format(2), seconds=5)
 
 
 def test_a_server_of_another_authority_is_not_believed(server: str, tmp_path: Path):

@@ -86,6 +86,8 @@ class FakeApi:
         self.requests: list[tuple[str, str]] = []
         self.outputs: dict[str, str] = {}
         """What commands print, by pod."""
+        self.texts: dict[str, str] = {}
+        """Answers that are no objects, by path."""
 
     def __call__(
         self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
@@ -123,7 +125,14 @@ class FakeApi:
                 kept.pop(key, None) if value is None else kept.update({key: value})
         one["metadata"]["resourceVersion"] += "1"
 
+    def text(self, path: str, *, seconds: float) -> str:
+        self.requests.append(("GET", path))
+        if path not in self.texts:
+            raise KubeError(403, "403 pods/proxy is forbidden")
+        return self.texts[path]
+
     def execute(self, namespace: str, pod: str, container: str, command: Any, *, seconds: float) -> str:
+        self.requests.append(("EXEC", pod))
         if pod not in self.outputs:
             raise KubeError(403, "403 exec is forbidden")
         return self.outputs[pod]
