@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from migration import addon_values, addressing, affinity
 from migration.affinity import Affinity
 from migration.cilium_values import cilium_values
-from migration.facts import DaemonSetFacts, Facts
+from migration.facts import DaemonSetFacts, Facts, InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, NodeKind, Piece, Stage
 from migration.names import (
     AGENT_NOT_READY_TAINT,
@@ -290,7 +290,13 @@ def _vpc_cni(settings: Settings, facts: Facts | None, stage: Stage, protected: f
     if found.kind != "addon":
         return _self_managed(AWS_NODE, found, stage)
     literal = found.configuration
-    configuration = _configuration(addon_values.parse(literal), found.affinity, stage)
+    try:
+        values = addon_values.parse(literal)
+    except ValueError as error:  # the survey writes down what it refuses, and says so in its decisions
+        raise InvalidFacts(
+            f"vpcCni.configuration of the facts {error}. Correct it with `aws eks update-addon`, then survey again"
+        ) from None
+    configuration = _configuration(values, found.affinity, stage)
     untouched = not stage.pinned and (literal or stage is JOURNEYS[settings.journey].first)
     return _adopted_addon(
         settings,

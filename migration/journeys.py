@@ -72,6 +72,7 @@ class CheckId(StrEnum):
     MARK_AGREES = "mark-agrees"
     GUARD_HOLDS = "guard-holds"
     AWS_MADE = "aws-made"
+    AWS_WELL = "aws-well"
     NOTHING_REFUSED = "nothing-refused"
     FACTS_HOLD = "facts-hold"
     SETTINGS_AGREE = "settings-agree"
@@ -83,6 +84,7 @@ class CheckId(StrEnum):
     PINS_HOLD = "pins-hold"
     LEGACY_HEALTHY = "legacy-healthy"
     CILIUM_OPERATOR_HEALTHY = "cilium-operator-healthy"
+    CILIUM_CONFIGURED = "cilium-configured"
     CRDS_ESTABLISHED = "crds-established"
     POLICIES_ACCEPTED = "policies-accepted"
     ADDRESSES_SUFFICE = "addresses-suffice"
@@ -190,7 +192,7 @@ _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
 _ALWAYS: Final = (*_ITS_OWN, _C.GUARD_HOLDS, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
-_EMPTIED: Final = (*_PINNED, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
+_EMPTIED: Final = (*_PINNED, _C.AWS_WELL, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
 CONTINUITY: Final = "policy continuity"
 BRIDGE: Final = "bridge identities"
 
@@ -248,6 +250,7 @@ _canary = _install.then(
         *_PINNED,
         _C.LEGACY_HEALTHY,
         _C.CILIUM_OPERATOR_HEALTHY,
+        _C.CILIUM_CONFIGURED,
         _C.POLICIES_ACCEPTED,
         _C.CALICO_UNCHANGED,
         _C.ADDRESSES_SUFFICE,
@@ -268,6 +271,7 @@ _move = _canary.then(
         *_PINNED,
         _C.LEGACY_HEALTHY,
         _C.CANARY_READY,
+        _C.CILIUM_CONFIGURED,
         _C.POLICIES_REALISED,
         _C.CALICO_UNCHANGED,
         _C.ENDPOINTS_COMPLETE,
@@ -283,7 +287,7 @@ _release = _move.then(
     "release",
     "nothing changes but the protection of what is no longer used",
     protected=_move.protected - _LEGACY_PIECES,
-    gate=_EMPTIED,
+    gate=(*_EMPTIED, _C.CILIUM_CONFIGURED),
 )
 _retire_legacy = _release.then(
     "retire-legacy",
@@ -292,6 +296,7 @@ _retire_legacy = _release.then(
     protected=_release.protected - _CALICO_PIECES - {_P.FREEZE},
     gate=(
         *_EMPTIED,
+        _C.CILIUM_CONFIGURED,
         _C.CALICO_UNCHANGED,
         _C.LEGACY_GROUPS_EMPTY,
         _C.CANARY_UNUSED,
@@ -316,8 +321,10 @@ _retire_calico = _retire_legacy.then(
         _C.GUARD_HOLDS,
         _C.SETTINGS_AGREE,
         _C.NOTHING_REFUSED,
+        _C.AWS_WELL,
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
+        _C.CILIUM_CONFIGURED,
         _C.WORKLOADS_NO_WORSE,
         _C.POLICIES_AGREE,
         _C.CALICO_UNCHANGED,
@@ -361,6 +368,8 @@ def healthy(stage: Stage) -> tuple[CheckId, ...]:
         found.append(_C.CILIUM_READY)
     elif Piece.CILIUM in stage.pieces:
         found.append(_C.CILIUM_OPERATOR_HEALTHY)
+    if Piece.CILIUM in stage.pieces:
+        found.append(_C.CILIUM_CONFIGURED)
     return tuple(found)
 
 

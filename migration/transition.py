@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Self
 
+from migration import layer7
 from migration.declared import digest
 from migration.desired import Desired, desired
 from migration.facts import Facts
@@ -170,6 +171,7 @@ def plan_move(
     _refuse_early_removal(recorded, wanted)
     _refuse_thaw(recorded, settings, came_from, target)
     _refuse_version(recorded, settings, came_from, target)
+    _refuse_layer7(settings, policies.get("cilium", ()))
     declared = digest(settings, wanted, policies)
     direction = _direction(recorded, journey, came_from, target)
     if direction is Direction.STAY and left:
@@ -380,6 +382,15 @@ def _refuse_thaw(recorded: Recorded, settings: Settings, came_from: Stage | None
     if changed:
         lines = [f"{key} was {before[key]!r}, is now {now[key]!r}: {_WHY_FROZEN[key]}" for key in changed]
         raise Refused("values that may not change at this stage have changed:\n" + _bullets(lines) + "\nSet them back")
+
+
+def _refuse_layer7(settings: Settings, policies: Sequence[Manifest]) -> None:
+    if found := layer7.lacking_proxy(settings, policies):
+        listed = "\n".join(f"  - {manifest.source}: {manifest.key}" for manifest in found)
+        raise Refused(
+            "cilium.values.l7Proxy is false, and without the proxy agents refuse these policies as a whole:\n"
+            f"{listed}\nLeave l7Proxy out, or take names and layer 7 rules out of the policies"
+        )
 
 
 def _refuse_version(recorded: Recorded, settings: Settings, came_from: Stage | None, target: Stage) -> None:

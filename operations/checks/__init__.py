@@ -19,7 +19,7 @@ from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict
 
 Ask = Callable[[Context], Evidence]
 SUBJECTS: Final = (
-    *("guard", "identity", "mark", "nodes", "legacy", "cilium"),
+    *("guard", "identity", "mark", "nodes", "legacy", "cilium", "cilium_config"),
     *("policies", "enforcement", "subnets", "surroundings", "workloads", "aws"),
 )
 AGAIN: Final = "Deploy the stage that the stack is at again, with `pulumi up --refresh`"

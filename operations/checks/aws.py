@@ -16,23 +16,34 @@ _PASSING = frozenset({"CREATING", "UPDATING", "DELETING", "PENDING"})
 @check(CheckId.AWS_MADE)
 def aws_made(context: Context) -> Answer:
     """The cluster, the node groups and the add-ons of this stage are ACTIVE, and EKS has nothing against them."""
+    return _asked(context, made=True)
+
+
+@check(CheckId.AWS_WELL)
+def aws_well(context: Context) -> Answer:
+    """What of it is there before the stage begins is ACTIVE.
+
+    Asked only where there is no way back afterwards: a group that is not well may be the reason for going back.
+    """
+    return _asked(context, made=False)
+
+
+def _asked(context: Context, *, made: bool) -> Answer:
+    """
+    Args:
+        made: whether all of the stage must be there; else only what is there is asked about.
+    """
     name = context.cluster_name
     groups = {str(group["nodegroupName"]): group for group in context.aws.nodegroups(name)}
+    asked = [group for group in declared_groups(context) if made or group in groups]
     addons = {addon: context.aws.addon(name, addon) for addon in declared_addons(context)}
-    findings = [
-        *ill(f"cluster {name}", context.aws.cluster(name), "Look at it in the EKS console"),
-        *(
-            finding
-            for group in declared_groups(context)
-            for finding in ill(f"node group {group}", groups.get(group), heal_group(name, group, groups.get(group)))
-        ),
-        *(
-            finding
-            for addon, record in addons.items()
-            for finding in ill(f"add-on {addon}", record, heal_addon(name, addon, record))
-        ),
-    ]
-    return Answer(f"1 cluster, {len(declared_groups(context))} node groups, {len(addons)} add-ons", tuple(findings))
+    addons = {addon: record for addon, record in addons.items() if made or record is not None}
+    findings = [*ill(f"cluster {name}", context.aws.cluster(name), "Look at it in the EKS console")]
+    for group in asked:
+        findings += ill(f"node group {group}", groups.get(group), heal_group(name, group, groups.get(group)))
+    for addon, record in addons.items():
+        findings += ill(f"add-on {addon}", record, heal_addon(name, addon, record))
+    return Answer(f"1 cluster, {len(asked)} node groups, {len(addons)} add-ons", tuple(findings))
 
 
 def declared_groups(context: Context) -> list[str]:

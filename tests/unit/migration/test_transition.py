@@ -1,11 +1,13 @@
 """Which stage may follow which, also after a deploy that did not finish."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from migration.desired import desired
+from migration.facts import Facts, InvalidFacts
 from migration.journeys import REPLACE, Piece, Stage
 from migration.manifests import Manifest
 from migration.settings import Settings
@@ -407,3 +409,41 @@ def test_a_way_back_that_did_not_delete_everything_may_be_finished_or_turned_rou
 def test_numbers_that_the_engine_makes_floats_stay_the_numbers_they_were():
     marker = Marker.load({"place": "canary", "attempt": 4.0, "frozen": {"cilium.clusterId": 3.0}})
     assert repr(marker.frozen["cilium.clusterId"]) == "3"
+
+
+def cilium_policy(**spec: Any) -> Manifest:
+    return Manifest(
+        source="policies/network/cilium/web.yaml:1",
+        api_version="cilium.io/v2",
+        kind="CiliumNetworkPolicy",
+        name="web",
+        namespace="shop",
+        labels={},
+        annotations={},
+        body={"spec": {"endpointSelector": {}, **spec}},
+    )
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"egress": [{"toFQDNs": [{"matchName": "example.com"}]}]},
+        {"egress": [{"toPorts": [{"rules": {"dns": [{"matchPattern": "*"}]}}]}]},
+        {"ingress": [{"toPorts": [{"ports": [{"port": "80"}], "rules": {"http": [{}]}}]}]},
+    ],
+)
+def test_policies_that_need_the_proxy_are_refused_where_it_is_switched_off(rule: dict[str, Any]):
+    off = owned(stage="baseline", cilium={"groups": [{"name": "workers", "size": 3}], "values": {"l7Proxy": False}})
+    with pytest.raises(Refused, match=r"web\.yaml:1: CiliumNetworkPolicy/shop/web"):
+        plan_move(Recorded(), off, None, policies={"cilium": (cilium_policy(**rule),)})
+    plan_move(Recorded(), owned(stage="baseline"), None, policies={"cilium": (cilium_policy(**rule),)})
+    plain = cilium_policy(egress=[{"toPorts": [{"ports": [{"port": "80"}]}]}])
+    plan_move(Recorded(), off, None, policies={"cilium": (plain,)})
+
+
+def test_facts_of_an_addon_that_nobody_can_read_are_refused_in_words():
+    values = json.loads(facts().model_dump_json(by_alias=True))
+    values["vpcCni"]["configuration"] = "{x"
+    values["decisions"] = [{"item": "vpc-cni", "verdict": "refused", "reason": "cannot be read"}]
+    with pytest.raises(InvalidFacts, match=r"vpcCni\.configuration of the facts is neither JSON nor YAML"):
+        plan_move(Recorded(), adopted(stage="baseline"), Facts.model_validate(values))

@@ -60,6 +60,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.IDENTITY_AGREES: mixed_adopted,
     CheckId.MARK_AGREES: LEGACY,
     CheckId.AWS_MADE: LEGACY,
+    CheckId.AWS_WELL: LEGACY,
     CheckId.GUARD_HOLDS: LEGACY,
     CheckId.NOTHING_REFUSED: LEGACY,
     CheckId.FACTS_HOLD: LEGACY,
@@ -72,6 +73,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.PINS_HOLD: mixed_adopted,
     CheckId.LEGACY_HEALTHY: LEGACY,
     CheckId.CILIUM_OPERATOR_HEALTHY: MIXED,
+    CheckId.CILIUM_CONFIGURED: MIXED,
     CheckId.CRDS_ESTABLISHED: MIXED,
     CheckId.POLICIES_ACCEPTED: MIXED,
     CheckId.ADDRESSES_SUFFICE: about_to_move,
@@ -695,7 +697,57 @@ def network_policy_not_enforced(world):
 
 @case(CheckId.POLICIES_REALISED, "enable-policy is never")
 def enforcement_off(world):
-    world.add(w.thing("ConfigMap", "cilium-config", "kube-system", data={"enable-policy": "never"}))
+    world.find("ConfigMap", "cilium-config")["data"]["enable-policy"] = "never"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("enable-policy", "never"),
+        ("enable-policy", "always"),
+        ("policy-audit-mode", "true"),
+        ("enable-k8s-networkpolicy", "false"),
+        ("enable-cilium-network-policy", "false"),
+        ("kube-proxy-replacement", "false"),
+        ("cni-chaining-mode", "aws-cni"),
+        ("routing-mode", "tunnel"),
+        ("cluster-id", "7"),
+        ("enable-ipv4-masquerade", "false"),
+        ("unmanaged-pod-watcher-interval", "15"),
+        ("ipam", None),
+    ],
+)
+@pytest.mark.parametrize("where", ["cilium-config", "ciliumnodeconfig"])
+def test_a_configuration_that_somebody_edited_is_found_wherever_it_stands(tmp_path, where, key, value):
+    world = MIXED(tmp_path)
+    if where == "cilium-config":
+        data = world.find("ConfigMap", "cilium-config")["data"]
+        data.pop(key, None) if value is None else data.update({key: value})
+    else:
+        spec = {"nodeSelector": {}, "defaults": {key: str(value)}}
+        world.add(w.thing("CiliumNodeConfig", "quiet", "kube-system", spec=spec))
+    evidence = ask(CheckId.CILIUM_CONFIGURED, world)
+    assert evidence.verdict is Verdict.FAILED
+    (finding,) = evidence.findings
+    assert where in finding.object
+    assert key in finding.problem
+
+
+def test_a_configuration_that_says_nothing_of_it_changes_nothing(tmp_path):
+    world = MIXED(tmp_path)
+    spec = {"nodeSelector": {}, "defaults": {"debug": "true", "enable-policy": "default"}}
+    world.add(w.thing("CiliumNodeConfig", "loud", "kube-system", spec=spec))
+    assert ask(CheckId.CILIUM_CONFIGURED, world).verdict is Verdict.PASSED
+
+
+@case(CheckId.CILIUM_CONFIGURED, "configmap kube-system/cilium-config: does not exist")
+def no_configuration(world):
+    world.drop("ConfigMap", "cilium-config")
+
+
+@case(CheckId.AWS_WELL, "cluster shop: is UPDATING")
+def cluster_being_updated(world):
+    world.aws.answers["describe_cluster"] = {"cluster": {"name": "shop", "status": "UPDATING", "version": "1.35"}}
 
 
 @case(CheckId.POLICIES_REALISED, "pod shop/web-3: has no CiliumEndpoint")

@@ -52,7 +52,8 @@ def test_single_checks_are_asked_by_name(answers, capsys):
 
 def test_settle_asks_other_questions_than_the_gate(answers, capsys):
     assert cli.main(["check", "--stage", "launch", "--settle"]) == 0
-    assert [c["check"] for c in json.loads(capsys.readouterr().out)["checks"]] == ["aws-made", "cilium-ready"]
+    asked = [c["check"] for c in json.loads(capsys.readouterr().out)["checks"]]
+    assert asked == ["aws-made", "cilium-ready", "cilium-configured"]
 
 
 def test_leaving_a_stage_asks_its_own_questions_too(answers, capsys, tmp_path: Path):

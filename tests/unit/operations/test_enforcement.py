@@ -12,7 +12,6 @@ from migration.journeys import CheckId
 from operations.checks import registry
 from operations.checks.enforcement import counted
 from operations.evidence import Evidence, Verdict
-from tests.unit.operations import world as w
 from tests.unit.operations.world import World, mixed_world
 
 METRICS = """# HELP cilium_policy_endpoint_enforcement_status Number of endpoints labeled by policy enforcement status
@@ -39,9 +38,7 @@ def silent(tmp_path: Path) -> World:
 
 
 def serves(world: World, address: str) -> None:
-    world.drop("ConfigMap", "cilium-config")
-    data = {"enable-policy": "default", "prometheus-serve-addr": address}
-    world.add(w.thing("ConfigMap", "cilium-config", "kube-system", data=data))
+    world.find("ConfigMap", "cilium-config")["data"]["prometheus-serve-addr"] = address
 
 
 def ask(world: World, *, deploying: bool) -> Evidence:

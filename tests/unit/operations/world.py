@@ -58,6 +58,7 @@ PLURALS = {
     "FelixConfiguration": "/apis/crd.projectcalico.org/v1/felixconfigurations",
     "ENIConfig": "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs",
     "ClusterInformation": "/apis/crd.projectcalico.org/v1/clusterinformations",
+    "CiliumNodeConfig": "/apis/cilium.io/v2/ciliumnodeconfigs",
     "NetworkPolicy": "/apis/networking.k8s.io/v1/networkpolicies",
     "NodePool": "/apis/karpenter.sh/v1/nodepools",
     "Lease": "/apis/coordination.k8s.io/v1/leases",
@@ -322,9 +323,19 @@ def cilium_objects(names: Iterable[str], *, canary: bool) -> list[Obj]:
         found += [
             pod(f"{name}-{n}", n, f"DaemonSet/{name}", "kube-system", host_network=True, labels=labels) for n in nodes
         ]
-    found += [deployment("cilium-operator", "kube-system"), deployment("coredns", "kube-system")]
+    found += [deployment("cilium-operator", "kube-system"), deployment("coredns", "kube-system"), cilium_config()]
     kinds = ("ciliumclusterwidenetworkpolicies", "ciliumendpoints", "ciliumidentities", "ciliumnetworkpolicies")
     return found + [crd(plural) for plural in (*kinds, "ciliumnodes")]
+
+
+def cilium_config(**more: str) -> Obj:
+    """What the chart makes of the values, as far as it matters here."""
+    data = {
+        **{"enable-policy": "default", "ipam": "eni", "routing-mode": "native", "kube-proxy-replacement": "true"},
+        **{"cluster-name": "default", "cluster-id": "0", "cni-exclusive": "true", "enable-endpoint-routes": "true"},
+        **{"enable-ipv4-masquerade": "true", "unmanaged-pod-watcher-interval": "0", "enable-l7-proxy": "true"},
+    }
+    return thing("ConfigMap", "cilium-config", "kube-system", data=data | more)
 
 
 def deny_policy(name: str = "deny-metadata") -> Obj:
