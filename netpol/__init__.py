@@ -5,17 +5,13 @@
 >>> print(decide(world, Flow.of("shop/web", "169.254.169.254", "TCP", 80)))     # doctest: +SKIP
 """
 
-from netpol.cluster import from_objects, from_text, load
-from netpol.decide import Decision, Path, Verdict, decide
-from netpol.errors import Place, PolicyError, UndecidableError
-from netpol.future import prove_future
-from netpol.lint import Finding, lint
-from netpol.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
-from netpol.parse import policies_from_files, policies_from_objects, policies_from_text
-from netpol.prove import Counterexample, Equality, Proof, prove
-from netpol.refusals import Refusal
-from netpol.translate import Translation, translate
-from netpol.world import (
+from netpol.compare.future import prove_future
+from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.decide.flow import Decision, Path, Verdict, decide
+from netpol.lint.lint import Finding, lint
+from netpol.model.errors import Place, PolicyError, UndecidableError
+from netpol.model.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
+from netpol.model.world import (
     CiliumOptions,
     Engine,
     NamedPort,
@@ -28,6 +24,10 @@ from netpol.world import (
     World,
     spread,
 )
+from netpol.read.policies import policies_from_files, policies_from_objects, policies_from_text
+from netpol.read.world import from_objects, from_text, load
+from netpol.translate.refusals import Refusal
+from netpol.translate.translation import Translation, translate
 
 __all__ = [
     "AddressEnd",
