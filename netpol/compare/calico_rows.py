@@ -4,78 +4,31 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
 
+from netpol.compare.calico_shared import CalicoShared
+from netpol.compare.calico_steps import Applied, CalicoStage, CalicoStep, Plan, Rules
 from netpol.compare.sets import LabelIndex, Product, Row, bits, merged, union
-from netpol.compare.universe import PortSignature, Universe
+from netpol.compare.universe import PortSignature
 from netpol.decide import calico
 from netpol.decide.models import calico_model
 from netpol.model.selector import Selector
 from netpol.model.values import ANYBODY, DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, CalicoRule, Entity, NetworkSet, Port
 
-Rules = tuple[tuple[str, tuple[Product, ...]], ...]
-"""Rules in order: action, and what they match."""
-
-
-_Plan = tuple[str, tuple[tuple[str, tuple[int, ...]], ...]]
-"""The direction, and per tier its default action and its policies' rules by number."""
-
-
-@dataclass(frozen=True, slots=True)
-class CalicoStep:
-    """A rule ready for sets: where its subject must be (per family), and what it matches (per port signature)."""
-
-    action: str
-    rule: CalicoRule
-    policy: CalicoPolicy
-    subjects: tuple[tuple[int, int], ...]
-    """(cells of a family, pod classes that satisfy the rule's own side in it)."""
-    products: Mapping[PortSignature, tuple[Product, ...]]
-    names: frozenset[str]
-
-    def at(self, subject: int, signature: PortSignature) -> tuple[Product, ...]:
-        """What the rule matches for one pod class."""
-        cells = 0
-        for family_cells, members in self.subjects:
-            if members >> subject & 1:
-                cells |= family_cells
-        if not cells:
-            return ()
-        key = tuple(s for s in signature if s[0] in self.names) if self.names else ()
-        return tuple((c & cells, p) for c, p in self.products.get(key, ()) if c & cells)
-
-
-@dataclass(slots=True)
-class CalicoStage:
-    default_action: str
-    policies: list[tuple[CalicoPolicy, int, tuple[CalicoStep, ...]]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Applied:
-    """A policy in its place. `bound`: the own sides of its rules differ between the pods that it selects."""
-
-    stage: int
-    steps: tuple[CalicoStep, ...]
-    bound: bool
-    named: bool
-    fixed: int
-    """What the rules match for every pod that the policy selects, when that is the same for all of them."""
-
 
 class CalicoRows:
     """One world's Calico (or plain Kubernetes) decisions over a universe."""
 
-    def __init__(self, universe: Universe, world: int, *, kubernetes_only: bool = False) -> None:
-        self.universe = universe
+    def __init__(self, shared: CalicoShared, world: int, *, kubernetes_only: bool = False) -> None:
+        self.shared = shared
+        self.universe = universe = shared.universe
         self.model = calico_model(universe.worlds[world], kubernetes_only=kubernetes_only)
-        self.index = _calico_labels(universe, world)
+        self.index = shared.labels(world)
         self._as_first = self._sees_as_first()
         self._sets = LabelIndex((i, labels) for i, (_, labels) in enumerate(self.model.sets))
         self._selected: dict[tuple[Selector, int], int] = {}
-        self._plans: dict[Hashable, _Plan] = {}
+        self._plans: dict[Hashable, Plan] = {}
         self.stages = {d: [self._stage(stage, d) for stage in self.model.stages] for d in DIRECTIONS}
-        self._policies: dict[str, list[_Applied]] = {d: [] for d in DIRECTIONS}
+        self._policies: dict[str, list[Applied]] = {d: [] for d in DIRECTIONS}
         self._of_class: dict[str, list[list[int]]] = {d: [[] for _ in universe.classes] for d in DIRECTIONS}
         for direction in DIRECTIONS:
             self._assign(direction)
@@ -96,31 +49,30 @@ class CalicoRows:
             for _, selected, steps in stage.policies:
                 at = len(self._policies[direction])
                 self._policies[direction].append(self._applied(number, steps, selected))
-                for subject in self.universe.members(selected):
+                for subject in self.shared.members(selected):
                     self._of_class[direction][subject].append(at)
 
-    def _applied(self, stage: int, steps: tuple[CalicoStep, ...], selected: int) -> _Applied:
-        key = ("applied", stage, id(steps), selected)
-        found: _Applied | None = self.universe.shared.get(key) if self._as_first else None
+    def _applied(self, stage: int, steps: tuple[CalicoStep, ...], selected: int) -> Applied:
+        key = (stage, id(steps), selected)
+        found = self.shared.applied.get(key) if self._as_first else None
         if found is None:
             bound = any(selected & ~members for s in steps for _, members in s.subjects)
             named = any(s.names for s in steps)
             first = (selected & -selected).bit_length() - 1
-            fixed = self._intern(steps, first, ()) if not bound and not named else -1
-            found = _Applied(stage, steps, bound, named, fixed)
+            fixed = self._number(steps, first, ()) if not bound and not named else -1
+            found = Applied(stage, steps, bound, named, fixed)
             if self._as_first:
-                # The value holds the steps, so their id stays theirs.
-                self.universe.shared[key] = found
+                self.shared.applied[key] = found
         return found
 
     def steps(self, policy: CalicoPolicy, direction: str) -> tuple[CalicoStep, ...]:
         twin = self.universe.twins.get(id(policy)) if self._as_first else None
-        key = ("steps", id(twin or policy), direction)
-        found: tuple[CalicoStep, ...] | None = self.universe.shared.get(key) if self._as_first else None
+        key = (id(twin or policy), direction)
+        found = self.shared.steps.get(key) if self._as_first else None
         if found is None:
             found = tuple([self._step(r, policy, direction) for r in policy.rules(direction) if r.action != "Log"])
             if self._as_first:
-                self.universe.shared[key] = found
+                self.shared.steps[key] = found
         return found
 
     def _sees_as_first(self) -> bool:
@@ -128,7 +80,7 @@ class CalicoRows:
         first = calico_model(self.universe.worlds[0])
         return (
             not self.model.kubernetes_only
-            and self.index is self.universe.shared.get((0, "calico labels"))
+            and self.shared.are_first(self.index)
             and _by_name(self.model.sets) == _by_name(first.sets)
             and self.model.host_endpoints == first.host_endpoints
         )
@@ -276,14 +228,14 @@ class CalicoRows:
     def row(self, subject: int, direction: str) -> Row:
         """What pods of the class allow in the direction."""
         key = self.plan(subject, direction)
-        row = self.universe.walks.get(key)
+        row = self.shared.walks.get(key)
         if row is None:
-            rules: list[Rules] = self.universe.rules
+            rules = self.shared.rules
             plan = tuple((action, tuple(r for n in numbers for r in rules[n])) for action, numbers in key[1])
-            row = self.universe.walks[key] = self._walk(plan, direction)
+            row = self.shared.walks[key] = self._walk(plan, direction)
         return row
 
-    def plan(self, subject: int, direction: str) -> _Plan:
+    def plan(self, subject: int, direction: str) -> Plan:
         """What decides about the class, in order and by number: worlds with equal plans have equal rows."""
         key = (direction, self._key(subject, direction))
         found = self._plans.get(key)
@@ -291,24 +243,18 @@ class CalicoRows:
             found = self._plans[key] = self._plan(subject, direction)
         return found
 
-    def _plan(self, subject: int, direction: str) -> _Plan:
+    def _plan(self, subject: int, direction: str) -> Plan:
         signature = self.universe.classes[subject].ports
         by_stage: dict[int, list[int]] = {}
         for number in self._of_class[direction][subject]:
             applied = self._policies[direction][number]
-            rules = applied.fixed if applied.fixed >= 0 else self._intern(applied.steps, subject, signature)
+            rules = applied.fixed if applied.fixed >= 0 else self._number(applied.steps, subject, signature)
             by_stage.setdefault(applied.stage, []).append(rules)
         stages = self.stages[direction]
         return direction, tuple((stages[n].default_action, tuple(rules)) for n, rules in by_stage.items())
 
-    def _intern(self, steps: tuple[CalicoStep, ...], subject: int, signature: PortSignature) -> int:
-        """A number for what the rules match; the same in every world for the same sets in the same order."""
-        rules: Rules = tuple((s.action, p) for s in steps if (p := s.at(subject, signature)))
-        known: list[Rules] = self.universe.rules
-        number = self.universe.interned.setdefault(rules, len(known))
-        if number == len(known):
-            known.append(rules)
-        return number
+    def _number(self, steps: tuple[CalicoStep, ...], subject: int, signature: PortSignature) -> int:
+        return self.shared.number(tuple((s.action, p) for s in steps if (p := s.at(subject, signature))))
 
     def _walk(self, plan: tuple[tuple[str, Rules], ...], direction: str) -> Row:
         """First match, with sets: what is still undecided, in parts of the cells that split where rules divide them."""
@@ -348,31 +294,8 @@ class CalicoRows:
         return merged(out)
 
 
-def _calico_labels(universe: Universe, world: int) -> LabelIndex:
-    """The index of Calico's labels; one for all worlds that give their pods the same ones."""
-    for other in range(world):
-        if (other, "calico labels") in universe.shared and _same_labels(universe, world, other):
-            world = other
-            break
-    key = (world, "calico labels")
-    if key not in universe.shared:
-        model = calico_model(universe.worlds[world])
-        universe.shared[key] = LabelIndex((i, model.pod_labels(c.pods[world])) for i, c in enumerate(universe.classes))
-    index: LabelIndex = universe.shared[key]
-    return index
-
-
 def _by_name(sets: Iterable[tuple[NetworkSet, Mapping[str, str]]]) -> dict[tuple[str, str], object]:
     return {(s.meta.namespace, s.meta.name): (s.nets, labels) for s, labels in sets}
-
-
-def _same_labels(universe: Universe, one: int, other: int) -> bool:
-    first, second = universe.worlds[one], universe.worlds[other]
-    return (
-        first.namespaces == second.namespaces
-        and first.service_accounts == second.service_accounts
-        and all(c.pods[one] is c.pods[other] for c in universe.classes)
-    )
 
 
 def _narrow(product: Product, service: list[Product] | None) -> list[Product]:

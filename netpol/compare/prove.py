@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from netpol.compare.rows import Rows
+from netpol.compare.rows import Rows, rows_of
 from netpol.compare.sets import bits, overlay
 from netpol.compare.universe import Universe
 from netpol.decide.flow import Path, judge
@@ -89,7 +89,8 @@ def prove(before: World, after: World, *, most: int = 1) -> Proof:
     >>> prove(world.enforced_by("calico"), translated.enforced_by("cilium")).verdict    # doctest: +SKIP
     """
     universe = Universe((before, after))
-    rows = (Rows(universe, 0), Rows(universe, 1))
+    one, other = rows_of(universe)
+    rows = (one, other)
     assumptions = tuple(f"not compared: {what}" for what in universe.left_out) + assumed(before, after)
     proof = Proof(
         verdict=Equality.EQUAL,

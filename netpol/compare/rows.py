@@ -10,21 +10,28 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from netpol.compare.calico_rows import CalicoRows
+from netpol.compare.calico_shared import CalicoShared
 from netpol.compare.cilium_rows import CiliumRows
 from netpol.compare.sets import Row, merged, overlay
 from netpol.compare.universe import Universe
 from netpol.model.world import Engine
 
 
+def rows_of(universe: Universe) -> tuple[Rows, ...]:
+    """The rows of each of the universe's worlds, in their order."""
+    shared = CalicoShared(universe)
+    return tuple(Rows(universe, world, shared) for world in range(len(universe.worlds)))
+
+
 class Rows:
     """The decisions of one of the universe's worlds, whoever enforces on which node."""
 
-    def __init__(self, universe: Universe, world: int) -> None:
+    def __init__(self, universe: Universe, world: int, shared: CalicoShared) -> None:
         self.universe = universe
         self.world = world
         engines = {e for c in universe.classes for e in c.nodes[world].engines}
-        self.calico = CalicoRows(universe, world) if Engine.CALICO in engines else None
-        self.kubernetes = CalicoRows(universe, world, kubernetes_only=True) if Engine.KUBERNETES in engines else None
+        self.calico = CalicoRows(shared, world) if Engine.CALICO in engines else None
+        self.kubernetes = CalicoRows(shared, world, kubernetes_only=True) if Engine.KUBERNETES in engines else None
         self.cilium = CiliumRows(universe, world) if Engine.CILIUM in engines else None
         self._rows: dict[tuple[int, str], Row] = {}
         speakers = {Engine.CALICO: self.calico, Engine.CILIUM: self.cilium, Engine.KUBERNETES: self.kubernetes}
@@ -63,7 +70,8 @@ class Rows:
         engines = self.universe.classes[subject].nodes[self.world].engines
         for alone, rows in ((Engine.CALICO, self.calico), (Engine.KUBERNETES, self.kubernetes)):
             if engines == {alone} and rows is not None:
-                return rows.plan(subject, direction)
+                # Rules have their numbers from what is shared; plans with numbers from elsewhere are not alike.
+                return rows.shared, rows.plan(subject, direction)
         return None
 
     def _row(self, subject: int, direction: str) -> Row:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import or_
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from netpol.compare.cuts import Atoms
 from netpol.compare.mentioned import read, twins_of
@@ -104,18 +104,6 @@ class Universe:
         self._net_masks = {f: self._masks(f) for f in self.families}
         self.signature_peers = self._by_ports()
         self._reachable: dict[tuple[int, int], int] = {}
-        self.walks: dict[Hashable, tuple[tuple[int, int], ...]] = {}
-        self.interned: dict[Hashable, int] = {}
-        self._members: dict[int, list[int]] = {}
-        self.rules: list[Any] = []
-        self.shared: dict[Hashable, Any] = {}
-
-    def members(self, mask: int) -> list[int]:
-        """`bits` of a set of classes, kept: most policies select the same pods in both directions and worlds."""
-        found = self._members.get(mask)
-        if found is None:
-            found = self._members[mask] = list(bits(mask))
-        return found
 
     # --- cells
     def cells_where(self, key: Hashable, holds: Callable[[Packet], bool]) -> int:

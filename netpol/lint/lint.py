@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netpol.compare.calico_rows import CalicoRows, CalicoStep
+from netpol.compare.calico_rows import CalicoRows
+from netpol.compare.calico_shared import CalicoShared
+from netpol.compare.calico_steps import CalicoStep
 from netpol.compare.cilium_rows import CiliumRows
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
@@ -63,7 +65,7 @@ class _Calico:
     def __init__(self, world: World) -> None:
         self.world = world
         self.universe = Universe((world,))
-        self.rows = CalicoRows(self.universe, 0)
+        self.rows = CalicoRows(CalicoShared(self.universe), 0)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._missing_tiers()

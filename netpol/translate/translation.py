@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netpol.compare.calico_rows import CalicoRows, CalicoStage
+from netpol.compare.calico_rows import CalicoRows
+from netpol.compare.calico_shared import CalicoShared
+from netpol.compare.calico_steps import CalicoStage
 from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.prove import Proof, prove
 from netpol.compare.sets import Product, Row, bits
@@ -122,7 +124,7 @@ class _Work:
     def __init__(self, before: World, kept: tuple[Policy, ...]) -> None:
         after = before.with_policies(kept).enforced_by("cilium")
         self.universe = Universe((before, after))
-        self.target = CalicoRows(self.universe, 0)
+        self.target = CalicoRows(CalicoShared(self.universe), 0)
         self.cilium = CiliumRows(self.universe, 1)
         self.boxes = Boxes(self.universe, self.target)
         self.writer = Writer(self.boxes)

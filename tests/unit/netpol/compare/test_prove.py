@@ -12,7 +12,7 @@ import pytest
 from netpol import from_objects
 from netpol.compare.future import prove_future
 from netpol.compare.prove import Equality, prove
-from netpol.compare.rows import Rows
+from netpol.compare.rows import Rows, rows_of
 from netpol.compare.universe import Universe
 from netpol.model.values import EGRESS, INGRESS
 from tests.oracles import brute, random_calico, random_cilium
@@ -51,7 +51,7 @@ def test_sets_and_single_flows_decide_alike(seed):
     else:
         where = next(random_cilium.cases(seed)).world
     universe = Universe((where,))
-    rows = Rows(universe, 0)
+    (rows,) = rows_of(universe)
     for (source, destination, cell), allowed in brute.verdicts(universe, 0).items():
         assert by_rows(universe, rows, source, destination, cell) is allowed
 
@@ -164,7 +164,7 @@ def test_a_named_source_port_is_the_number_that_the_source_gave_it():
     assert example is not None
     assert example.packet.source_port in (5432, 8080)
     universe = Universe((calico(named),))
-    rows = Rows(universe, 0)
+    (rows,) = rows_of(universe)
     for (source, destination, cell), allowed in brute.verdicts(universe, 0).items():
         assert by_rows(universe, rows, source, destination, cell) is allowed
 
