@@ -7,7 +7,7 @@
 
 from netpol.compare.future import prove_future
 from netpol.compare.prove import Counterexample, Equality, Proof, prove
-from netpol.decide.flow import Decision, Path, Verdict, decide
+from netpol.decide.flow import Decision, FlowVerdict, Path, decide
 from netpol.lint.lint import Finding, lint
 from netpol.model.errors import Place, PolicyError, UndecidableError
 from netpol.model.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
@@ -38,6 +38,7 @@ __all__ = [
     "Equality",
     "Finding",
     "Flow",
+    "FlowVerdict",
     "NamedPort",
     "Namespace",
     "Node",
@@ -55,7 +56,6 @@ __all__ = [
     "ServiceEnd",
     "Translation",
     "UndecidableError",
-    "Verdict",
     "World",
     "decide",
     "from_objects",

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Hashable, Iterable, Mapping
 
 from netpol.compare.calico_shared import CalicoShared
-from netpol.compare.calico_steps import Applied, CalicoStage, CalicoStep, Plan, Rules
+from netpol.compare.calico_steps import Applied, CalicoStep, CalicoTier, Plan, Rules
 from netpol.compare.sets import LabelIndex, Product, Row, bits, merged, union
 from netpol.compare.universe import PortSignature
 from netpol.decide import calico
@@ -27,7 +27,7 @@ class CalicoRows:
         self._sets = LabelIndex((i, labels) for i, (_, labels) in enumerate(self.model.sets))
         self._selected: dict[tuple[Selector, int], int] = {}
         self._plans: dict[Hashable, Plan] = {}
-        self.stages = {d: [self._stage(stage, d) for stage in self.model.stages] for d in DIRECTIONS}
+        self.tiers = {d: [self._tier(tier, d) for tier in self.model.tiers] for d in DIRECTIONS}
         self._policies: dict[str, list[Applied]] = {d: [] for d in DIRECTIONS}
         self._of_class: dict[str, list[list[int]]] = {d: [[] for _ in universe.classes] for d in DIRECTIONS}
         for direction in DIRECTIONS:
@@ -35,9 +35,9 @@ class CalicoRows:
         # Policies that do not match alike for all pods that they select.
         self._special = {d: {n for n, p in enumerate(self._policies[d]) if p.bound or p.named} for d in DIRECTIONS}
 
-    def _stage(self, stage: calico.Stage, direction: str) -> CalicoStage:
-        out = CalicoStage(stage.default_action)
-        for policy in stage.applied(direction):
+    def _tier(self, tier: calico.EvaluatedTier, direction: str) -> CalicoTier:
+        out = CalicoTier(tier.default_action)
+        for policy in tier.applied(direction):
             selected = self.index.find(self.model.subject(policy))
             if selected:
                 out.policies.append((policy, selected, self.steps(policy, direction)))
@@ -45,22 +45,22 @@ class CalicoRows:
 
     def _assign(self, direction: str) -> None:
         """Which policies apply to which class, by number, in the order of evaluation."""
-        for number, stage in enumerate(self.stages[direction]):
-            for _, selected, steps in stage.policies:
+        for number, tier in enumerate(self.tiers[direction]):
+            for _, selected, steps in tier.policies:
                 at = len(self._policies[direction])
                 self._policies[direction].append(self._applied(number, steps, selected))
                 for subject in self.shared.members(selected):
                     self._of_class[direction][subject].append(at)
 
-    def _applied(self, stage: int, steps: tuple[CalicoStep, ...], selected: int) -> Applied:
-        key = (stage, id(steps), selected)
+    def _applied(self, tier: int, steps: tuple[CalicoStep, ...], selected: int) -> Applied:
+        key = (tier, id(steps), selected)
         found = self.shared.applied.get(key) if self._as_first else None
         if found is None:
             bound = any(selected & ~members for s in steps for _, members in s.subjects)
             named = any(s.names for s in steps)
             first = (selected & -selected).bit_length() - 1
             fixed = self._number(steps, first, ()) if not bound and not named else -1
-            found = Applied(stage, steps, bound, named, fixed)
+            found = Applied(tier, steps, bound, named, fixed)
             if self._as_first:
                 self.shared.applied[key] = found
         return found
@@ -245,13 +245,13 @@ class CalicoRows:
 
     def _plan(self, subject: int, direction: str) -> Plan:
         signature = self.universe.classes[subject].ports
-        by_stage: dict[int, list[int]] = {}
+        by_tier: dict[int, list[int]] = {}
         for number in self._of_class[direction][subject]:
             applied = self._policies[direction][number]
             rules = applied.fixed if applied.fixed >= 0 else self._number(applied.steps, subject, signature)
-            by_stage.setdefault(applied.stage, []).append(rules)
-        stages = self.stages[direction]
-        return direction, tuple((stages[n].default_action, tuple(rules)) for n, rules in by_stage.items())
+            by_tier.setdefault(applied.tier, []).append(rules)
+        tiers = self.tiers[direction]
+        return direction, tuple((tiers[n].default_action, tuple(rules)) for n, rules in by_tier.items())
 
     def _number(self, steps: tuple[CalicoStep, ...], subject: int, signature: PortSignature) -> int:
         return self.shared.number(tuple((s.action, p) for s in steps if (p := s.at(subject, signature))))

@@ -42,7 +42,7 @@ class CalicoStep:
 
 
 @dataclass(slots=True)
-class CalicoStage:
+class CalicoTier:
     default_action: str
     policies: list[tuple[CalicoPolicy, int, tuple[CalicoStep, ...]]] = field(default_factory=list)
 
@@ -51,7 +51,7 @@ class CalicoStage:
 class Applied:
     """A policy in its place. `bound`: the own sides of its rules differ between the pods that it selects."""
 
-    stage: int
+    tier: int
     steps: tuple[CalicoStep, ...]
     bound: bool
     named: bool

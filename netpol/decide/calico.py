@@ -59,8 +59,8 @@ _IN_NAMESPACE = Has(NAMESPACE)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One engine's answer for one direction at one endpoint."""
+class CalicoRuling:
+    """Calico's answer for one direction at one endpoint."""
 
     allowed: bool
     policy: CalicoPolicy | None
@@ -69,7 +69,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Stage:
+class EvaluatedTier:
     """A tier with its policies in the order of evaluation."""
 
     name: str
@@ -107,25 +107,26 @@ class CalicoModel:
         return tuple(out)
 
     @cached_property
-    def stages(self) -> tuple[Stage, ...]:
+    def tiers(self) -> tuple[EvaluatedTier, ...]:
         """Tiers in order, each with its policies in order. A tier that does not exist comes last and denies."""
-        tiers = {t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._tiers}
-        tiers = _BUILT_IN_TIERS | tiers
+        known = _BUILT_IN_TIERS | {
+            t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._declared_tiers
+        }
         by_tier: dict[str, list[CalicoPolicy]] = {}
         for policy in self.policies:
             by_tier.setdefault(policy.tier, []).append(policy)
-        ranked = sorted(by_tier, key=lambda name: (name not in tiers, tiers.get(name, (math.inf, ""))[0], name))
+        ranked = sorted(by_tier, key=lambda name: (name not in known, known.get(name, (math.inf, ""))[0], name))
         return tuple(
-            Stage(
+            EvaluatedTier(
                 name,
-                tiers.get(name, (0, "Deny"))[1],
+                known.get(name, (0, "Deny"))[1],
                 tuple(sorted(by_tier[name], key=self._rank)),
             )
             for name in ranked
         )
 
     @property
-    def _tiers(self) -> list[Tier]:
+    def _declared_tiers(self) -> list[Tier]:
         return [] if self.kubernetes_only else self.world.of(Tier)
 
     def _rank(self, policy: CalicoPolicy) -> tuple[float, str]:
@@ -199,29 +200,29 @@ class CalicoModel:
         return any(selector.matches(labels) and within(who, s.nets, family) for s, labels in self.sets)
 
     # --- the decision
-    def decide(self, direction: str, subject: Party, peer: Party, packet: Packet) -> Verdict:
-        """The verdict at `subject`, which must be a pod."""
+    def decide(self, direction: str, subject: Party, peer: Party, packet: Packet) -> CalicoRuling:
+        """The ruling at `subject`, which must be a pod."""
         assert subject.pod is not None  # noqa: S101
         if direction == INGRESS and peer.local:
-            return Verdict(True, None, None, "a node always reaches its own pods")
+            return CalicoRuling(True, None, None, "a node always reaches its own pods")
         labels = self.pod_labels(subject.pod)
         source, destination = (peer, subject) if direction == INGRESS else (subject, peer)
-        for stage in self.stages:
-            applied = [p for p in stage.applied(direction) if self.subject(p).matches(labels)]
+        for tier in self.tiers:
+            applied = [p for p in tier.applied(direction) if self.subject(p).matches(labels)]
             if not applied:
                 continue
             hit = self._first(applied, direction, source, destination, packet)
             if hit is not None and hit[1].action != "Pass":
                 policy, rule = hit
-                return Verdict(rule.action == "Allow", policy, rule, f"{rule.action} in tier {stage.name}")
-            if hit is None and stage.default_action != "Pass":
-                return Verdict(
+                return CalicoRuling(rule.action == "Allow", policy, rule, f"{rule.action} in tier {tier.name}")
+            if hit is None and tier.default_action != "Pass":
+                return CalicoRuling(
                     False,
                     applied[-1],
                     None,
-                    f"no rule of tier {stage.name} matched, and the tier ends in Deny",
+                    f"no rule of tier {tier.name} matched, and the tier ends in Deny",
                 )
-        return Verdict(True, None, None, "no policy decided, and the namespace's profile allows")
+        return CalicoRuling(True, None, None, "no policy decided, and the namespace's profile allows")
 
     def _first(
         self,

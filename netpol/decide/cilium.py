@@ -59,8 +59,8 @@ _RANK = {"deny": 0, "allow": 1, "pass": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """One engine's answer for one direction at one endpoint."""
+class CiliumRuling:
+    """Cilium's answer for one direction at one endpoint."""
 
     allowed: bool
     entry: Entry | None
@@ -197,8 +197,8 @@ class CiliumModel:
         )
 
     # --- the decision
-    def decide(self, direction: str, subject: Party, peer: Party, packet: Packet) -> Verdict:
-        """The verdict at `subject`, which must be a pod."""
+    def decide(self, direction: str, subject: Party, peer: Party, packet: Packet) -> CiliumRuling:
+        """The ruling at `subject`, which must be a pod."""
         assert subject.pod is not None  # noqa: S101
         labels = self.pod_labels(subject.pod)
         applied = [e for e in self.for_pods[direction] if e.subject.matches(labels)]
@@ -215,13 +215,13 @@ class CiliumModel:
             if entry.verdict == "pass":
                 skip_below = entry.tier + 1
                 continue
-            return Verdict(entry.verdict == "allow", entry, f"{entry.verdict} rule")
+            return CiliumRuling(entry.verdict == "allow", entry, f"{entry.verdict} rule")
         if not default_deny:
-            return Verdict(True, None, "no policy selects the pod in this direction with default deny")
+            return CiliumRuling(True, None, "no policy selects the pod in this direction with default deny")
         if direction == INGRESS and self.is_host(peer):
-            return Verdict(True, None, "the local host reaches its pods unless a rule denies it")
+            return CiliumRuling(True, None, "the local host reaches its pods unless a rule denies it")
         deciding = next((e for e in applied if e.default_deny), None)
-        return Verdict(False, deciding, "no rule allows it, and default deny is on")
+        return CiliumRuling(False, deciding, "no rule allows it, and default deny is on")
 
     def ports_match(self, entry: Entry, owner: Party, packet: Packet) -> bool:
         """`owner` is the end whose named ports count: the destination, if Cilium knows its ports."""

@@ -59,7 +59,7 @@ class Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class FlowVerdict:
     """`allowed` when every way the flow can take is; `decided_by` speaks for the first way that has this verdict."""
 
     allowed: bool
@@ -76,7 +76,7 @@ class Verdict:
         return "\n".join(lines)
 
 
-def decide(world: World, flow: Flow) -> Verdict:
+def decide(world: World, flow: Flow) -> FlowVerdict:
     """Whether the flow is allowed, and by what.
 
     The source's egress and the destination's ingress must both allow it, each according to every engine on its node.
@@ -93,7 +93,7 @@ def decide(world: World, flow: Flow) -> Verdict:
         raise ValueError(f"{flow}: its two ends share no address family, or the service has no backend")
     allowed = all(path.allowed for path in paths)
     spoken = next(path for path in paths if path.allowed == allowed)
-    return Verdict(allowed=allowed, decided_by=spoken.decided_by, paths=tuple(paths))
+    return FlowVerdict(allowed=allowed, decided_by=spoken.decided_by, paths=tuple(paths))
 
 
 def _families(world: World, flow: Flow) -> list[int]:
@@ -226,33 +226,33 @@ def _refuse_host_policy(world: World, who: Party) -> None:
 
 def _calico(world: World, engine: Engine, direction: str, subject: Party, peer: Party, packet: Packet) -> Decision:
     model = calico_model(world, kubernetes_only=engine is Engine.KUBERNETES)
-    verdict = model.decide(direction, subject, peer, packet)
-    policy: CalicoPolicy | None = verdict.policy
-    rule = verdict.rule
+    ruling = model.decide(direction, subject, peer, packet)
+    policy: CalicoPolicy | None = ruling.policy
+    rule = ruling.rule
     return Decision(
         direction=direction,
         engine=engine,
         node=subject.node.name if subject.node else "",
-        allowed=verdict.allowed,
+        allowed=ruling.allowed,
         policy=str(policy.meta) if policy else "",
         rule=rule.where if rule else "",
         place=rule.place if rule else policy.meta.place if policy else None,
-        reason=verdict.reason,
+        reason=ruling.reason,
     )
 
 
 def _cilium(world: World, direction: str, subject: Party, peer: Party, packet: Packet) -> Decision:
-    verdict = cilium_model(world).decide(direction, subject, peer, packet)
-    entry = verdict.entry
+    ruling = cilium_model(world).decide(direction, subject, peer, packet)
+    entry = ruling.entry
     return Decision(
         direction=direction,
         engine=Engine.CILIUM,
         node=subject.node.name if subject.node else "",
-        allowed=verdict.allowed,
+        allowed=ruling.allowed,
         policy=str(entry.policy) if entry else "",
         rule=entry.where if entry else "",
         place=entry.place if entry else None,
-        reason=verdict.reason + ("" if subject.pod is None else _gap(world, peer)),
+        reason=ruling.reason + ("" if subject.pod is None else _gap(world, peer)),
     )
 
 

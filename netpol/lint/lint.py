@@ -55,7 +55,7 @@ def lint(world: World) -> tuple[Finding, ...]:
 class _Placed:
     """A rule in the order of evaluation."""
 
-    stage: int
+    tier: int
     policy: CalicoPolicy
     selected: int
     step: CalicoStep
@@ -79,8 +79,8 @@ class _Calico:
     def _placed(self, direction: str) -> list[_Placed]:
         return [
             _Placed(i, policy, selected, step)
-            for i, stage in enumerate(self.rows.stages[direction])
-            for policy, selected, steps in stage.policies
+            for i, tier in enumerate(self.rows.tiers[direction])
+            for policy, selected, steps in tier.policies
             for step in steps
         ]
 
@@ -89,8 +89,8 @@ class _Calico:
         """Policies that cancel isolation, and denies that come too late."""
         isolated = [
             (policy, selected)
-            for stage in self.rows.stages[direction]
-            for policy, selected, _ in stage.policies
+            for tier in self.rows.tiers[direction]
+            for policy, selected, _ in tier.policies
             if policy.meta.api.startswith(_KUBERNETES)
         ]
         for at, item in enumerate(placed):
@@ -114,7 +114,7 @@ class _Calico:
                     e
                     for e in placed[:at]
                     if e.step.action == "Allow"
-                    and e.stage == item.stage
+                    and e.tier == item.tier
                     and e.policy is not item.policy
                     and self._overlap(e, item)
                 ]
@@ -129,8 +129,8 @@ class _Calico:
                     )
 
     def _before(self, first: CalicoPolicy, second: CalicoPolicy, direction: str) -> bool:
-        order = [p for stage in self.rows.stages[direction] for p, _, _ in stage.policies]
-        tiers = {id(p): i for i, stage in enumerate(self.rows.stages[direction]) for p, _, _ in stage.policies}
+        order = [p for tier in self.rows.tiers[direction] for p, _, _ in tier.policies]
+        tiers = {id(p): i for i, tier in enumerate(self.rows.tiers[direction]) for p, _, _ in tier.policies}
         positions = {id(p): i for i, p in enumerate(order)}
         return tiers.get(id(first)) == tiers.get(id(second)) and positions[id(first)] < positions[id(second)]
 
@@ -186,7 +186,7 @@ class _Calico:
             signature = self.universe.classes[subject].ports
             left = list(item.step.at(subject, signature))
             for other in earlier:
-                if other.step.action == "Pass" and other.stage != item.stage:
+                if other.step.action == "Pass" and other.tier != item.tier:
                     continue
                 if not other.selected >> subject & 1 or not left:
                     continue

@@ -75,13 +75,13 @@ def from_readers(
             parts["policies"].append(policy)
         elif kind == "EndpointSlice":
             slices.append(_endpoint_slice(reader))
-        elif kind in _CLUSTER_OBJECTS:
-            part, read = _CLUSTER_OBJECTS[kind]
+        elif kind in _WORLD_OBJECTS:
+            part, read = _WORLD_OBJECTS[kind]
             value = read(reader)
             if value is not None:
                 parts[part].append(value)
         else:
-            known = ", ".join(sorted(_CLUSTER_OBJECTS))
+            known = ", ".join(sorted(_WORLD_OBJECTS))
             raise reader.error(f"{brief(kind)} is neither a policy kind nor one of {known}, EndpointSlice", "kind")
     parts["services"] = [_with_slices(service, slices) for service in parts["services"]]
     if engines is not None:
@@ -234,7 +234,7 @@ def _with_slices(service: Service, slices: list[tuple[str, str, tuple[Backend, .
     return replace(service, backends=tuple(b for part in mine for b in part)) if mine else service
 
 
-_CLUSTER_OBJECTS: dict[str, tuple[str, Callable[[Reader], Any]]] = {
+_WORLD_OBJECTS: dict[str, tuple[str, Callable[[Reader], Any]]] = {
     "Pod": ("pods", _pod),
     "Namespace": ("namespaces", _namespace),
     "Node": ("nodes", _node),

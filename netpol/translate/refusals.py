@@ -68,8 +68,8 @@ def _matching(example: Counterexample, before: World, direction: str) -> Iterato
     source, destination = example.before.ends
     subject = (source if direction == EGRESS else destination).pod
     assert subject is not None  # noqa: S101
-    for stage in model.stages:
-        for policy in stage.applied(direction):
+    for tier in model.tiers:
+        for policy in tier.applied(direction):
             if not model.subject(policy).matches(model.pod_labels(subject)):
                 continue
             for rule in policy.rules(direction):

@@ -17,7 +17,7 @@ from typing import Any
 
 from netpol.compare.calico_rows import CalicoRows
 from netpol.compare.calico_shared import CalicoShared
-from netpol.compare.calico_steps import CalicoStage
+from netpol.compare.calico_steps import CalicoTier
 from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.prove import Proof, prove
 from netpol.compare.sets import Product, Row, bits
@@ -76,7 +76,7 @@ class Translation:
 class _Rule:
     """A rule in its place in the order, with its boxes (or why there are none)."""
 
-    stage: int
+    tier: int
     owner: int
     rule: CalicoRule
     policy: CalicoPolicy
@@ -145,8 +145,8 @@ class _Work:
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
         out: list[_Rule] = []
-        for number, stage in enumerate(self.target.stages[direction]):
-            for policy, _, steps in stage.policies:
+        for number, tier in enumerate(self.target.tiers[direction]):
+            for policy, _, steps in tier.policies:
                 owner = self._owner(policy)
                 for step in steps:
                     item = _Rule(number, owner, step.rule, policy, step.action)
@@ -171,30 +171,30 @@ class _Work:
         self.unsaid.setdefault((str(item.policy.meta), item.rule.where), []).append(reason)
 
     def _direction(self, direction: str) -> None:
-        stages = self.target.stages[direction]
+        tiers = self.target.tiers[direction]
         rules = self._rules(direction)
-        for number, stage in enumerate(stages):
-            if stage.default_action != "Pass":
-                self._isolation(number, stage, direction)
+        for number, tier in enumerate(tiers):
+            if tier.default_action != "Pass":
+                self._isolation(number, tier, direction)
         for at, item in enumerate(rules):
             if item.action == "Deny":
-                self._deny(item, rules[:at], stages, direction)
-        for item in self._ends(stages, direction):
-            self._deny(item, [r for r in rules if r.stage <= item.stage], stages, direction)
+                self._deny(item, rules[:at], tiers, direction)
+        for item in self._ends(tiers, direction):
+            self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
         denied = self._products(direction, deny=True)
         for at, item in enumerate(rules):
             if item.action == "Allow":
-                self._allow(item, item.stage, rules[:at], rules, stages, direction, denied)
+                self._allow(item, item.tier, rules[:at], rules, tiers, direction, denied)
         for at, item in enumerate(rules):
             if item.action == "Pass":
                 # Behind the last tier the namespace's profile allows whatever was passed that far.
-                later = [r for r in rules if r.stage > item.stage]
-                self._allow(item, len(stages), [*rules[:at], *later], rules, stages, direction, denied)
+                later = [r for r in rules if r.tier > item.tier]
+                self._allow(item, len(tiers), [*rules[:at], *later], rules, tiers, direction, denied)
 
-    def _isolation(self, number: int, stage: CalicoStage, direction: str) -> None:
+    def _isolation(self, number: int, tier: CalicoTier, direction: str) -> None:
         """The end of a tier that denies: whoever a policy of it selects is in default deny."""
         del number
-        for policy, _, _ in stage.policies:
+        for policy, _, _ in tier.policies:
             if policy.meta.api.startswith("networking.k8s.io"):
                 continue
             try:
@@ -216,30 +216,30 @@ class _Work:
                     )
                 )
 
-    def _ends(self, stages: list[CalicoStage], direction: str) -> Iterator[_Rule]:
+    def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
         """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
         though in Calico nothing comes as far as that.
         """
-        for number, stage in enumerate(stages):
+        for number, tier in enumerate(tiers):
             staying = 0
-            for later in stages[number + 1 :]:
+            for later in tiers[number + 1 :]:
                 for policy, selected, _ in later.policies:
                     if policy.meta.api.startswith("networking.k8s.io"):
                         staying |= selected
-            if stage.default_action == "Pass" or not staying:
+            if tier.default_action == "Pass" or not staying:
                 continue
-            for policy, selected, _ in stage.policies:
+            for policy, selected, _ in tier.policies:
                 if selected & staying:
                     rule = CalicoRule(action="Deny", where="")
                     box = Box(self.target.model.subject(policy), EVERYBODY, self.universe.all_cells)
                     yield _Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
 
     # --- denies
-    def _deny(self, item: _Rule, earlier: list[_Rule], stages: list[CalicoStage], direction: str) -> None:
+    def _deny(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier], direction: str) -> None:
         known = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ()))
         pieces = list(item.boxes)
         for other in earlier:
-            if other.action == "Deny" or (other.action == "Pass" and other.stage != item.stage):
+            if other.action == "Deny" or (other.action == "Pass" and other.tier != item.tier):
                 continue
             if other.subjects & item.subjects:
                 pieces = self._without(item, pieces, other)
@@ -247,7 +247,7 @@ class _Work:
             if self._meets(piece, direction, allowed=True):
                 self._cannot(item, "its order among rules that let the same traffic through")
                 continue
-            self._emit(item, piece, direction, stages, deny=True)
+            self._emit(item, piece, direction, tiers, deny=True)
         item.denied = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ())) == known
 
     def _without(self, item: _Rule, pieces: list[Box], other: _Rule) -> list[Box]:
@@ -267,8 +267,8 @@ class _Work:
                 return []
         return pieces
 
-    def _emit(self, item: _Rule, piece: Box, direction: str, stages: list[CalicoStage], *, deny: bool) -> None:
-        denies = item.stage < len(stages) and stages[item.stage].default_action != "Pass"
+    def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
+        denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
         # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
         native = item.policy.meta.api.startswith("networking.k8s.io")
         drafts, unsaid = self.writer.drafts(
@@ -287,24 +287,24 @@ class _Work:
     def _allow(
         self,
         item: _Rule,
-        stage: int,
+        tier: int,
         earlier: list[_Rule],
         rules: list[_Rule],
-        stages: list[CalicoStage],
+        tiers: list[CalicoTier],
         direction: str,
         denied: dict[int, list[Product]],
     ) -> None:
         for box in item.boxes:
-            if not self._excess(box, direction, denied) and stage < len(stages):
-                self._emit(item, box, direction, stages, deny=False)
+            if not self._excess(box, direction, denied) and tier < len(tiers):
+                self._emit(item, box, direction, tiers, deny=False)
                 continue
-            pieces = self._reaching(item, [box], stage, rules, stages, direction)
+            pieces = self._reaching(item, [box], tier, rules, tiers, direction)
             relevant = [
                 other
                 for other in earlier
                 if other is not item
                 and other.subjects & item.subjects
-                and (other.action == "Deny" or (other.action == "Pass" and other.stage == stage))
+                and (other.action == "Deny" or (other.action == "Pass" and other.tier == tier))
             ]
             # What Cilium denies by itself need not be cut out, unless that turns out not to be enough.
             for other in relevant:
@@ -320,26 +320,26 @@ class _Work:
                     if self._excess(part, direction, denied):
                         self._cannot(item, "what it lets through depends on rules before it that Cilium cannot order")
                     else:
-                        self._emit(replace(item, stage=min(stage, len(stages))), part, direction, stages, deny=False)
+                        self._emit(replace(item, tier=min(tier, len(tiers))), part, direction, tiers, deny=False)
 
     def _reaching(
         self,
         item: _Rule,
         pieces: list[Box],
-        stage: int,
+        tier: int,
         rules: list[_Rule],
-        stages: list[CalicoStage],
+        tiers: list[CalicoTier],
         direction: str,
     ) -> list[Box]:
-        """What of the pieces gets past the tiers before `stage`: unselected subjects, and what their rules pass."""
+        """What of the pieces gets past the tiers before `tier`: unselected subjects, and what their rules pass."""
         del direction
-        for number in range(stage):
-            if stages[number].default_action == "Pass":
+        for number in range(tier):
+            if tiers[number].default_action == "Pass":
                 continue
             left: list[Box] = []
             for piece in pieces:
                 covered = self.boxes.subjects(piece)
-                selected = [p for p, mask, _ in stages[number].policies if mask & covered]
+                selected = [p for p, mask, _ in tiers[number].policies if mask & covered]
                 if not selected:
                     left.append(piece)
                     continue
@@ -348,7 +348,7 @@ class _Work:
                 if not self.boxes.void(outside):
                     left.append(outside)
                 for other in rules:
-                    if other.stage == number and other.action == "Pass" and other.subjects & covered:
+                    if other.tier == number and other.action == "Pass" and other.subjects & covered:
                         try:
                             met = [self.boxes.intersect(piece, box) for box in other.boxes]
                         except UnsayableError as error:
