@@ -8,7 +8,8 @@
 from netpol.compare.future import prove_future
 from netpol.compare.prove import Counterexample, Equality, Proof, prove
 from netpol.decide.flow import Decision, FlowVerdict, Path, decide
-from netpol.lint.lint import Finding, lint
+from netpol.lint.finding import Finding
+from netpol.lint.lint import lint
 from netpol.model.errors import Place, PolicyError, UndecidableError
 from netpol.model.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
 from netpol.model.world import (

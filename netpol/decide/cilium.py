@@ -82,7 +82,7 @@ class CiliumModel:
         out: list[Entry] = []
         for policy in self.world.policies:
             if isinstance(policy, CiliumPolicy):
-                out += [e for spec in policy.specs for e in self._cilium(policy, spec)]
+                out += [e for spec in policy.specs for e in self.own_entries(policy, spec)]
             elif isinstance(policy, KubernetesPolicy):
                 out += kubernetes_entries(policy)
             elif isinstance(policy, ClusterPolicy) and self.options.cluster_policies:
@@ -251,7 +251,8 @@ class CiliumModel:
         )
 
     # --- entries of Cilium's own policies
-    def _cilium(self, policy: CiliumPolicy, spec: CiliumSpec) -> list[Entry]:
+    def own_entries(self, policy: CiliumPolicy, spec: CiliumSpec) -> list[Entry]:
+        """What one spec of a Cilium policy asks for in this world."""
         namespace = policy.meta.namespace
         subject = spec.endpoints if spec.endpoints is not None else spec.nodes
         assert subject is not None  # noqa: S101

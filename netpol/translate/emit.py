@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +12,12 @@ from netpol.compare.sets import bits
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
 from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
-from netpol.model.ranges import PORT_MAX, IPNetwork, Ranges, to_networks
+from netpol.model.ranges import PORT_MAX, Ranges
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
 from netpol.model.values import EXTENDED_PROTOCOLS, ICMP, ICMP6, INGRESS, SCTP, TCP, UDP, WITH_PORTS
 from netpol.read.cilium import MAX_ITEMS
 from netpol.translate.boxes import FULL, Box, Boxes, UnsayableError
+from netpol.translate.cidrs import cidr_set
 
 _NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
 _EXTENDED = {number: name for name, number in EXTENDED_PROTOCOLS.items()}
@@ -349,33 +349,6 @@ def _port(span: tuple[int, int], protocol: str) -> dict[str, Any]:
     return out if first == last else out | {"endPort": last}
 
 
-def cidr_set(ranges: Ranges, family: int) -> list[dict[str, Any]]:
-    """The addresses as CIDRs, or as one CIDR with exceptions where that is shorter."""
-    plain = to_networks(ranges, family)
-    holes = to_networks(FULL[family] - ranges, family)
-    best: list[dict[str, Any]] = [{"cidr": str(n)} for n in plain]
-    if holes and len(holes) < len(plain):
-        whole = "0.0.0.0/0" if family == 4 else "::/0"
-        best = [{"cidr": whole, "except": [str(n) for n in holes]}]
-    bounded = _bounded(ranges, family)
-    if bounded is not None and 1 + len(bounded[1]) < len(best) + sum(len(b.get("except", ())) for b in best):
-        best = [{"cidr": str(bounded[0])}]
-        if bounded[1]:
-            best[0]["except"] = [str(n) for n in bounded[1]]
-    return best
-
-
-def _bounded(ranges: Ranges, family: int) -> tuple[IPNetwork, list[IPNetwork]] | None:
-    """The smallest network around everything, and what to except from it."""
-    first, last = ranges.spans[0][0], ranges.spans[-1][1]
-    size = 32 if family == 4 else 128
-    prefix = size - (first ^ last).bit_length()
-    make = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
-    network = ipaddress.ip_network(f"{make(first)}/{prefix}", strict=False)
-    inside = Ranges(((int(network[0]), int(network[-1])),))
-    return network, to_networks(inside - ranges, family)
-
-
 def _cilium_key(key: str) -> str:
     if key == calico.NAMESPACE or key == calico.NAMESPACE_PREFIX + calico.NAME:
         return NAMESPACE
@@ -384,46 +357,3 @@ def _cilium_key(key: str) -> str:
     if key.startswith(calico.NAMESPACE_PREFIX):
         return NAMESPACE_LABELS + key.removeprefix(calico.NAMESPACE_PREFIX)
     return key
-
-
-def selector_object(literals: Iterable[Selector], *, without: str = "") -> dict[str, Any]:
-    """A Kubernetes label selector; `without`: a key whose requirement the policy's namespace already makes."""
-    labels: dict[str, str] = {}
-    expressions: list[dict[str, Any]] = []
-    for literal in literals:
-        match literal:
-            case In(key, values):
-                if key == without:
-                    continue
-                if len(values) == 1:
-                    labels[_written(key)] = next(iter(values))
-                else:
-                    expressions.append({"key": _written(key), "operator": "In", "values": sorted(values)})
-            case NotIn(key, values):
-                expressions.append({"key": _written(key), "operator": "NotIn", "values": sorted(values)})
-            case Has(key):
-                expressions.append({"key": _written(key), "operator": "Exists"})
-            case Not(Has(key)):
-                expressions.append({"key": _written(key), "operator": "DoesNotExist"})
-            case _:
-                raise TypeError(f"not a literal Cilium knows: {literal}")
-    out: dict[str, Any] = {}
-    if labels:
-        out["matchLabels"] = dict(sorted(labels.items()))
-    if expressions:
-        out["matchExpressions"] = sorted(expressions, key=lambda e: (e["key"], e["operator"]))
-    return out
-
-
-def _written(key: str) -> str:
-    internal = key in (NAMESPACE, SERVICE_ACCOUNT) or key.startswith(NAMESPACE_LABELS)
-    return f"k8s:{key}" if internal else key
-
-
-def keys_of(literals: Iterable[Selector]) -> set[str]:
-    out: set[str] = set()
-    for literal in literals:
-        inner = literal.inner if isinstance(literal, Not) else literal
-        if isinstance(inner, Has | In | NotIn | Text):
-            out.add(inner.key)
-    return out

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS
-from netpol.model.selector import Selector
+from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
+from netpol.model.selector import Has, In, Not, NotIn, Selector, Text
 from netpol.model.values import DIRECTIONS, CalicoPolicy, Meta
-from netpol.translate.emit import Draft, keys_of, selector_object
+from netpol.translate.emit import Draft
 
 SOURCE = "eks-cilium/translated-from"
 
@@ -40,7 +40,7 @@ def manifest_of(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
     for (subject, default_deny), members in groups.items():
         spec: dict[str, Any] = {
             "description": f"{owner.meta}: " + ", ".join(dict.fromkeys(m.origin for m in members)),
-            "endpointSelector": selector_object(subject, without=NAMESPACE if namespace else ""),
+            "endpointSelector": _selector(subject, without=NAMESPACE if namespace else ""),
         }
         for member in members:
             side = member.direction + ("Deny" if member.deny else "")
@@ -89,10 +89,53 @@ def _rule_object(draft: Draft, namespace: str) -> dict[str, Any]:
 
 def _peer(term: Iterable[Selector], namespace: str) -> dict[str, Any]:
     literals = list(term)
-    asked = keys_of(literals)
-    out = selector_object(literals)
+    asked = _keys(literals)
+    out = _selector(literals)
     if namespace and NAMESPACE not in asked and not any(k.startswith(NAMESPACE_LABELS) for k in asked):
         # Without it, Cilium would look in the policy's own namespace only.
         everywhere = {"key": f"k8s:{NAMESPACE}", "operator": "Exists"}
         out["matchExpressions"] = [*out.get("matchExpressions", []), everywhere]
+    return out
+
+
+def _selector(literals: Iterable[Selector], *, without: str = "") -> dict[str, Any]:
+    """A Kubernetes label selector; `without`: a key whose requirement the policy's namespace already makes."""
+    labels: dict[str, str] = {}
+    expressions: list[dict[str, Any]] = []
+    for literal in literals:
+        match literal:
+            case In(key, values):
+                if key == without:
+                    continue
+                if len(values) == 1:
+                    labels[_written(key)] = next(iter(values))
+                else:
+                    expressions.append({"key": _written(key), "operator": "In", "values": sorted(values)})
+            case NotIn(key, values):
+                expressions.append({"key": _written(key), "operator": "NotIn", "values": sorted(values)})
+            case Has(key):
+                expressions.append({"key": _written(key), "operator": "Exists"})
+            case Not(Has(key)):
+                expressions.append({"key": _written(key), "operator": "DoesNotExist"})
+            case _:
+                raise TypeError(f"not a literal Cilium knows: {literal}")
+    out: dict[str, Any] = {}
+    if labels:
+        out["matchLabels"] = dict(sorted(labels.items()))
+    if expressions:
+        out["matchExpressions"] = sorted(expressions, key=lambda e: (e["key"], e["operator"]))
+    return out
+
+
+def _written(key: str) -> str:
+    internal = key in (NAMESPACE, SERVICE_ACCOUNT) or key.startswith(NAMESPACE_LABELS)
+    return f"k8s:{key}" if internal else key
+
+
+def _keys(literals: Iterable[Selector]) -> set[str]:
+    out: set[str] = set()
+    for literal in literals:
+        inner = literal.inner if isinstance(literal, Not) else literal
+        if isinstance(inner, Has | In | NotIn | Text):
+            out.add(inner.key)
     return out

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from netpol import from_objects
+from netpol.compare.calico_shared import CalicoShared
 from netpol.compare.future import prove_future
-from netpol.compare.prove import Equality, prove
+from netpol.compare.prove import Equality, prove, unlike
 from netpol.compare.rows import Rows, rows_of
 from netpol.compare.universe import Universe
 from netpol.model.values import EGRESS, INGRESS
@@ -167,6 +168,19 @@ def test_a_named_source_port_is_the_number_that_the_source_gave_it():
     (rows,) = rows_of(universe)
     for (source, destination, cell), allowed in brute.verdicts(universe, 0).items():
         assert by_rows(universe, rows, source, destination, cell) is allowed
+
+
+def test_rules_with_numbers_from_elsewhere_are_never_taken_for_alike():
+    """Each of two tables calls its first rule number 0, whatever that rule says."""
+    worlds = [calico(gnp(f"{{selector: app == 'web', egress: [{{action: {a}}}]}}")) for a in ("Allow", "Deny")]
+    universe = Universe(worlds)
+    apart = Rows(universe, 0, CalicoShared(universe)), Rows(universe, 1, CalicoShared(universe))
+    one, other = (rows.calico for rows in apart)
+    assert one is not None
+    assert other is not None
+    assert one.plan(0, EGRESS) == other.plan(0, EGRESS)
+    first, second = rows_of(universe)
+    assert unlike(universe, apart, EGRESS) == unlike(universe, (first, second), EGRESS) != []
 
 
 def test_a_difference_that_the_other_end_hides_is_none():
