@@ -26,10 +26,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from netpol import load, policies_from_files, policies_from_objects
-from netpol.prove import prove
-from netpol.translate import translate
-from netpol.values import NetworkSet
-from netpol.world import Namespace, Node, Pod, World
+from netpol.compare.prove import prove
+from netpol.model.values import NetworkSet
+from netpol.model.world import Namespace, Node, Pod, World
+from netpol.translate.translation import translate
 
 SEED = 4
 SIZES = ((100, 1_000), (100, 10_000), (1_000, 1_000), (1_000, 10_000))

@@ -5,17 +5,14 @@
 >>> print(decide(world, Flow.of("shop/web", "169.254.169.254", "TCP", 80)))     # doctest: +SKIP
 """
 
-from netpol.cluster import from_objects, from_text, load
-from netpol.decide import Decision, Path, Verdict, decide
-from netpol.errors import Place, PolicyError, UndecidableError
-from netpol.future import prove_future
-from netpol.lint import Finding, lint
-from netpol.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
-from netpol.parse import policies_from_files, policies_from_objects, policies_from_text
-from netpol.prove import Counterexample, Equality, Proof, prove
-from netpol.refusals import Refusal
-from netpol.translate import Translation, translate
-from netpol.world import (
+from netpol.compare.future import prove_future
+from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.decide.flow import Decision, FlowVerdict, Path, decide
+from netpol.lint.finding import Finding
+from netpol.lint.lint import lint
+from netpol.model.errors import Place, PolicyError, UndecidableError
+from netpol.model.packets import AddressEnd, Flow, NodeEnd, PodEnd, ServiceEnd
+from netpol.model.world import (
     CiliumOptions,
     Engine,
     NamedPort,
@@ -28,6 +25,10 @@ from netpol.world import (
     World,
     spread,
 )
+from netpol.read.policies import policies_from_files, policies_from_objects, policies_from_text
+from netpol.read.world import from_objects, from_text, load
+from netpol.translate.refusals import Refusal
+from netpol.translate.translation import Translation, translate
 
 __all__ = [
     "AddressEnd",
@@ -38,6 +39,7 @@ __all__ = [
     "Equality",
     "Finding",
     "Flow",
+    "FlowVerdict",
     "NamedPort",
     "Namespace",
     "Node",
@@ -55,7 +57,6 @@ __all__ = [
     "ServiceEnd",
     "Translation",
     "UndecidableError",
-    "Verdict",
     "World",
     "decide",
     "from_objects",

@@ -15,19 +15,19 @@ from urllib.parse import urlsplit
 from botocore.exceptions import BotoCoreError, ClientError
 
 import reading
-from netpol import documents
-from netpol.cluster import from_readers
-from netpol.decide import Path as FlowPath
-from netpol.decide import decide
-from netpol.errors import PolicyError, UndecidableError
-from netpol.future import DEFAULT_LIMIT, prove_future
-from netpol.lint import lint
-from netpol.packets import Flow
-from netpol.prove import Counterexample, Equality, Proof, prove
-from netpol.ranges import PORT_MAX
-from netpol.translate import Translation, translate
-from netpol.values import ClusterPolicy, KubernetesPolicy
-from netpol.world import CiliumOptions, Engine, Recognition, World
+from netpol.compare.future import DEFAULT_LIMIT, prove_future
+from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.decide.flow import Path as FlowPath
+from netpol.decide.flow import decide
+from netpol.lint.lint import lint
+from netpol.model.errors import PolicyError, UndecidableError
+from netpol.model.packets import Flow
+from netpol.model.ranges import PORT_MAX
+from netpol.model.values import ClusterPolicy, KubernetesPolicy
+from netpol.model.world import CiliumOptions, Engine, Recognition, World
+from netpol.read import documents
+from netpol.read.world import from_readers
+from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
 from operations.cluster import Cluster
 from operations.connection import WrongClusterError, through_kubeconfig

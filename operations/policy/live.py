@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from netpol.calico_kubernetes import from_kubernetes
-from netpol.errors import PolicyError
-from netpol.parse import policies_from_objects
-from netpol.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta
+from netpol.decide.calico_kubernetes import from_kubernetes
+from netpol.model.errors import PolicyError
+from netpol.model.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta
+from netpol.read.policies import policies_from_objects
 from operations.cluster import Cluster, KubeError
 
 _PAGE = 500

@@ -79,7 +79,7 @@ class Answer:
     text: str
 
 
-class Cluster:
+class ControlPlane:
     """A started control plane, with the command and short ways to make objects."""
 
     def __init__(self, directory: Path) -> None:
@@ -122,11 +122,11 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     directory = tmp_path_factory.mktemp("sandbox")
     lifecycle.up(directory, print, daemon=False)
     try:
-        made = Cluster(directory)
+        made = ControlPlane(directory)
         _definitions(made)
         _workloads(made)
         made.apply("\n---\n".join((PRODUCTION, ISOLATED, OUTWARD, MORE)))
@@ -135,7 +135,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         lifecycle.down(directory, print, purge=True)
 
 
-def _definitions(made: Cluster) -> None:
+def _definitions(made: ControlPlane) -> None:
     crds = toolcache.tigera_crds() / "calico"
     files = [
         *(crds / "v1.crd.projectcalico.org").glob("*.yaml"),
@@ -156,7 +156,7 @@ def _established(crd: Any) -> bool:
     return any(c.type == "Established" and c.status == "True" for c in crd.status.conditions or ())
 
 
-def _workloads(made: Cluster) -> None:
+def _workloads(made: ControlPlane) -> None:
     core = kubernetes.client.CoreV1Api(made.client)
     for name, address in NODES:
         addresses = [{"type": "InternalIP", "address": address}]

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from netpol import Namespace, Node, Pod, World, from_objects
-from netpol.decide import judge
-from netpol.packets import AddressEnd, NodeEnd, Packet, PodEnd, party
-from netpol.prove import prove
-from netpol.translate import translate
-from netpol.universe import Universe
-from netpol.values import ICMP, TCP
+from netpol.compare.prove import prove
+from netpol.compare.universe import Universe
+from netpol.decide.flow import judge
+from netpol.model.packets import AddressEnd, NodeEnd, Packet, PodEnd, party
+from netpol.model.values import ICMP, TCP
+from netpol.translate.translation import translate
 from tests.oracles import brute, calico_campaign, campaign, random_calico
 from tests.oracles.cilium_oracle import CiliumOracle
 from tests.oracles.nca_oracle import NcaOracle
@@ -45,7 +45,7 @@ def test_ciliums_engine_never_disagrees():
 
 def test_the_oracle_would_show_a_wrong_model(monkeypatch):
     """A campaign that cannot fail proves nothing: with deny after allow, it must."""
-    from netpol import cilium
+    from netpol.decide import cilium
 
     monkeypatch.setattr(cilium, "_RANK", {"deny": 1, "allow": 0, "pass": 2})
     assert campaign.run(SEED, 3_000, stop_after=1).disagreements

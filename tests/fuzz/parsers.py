@@ -27,9 +27,9 @@ from migration.manifests import InvalidManifest
 from migration.mark import DamagedMark, Mark
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
-from netpol.errors import PolicyError, WorldError
-from netpol.packets import Flow
-from netpol.selector_text import SelectorError, parse_calico
+from netpol.model.errors import PolicyError, WorldError
+from netpol.model.packets import Flow
+from netpol.read.selector_text import SelectorError, parse_calico
 from operations import cli, guard, state
 from operations.checks.enforcement import agent_answer, counted
 from operations.context import Context, UsageError
@@ -44,7 +44,7 @@ from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
 from tests.unit.migration.examples import TERM, adopted, facts, raw
-from tests.unit.netpol.test_parse import EVERY_KIND
+from tests.unit.netpol.read.test_parse import EVERY_KIND
 
 MOST_SECONDS = 5.0
 """For one input: none of them is larger than a few hundred kilobytes."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from netpol.decide import judge
-from netpol.packets import Packet, Party
-from netpol.universe import Universe
-from netpol.world import World
+from netpol.compare.universe import Universe
+from netpol.decide.flow import judge
+from netpol.model.packets import Packet, Party
+from netpol.model.world import World
 
 
 def flows(universe: Universe) -> Iterator[tuple[int, int, int]]:

@@ -12,11 +12,11 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from netpol import from_objects
-from netpol.calico_kubernetes import from_kubernetes
-from netpol.decide import judge
-from netpol.packets import AddressEnd, Packet, PodEnd, party
-from netpol.ranges import IPNetwork, Ranges, of_networks, to_networks
-from netpol.values import (
+from netpol.decide.calico_kubernetes import from_kubernetes
+from netpol.decide.flow import judge
+from netpol.model.packets import AddressEnd, Packet, PodEnd, party
+from netpol.model.ranges import IPNetwork, Ranges, of_networks, to_networks
+from netpol.model.values import (
     ICMP,
     SCTP,
     TCP,
@@ -28,7 +28,7 @@ from netpol.values import (
     NetworkSet,
     Policy,
 )
-from netpol.world import World
+from netpol.model.world import World
 from tests.oracles import random_calico
 from tests.oracles.nca_oracle import NcaOracle
 

@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from netpol.decide import cilium_model
-from netpol.errors import UndecidableError
+from netpol.decide.models import cilium_model
+from netpol.model.errors import UndecidableError
 from tests.oracles.cilium_oracle import CiliumOracle
 from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, peer_kind
 from tests.oracles.random_cilium import Case, cases

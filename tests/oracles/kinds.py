@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from netpol.cilium import CiliumModel
-from netpol.cilium_entries import Entry
-from netpol.packets import Packet, Party
-from netpol.values import DIRECTIONS
+from netpol.decide.cilium import CiliumModel
+from netpol.decide.cilium_entries import Entry
+from netpol.model.packets import Packet, Party
+from netpol.model.values import DIRECTIONS
 from tests.oracles.random_cilium import ENTITIES, Case
 
 KINDS = (

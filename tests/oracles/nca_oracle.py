@@ -25,8 +25,8 @@ from typing import Any
 
 import yaml
 
-from netpol.values import PROTOCOLS
-from netpol.world import Namespace, Pod
+from netpol.model.values import PROTOCOLS
+from netpol.model.world import Namespace, Pod
 from tests.oracles.go_program import Piped, cache_dir, locked
 
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netpol import from_objects
-from netpol.world import NamedPort, Namespace, Node, Pod, World
+from netpol.model.world import NamedPort, Namespace, Node, Pod, World
 
 NAMESPACES = {"red": {"team": "red", "env": "prod"}, "blue": {"team": "blue", "env": "dev"}}
 LABELS = {"app": ("web", "db"), "tier": ("front", "back"), "old": ("yes",)}

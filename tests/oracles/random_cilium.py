@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from netpol import from_objects
-from netpol.packets import Packet, Party
-from netpol.values import ICMP, ICMP6, SCTP, TCP, UDP
-from netpol.world import CiliumOptions, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
+from netpol.model.packets import Packet, Party
+from netpol.model.values import ICMP, ICMP6, SCTP, TCP, UDP
+from netpol.model.world import CiliumOptions, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
 
 NAMESPACES = {
     "red": {"team": "red", "env": "prod"},

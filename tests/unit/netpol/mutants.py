@@ -18,9 +18,9 @@ from dataclasses import replace
 from typing import Any
 
 from netpol import PolicyError, World, from_objects
-from netpol.prove import prove
-from netpol.translate import translate
-from netpol.universe import Universe
+from netpol.compare.prove import prove
+from netpol.compare.universe import Universe
+from netpol.translate.translation import translate
 from tests.oracles import brute, random_calico
 
 TINY = replace(random_calico.SAYABLE, named_ports=False)

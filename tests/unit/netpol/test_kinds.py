@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from netpol import from_objects
-from netpol.decide import cilium_model
-from netpol.packets import Party
+from netpol.decide.models import cilium_model
+from netpol.model.packets import Party
 from tests.oracles.campaign import WANTED, Result
 from tests.oracles.kinds import Parts
 from tests.oracles.random_cilium import Case

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import reading
 from migration import manifests
 from migration.manifests import InvalidManifest
-from netpol import documents as proving
-from netpol import parse
-from netpol.errors import PolicyError
+from netpol.model.errors import PolicyError
+from netpol.read import documents as proving
+from netpol.read.policies import policies_from_files
 from reading import Unreadable
 from reading.yaml_text import MOST_DEPTH
 
@@ -271,7 +271,7 @@ def test_neither_takes_a_file_that_says_nothing_or_two_things(tmp_path: Path, co
     with pytest.raises(InvalidManifest, match=r"web\.yaml"):
         manifests.load(tmp_path, "calico")
     with pytest.raises(PolicyError, match=r"web\.yaml"):
-        parse.policies_from_files([tmp_path / "calico"])
+        policies_from_files([tmp_path / "calico"])
 
 
 def test_a_directory_a_large_file_and_a_missing_one_are_named(tmp_path: Path):

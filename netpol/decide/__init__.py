@@ -1,0 +1,1 @@
+"""What each engine says about one flow, and why."""

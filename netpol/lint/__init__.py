@@ -1,0 +1,1 @@
+"""Policies that are valid and not what somebody meant."""

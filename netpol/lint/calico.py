@@ -1,0 +1,263 @@
+"""What may be wrong with Calico's and Kubernetes' policies, as Calico decides them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netpol.compare.calico_rows import CalicoRows
+from netpol.compare.calico_shared import CalicoShared
+from netpol.compare.calico_steps import CalicoStep
+from netpol.compare.sets import Product, bits
+from netpol.compare.universe import Universe
+from netpol.decide.models import calico_model
+from netpol.lint.finding import Finding
+from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Tier
+from netpol.model.world import World
+
+_KUBERNETES = "networking.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A rule in the order of evaluation."""
+
+    tier: int
+    policy: CalicoPolicy
+    selected: int
+    step: CalicoStep
+
+
+class CalicoLint:
+    """Findings about one world's policies, in the order of evaluation."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.universe = Universe((world,))
+        self.rows = CalicoRows(CalicoShared(self.universe), 0)
+
+    def findings(self) -> Iterator[Finding]:
+        yield from self._missing_tiers()
+        yield from self._selectors()
+        for direction in DIRECTIONS:
+            placed = self._placed(direction)
+            yield from self._order_traps(direction, placed)
+            yield from self._dead(direction, placed)
+        yield from self._shape()
+
+    def _placed(self, direction: str) -> list[_Placed]:
+        return [
+            _Placed(i, policy, selected, step)
+            for i, tier in enumerate(self.rows.tiers[direction])
+            for policy, selected, steps in tier.policies
+            for step in steps
+        ]
+
+    # --- the order trap
+    def _order_traps(self, direction: str, placed: list[_Placed]) -> Iterator[Finding]:
+        """Policies that cancel isolation, and denies that come too late."""
+        isolated = [
+            (policy, selected)
+            for tier in self.rows.tiers[direction]
+            for policy, selected, _ in tier.policies
+            if policy.meta.api.startswith(_KUBERNETES)
+        ]
+        for at, item in enumerate(placed):
+            if item.policy.meta.api.startswith(_KUBERNETES):
+                continue
+            if item.step.action == "Allow" and self._wide(item):
+                victims = [
+                    p for p, mask in isolated if mask & item.selected and self._before(p, item.policy, direction)
+                ]
+                if victims:
+                    names = ", ".join(str(p.meta) for p in victims[:3]) + (" and more" if len(victims) > 3 else "")
+                    yield self._finding(
+                        "cancels-isolation",
+                        item,
+                        f"it comes behind order 1000 and allows what {names} isolate from: in Calico, isolation is "
+                        "only the end of the tier, which this Allow keeps from being reached",
+                        "give what must stay denied a Deny, or allow less",
+                    )
+            if item.step.action == "Deny":
+                over = [
+                    e
+                    for e in placed[:at]
+                    if e.step.action == "Allow"
+                    and e.tier == item.tier
+                    and e.policy is not item.policy
+                    and self._overlap(e, item)
+                ]
+                if over:
+                    names = ", ".join(dict.fromkeys(f"{e.policy.meta} {e.step.rule.where}" for e in over[:3]))
+                    one = len(over) == 1
+                    yield self._finding(
+                        "deny-overridden",
+                        item,
+                        f"{names} come{'s' if one else ''} first and let{'s' if one else ''} through what it denies",
+                        "give its policy a lower order than theirs (NetworkPolicy has 1000), or a tier before them",
+                    )
+
+    def _before(self, first: CalicoPolicy, second: CalicoPolicy, direction: str) -> bool:
+        order = [p for tier in self.rows.tiers[direction] for p, _, _ in tier.policies]
+        tiers = {id(p): i for i, tier in enumerate(self.rows.tiers[direction]) for p, _, _ in tier.policies}
+        positions = {id(p): i for i, p in enumerate(order)}
+        return tiers.get(id(first)) == tiers.get(id(second)) and positions[id(first)] < positions[id(second)]
+
+    def _wide(self, item: _Placed) -> bool:
+        """An Allow for every packet to more than a few networks: to all of a family's addresses or all pods."""
+        for _, peers in self._products(item):
+            if peers & self.universe.kinds["address"] and any(
+                n.prefixlen == 0 for e in (item.step.rule.source, item.step.rule.destination) for n in e.nets
+            ):
+                return True
+            if peers == self.universe.all_peers:
+                return True
+        return False
+
+    def _products(self, item: _Placed) -> list[Product]:
+        found: dict[Product, None] = {}
+        for subject in bits(item.selected):
+            for product in item.step.at(subject, self.universe.classes[subject].ports):
+                found[product] = None
+        return list(found)
+
+    def _overlap(self, one: _Placed, other: _Placed) -> bool:
+        for subject in bits(one.selected & other.selected):
+            signature = self.universe.classes[subject].ports
+            for cells, peers in one.step.at(subject, signature):
+                for also_cells, also_peers in other.step.at(subject, signature):
+                    if cells & also_cells and peers & also_peers:
+                        return True
+        return False
+
+    # --- rules that do nothing
+    def _dead(self, direction: str, placed: list[_Placed]) -> Iterator[Finding]:
+        for at, item in enumerate(placed):
+            if not self._products(item):
+                yield self._finding(
+                    "reaches-nothing",
+                    item,
+                    "nothing in this cluster matches it: no pod, node or address, or no packet",
+                    "remove it, or correct its selectors, nets or ports",
+                )
+            elif not self._takes(item, placed[:at], direction):
+                yield self._finding(
+                    "shadowed",
+                    item,
+                    "rules before it decide everything that it matches",
+                    "remove it, or move it up",
+                )
+
+    def _takes(self, item: _Placed, earlier: list[_Placed], direction: str) -> bool:
+        """Whether any flow gets as far as this rule."""
+        del direction
+        for subject in bits(item.selected):
+            signature = self.universe.classes[subject].ports
+            left = list(item.step.at(subject, signature))
+            for other in earlier:
+                if other.step.action == "Pass" and other.tier != item.tier:
+                    continue
+                if not other.selected >> subject & 1 or not left:
+                    continue
+                for cells, peers in other.step.at(subject, signature):
+                    left = [p for part in left for p in _minus(part, (cells, peers))]
+            if left:
+                return True
+        return False
+
+    # --- selectors
+    def _selectors(self) -> Iterator[Finding]:
+        model = calico_model(self.world)
+        for policy in model.policies:
+            if not self.rows.index.find(model.subject(policy)):
+                yield Finding(
+                    code="selects-nothing",
+                    policy=str(policy.meta),
+                    rule="",
+                    place=policy.meta.place,
+                    message="its selector matches no pod",
+                    fix="remove it, or correct the selector",
+                )
+
+    # --- what does not carry over
+    def _missing_tiers(self) -> Iterator[Finding]:
+        known = {"default", "kube-admin", "kube-baseline"} | {t.meta.name for t in self.world.of(Tier)}
+        for policy in self.world.of(CalicoPolicy):
+            if policy.tier not in known:
+                yield Finding(
+                    code="no-such-tier",
+                    policy=str(policy.meta),
+                    rule="",
+                    place=policy.meta.place,
+                    message=f"tier {policy.tier!r} does not exist, so it is evaluated last and denies at its end",
+                    fix="create the tier, or name one that exists",
+                )
+
+    def _shape(self) -> Iterator[Finding]:
+        for policy in self.world.of(CalicoPolicy):
+            if policy.staged:
+                yield self._about(policy, "staged", "a staged policy decides nothing", "enforce or remove it")
+            if policy.do_not_track or policy.pre_dnat:
+                yield self._about(
+                    policy,
+                    "hosts-only",
+                    "preDNAT and doNotTrack policies act on host endpoints only and have no counterpart in Cilium",
+                    "replace it by Cilium's host firewall before the migration",
+                )
+            for rule in (*policy.ingress, *policy.egress):
+                if rule.action == "Deny" and any(
+                    e.selector or e.namespace_selector for e in (rule.source, rule.destination)
+                ):
+                    yield Finding(
+                        code="deny-by-identity",
+                        policy=str(policy.meta),
+                        rule=rule.where,
+                        place=rule.place,
+                        message="once a Cilium node enforces it, it denies pods by their identity; a pod that Cilium "
+                        "does not know is an address of the world and passes",
+                        fix="keep the bridge healthy until every pod is on a Cilium node",
+                    )
+        for endpoint in self.world.of(HostEndpoint):
+            yield Finding(
+                code="host-endpoint",
+                policy=str(endpoint.meta),
+                rule="",
+                place=endpoint.meta.place,
+                message="policy on hosts has no exact counterpart in Cilium",
+                fix="replace it by Cilium's host firewall, or drop it, before the migration",
+            )
+        used = {s.meta.name for s in self.world.of(NetworkSet) if s.nets}
+        for network_set in self.world.of(NetworkSet):
+            if network_set.meta.name not in used:
+                yield Finding(
+                    code="empty-set",
+                    policy=str(network_set.meta),
+                    rule="",
+                    place=network_set.meta.place,
+                    message="the set has no networks",
+                    fix="remove it, or fill it",
+                )
+
+    def _about(self, policy: CalicoPolicy, code: str, message: str, fix: str) -> Finding:
+        return Finding(code=code, policy=str(policy.meta), rule="", place=policy.meta.place, message=message, fix=fix)
+
+    def _finding(self, code: str, item: _Placed, message: str, fix: str) -> Finding:
+        return Finding(
+            code=code,
+            policy=str(item.policy.meta),
+            rule=item.step.rule.where,
+            place=item.step.rule.place,
+            message=message,
+            fix=fix,
+        )
+
+
+def _minus(product: Product, other: Product) -> list[Product]:
+    """A rectangle without another: what lies in other cells, and what concerns other peers."""
+    cells, peers = product
+    out = []
+    if cells & ~other[0]:
+        out.append((cells & ~other[0], peers))
+    if cells & other[0] and peers & ~other[1]:
+        out.append((cells & other[0], peers & ~other[1]))
+    return out

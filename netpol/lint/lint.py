@@ -1,0 +1,25 @@
+"""Findings about policies that are valid and yet not what somebody meant."""
+
+from __future__ import annotations
+
+from netpol.lint.calico import CalicoLint
+from netpol.lint.cilium import cilium_findings
+from netpol.lint.finding import Finding
+from netpol.model.values import CiliumPolicy
+from netpol.model.world import World
+
+
+def lint(world: World) -> tuple[Finding, ...]:
+    """Everything worth saying about the world's policies, in the order of the files.
+
+    Calico's and Kubernetes' policies are looked at as Calico decides them, Cilium's as Cilium does.
+
+    >>> for finding in lint(load(["policies/", "cluster.yaml"])): print(finding)    # doctest: +SKIP
+    """
+    out: list[Finding] = []
+    if any(not isinstance(p, CiliumPolicy) for p in world.policies):
+        out += CalicoLint(world.enforced_by("calico")).findings()
+    if any(isinstance(p, CiliumPolicy) for p in world.policies):
+        out += cilium_findings(world.enforced_by("cilium"))
+    unique = dict.fromkeys(out)
+    return tuple(sorted(unique, key=lambda f: (f.place.file, f.place.line, f.code, f.rule)))

@@ -1,0 +1,53 @@
+"""The labels of a Cilium identity: what Cilium adds to a pod's own, and which count (pkg/labelsfilter/filter.go)."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+NAMESPACE = "io.kubernetes.pod.namespace"
+NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels."
+CLUSTER = "io.cilium.k8s.policy.cluster"
+SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+
+_INCLUDED = (
+    r"reserved:.*",
+    r"io\.kubernetes\.pod\.namespace",
+    r"io\.cilium\.k8s\.namespace\.labels",
+    r"app\.kubernetes\.io",
+    r"io\.cilium\.k8s\.policy\.cluster",
+    r"io\.cilium\.k8s\.policy\.serviceaccount",
+)
+
+
+_IGNORED = (
+    r"io\.kubernetes",
+    r"kubernetes\.io",
+    r"statefulset\.kubernetes\.io/pod-name",
+    r"apps\.kubernetes\.io/pod-index",
+    r"batch\.kubernetes\.io/job-completion-index",
+    r"batch\.kubernetes\.io/controller-uid",
+    r".*beta\.kubernetes\.io",
+    r"k8s\.io",
+    r"pod-template-generation",
+    r"pod-template-hash",
+    r"controller-revision-hash",
+    r"controller-uid",
+    r"annotation.*",
+    r"etcd_node",
+    r"topology\.kubernetes\.io",
+)
+
+
+_INCLUDE_PATTERNS = [re.compile(p) for p in _INCLUDED]
+
+
+_IGNORE_PATTERNS = [re.compile(p) for p in _IGNORED]
+
+
+@lru_cache(maxsize=65536)
+def in_identity(key: str) -> bool:
+    """Whether a label counts for identity under Cilium's default filter (the longest match decides)."""
+    included = max((m.end() for p in _INCLUDE_PATTERNS if (m := p.match(key))), default=0)
+    ignored = min((m.end() for p in _IGNORE_PATTERNS if (m := p.match(key))), default=0)
+    return ignored == 0 or included > ignored

@@ -1,0 +1,268 @@
+"""What policy is decided in: pods, namespaces, nodes with the engines that enforce on them, services, addresses.
+
+A `World` is a plain frozen value. `load` makes one from files (policies and cluster objects mixed, any order);
+`World(...)` takes the parts by hand.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from netpol.model.derived import Derived
+from netpol.model.ranges import IPAddress, IPNetwork
+from netpol.model.values import Policy
+
+
+class Engine(StrEnum):
+    """Who enforces. `kubernetes` is an engine that knows NetworkPolicy only (the VPC CNI's agent)."""
+
+    CALICO = "calico"
+    CILIUM = "cilium"
+    KUBERNETES = "kubernetes"
+
+
+class Recognition(StrEnum):
+    """What pods of a node are to Cilium elsewhere: pods with an identity, or mere addresses of the world."""
+
+    CILIUM = "cilium"
+    BRIDGE = "bridge"
+    WORLD = "world"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedPort:
+    name: str
+    protocol: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Namespace:
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceAccount:
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A node; `recognised` says what its pods are to Cilium, `host_recognised` what its own addresses are."""
+
+    name: str
+    engines: frozenset[Engine] = frozenset()
+    recognised: Recognition = Recognition.WORLD
+    host_recognised: bool | None = None
+    addresses: tuple[IPAddress, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_remote_node(self) -> bool:
+        """Whether Cilium on other nodes knows this node's addresses as `remote-node`.
+
+        The bridge gives pods identities; nodes get one only when it is told to (`host_recognised`).
+        """
+        return self.recognised is Recognition.CILIUM if self.host_recognised is None else self.host_recognised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A pod. Without addresses it may have any that the world's `pod_cidrs` hold. `place` tells copies apart."""
+
+    namespace: str
+    name: str
+    node: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    service_account: str = "default"
+    addresses: tuple[IPAddress, ...] = ()
+    ports: tuple[NamedPort, ...] = ()
+    host_network: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServicePort:
+    name: str = ""
+    protocol: int = 6
+    port: int
+    target: int | str = 0
+    node_port: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A ready endpoint: its addresses, the pod behind it if there is one, and the port each service port leads to."""
+
+    address: IPAddress
+    pod: tuple[str, str] | None = None
+    ports: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """`backends` None means: nobody said, derive them from the selector."""
+
+    namespace: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    selector: Mapping[str, str] = field(default_factory=dict, hash=False)
+    cluster_ips: tuple[IPAddress, ...] = ()
+    load_balancer_ips: tuple[IPAddress, ...] = ()
+    ports: tuple[ServicePort, ...] = ()
+    local: bool = False
+    backends: tuple[Backend, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiliumOptions:
+    """What the agents' configuration changes about policy; the defaults are the chart's (1.20)."""
+
+    cidr_match_nodes: bool = False
+    cidr_match_pods: bool = False
+    host_firewall: bool = False
+    cluster_policies: bool = False
+    always_enforce: bool = False
+    extended_protocols: bool = False
+
+
+DEFAULT_HOST_ADDRESSES = tuple(ipaddress.ip_address(a) for a in ("169.254.170.23", "fd00:ec2::23", "169.254.20.10"))
+"""Addresses that live on every node: the Pod Identity agent's and the node-local DNS cache's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Everything that decides a flow.
+
+    `families`: the address families of flows. `six_egress`: pods without an IPv6 address of their own reach IPv6
+    destinations outside all the same (the VPC CNI's ENABLE_V6_EGRESS). `apiserver`: addresses that Cilium knows as
+    `kube-apiserver`. `host_addresses`: addresses that each node serves itself. `pod_cidrs`: where pods without a
+    known address may be. `derived`: what was worked out about this world; no part of its value.
+    """
+
+    policies: tuple[Policy, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    services: tuple[Service, ...] = ()
+    service_accounts: tuple[ServiceAccount, ...] = ()
+    apiserver: tuple[IPNetwork, ...] = ()
+    host_addresses: tuple[IPAddress, ...] = DEFAULT_HOST_ADDRESSES
+    pod_cidrs: tuple[IPNetwork, ...] = ()
+    families: frozenset[int] = frozenset((4,))
+    six_egress: bool = False
+    calico_version: tuple[int, int] = (3, 32)
+    cilium: CiliumOptions = CiliumOptions()
+    derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if {pod.node for pod in self.pods} - {"", *self.node_by_name}:
+            stray = next(pod for pod in self.pods if pod.node and pod.node not in self.node_by_name)
+            raise ValueError(f"pod {stray} is on node {stray.node!r}, which the world does not have")
+        if not self.families or self.families - {4, 6}:
+            raise ValueError(f"families are 4 and 6, not {sorted(self.families)}")
+
+    @cached_property
+    def node_by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def pod_by_name(self) -> dict[tuple[str, str], Pod]:
+        return {(pod.namespace, pod.name): pod for pod in self.pods}
+
+    @cached_property
+    def namespace_labels(self) -> dict[str, Mapping[str, str]]:
+        return {ns.name: ns.labels for ns in self.namespaces}
+
+    @cached_property
+    def account_labels(self) -> dict[tuple[str, str], Mapping[str, str]]:
+        return {(a.namespace, a.name): a.labels for a in self.service_accounts}
+
+    @cached_property
+    def service_by_name(self) -> dict[tuple[str, str], Service]:
+        return {(s.namespace, s.name): s for s in self.services}
+
+    def node_of(self, pod: Pod) -> Node:
+        """The pod's node. A pod on no node is on one where nothing enforces."""
+        return self.node_by_name.get(pod.node, _NOWHERE)
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """The policies of one type, in the order given."""
+        return [p for p in self.policies if isinstance(p, kind)]
+
+    def backends(self, service: Service) -> tuple[Backend, ...]:
+        """The service's ready endpoints, from what was given or from its selector."""
+        if service.backends is not None:
+            return service.backends
+        if not service.selector:
+            return ()
+        out: list[Backend] = []
+        for pod in self.pods:
+            if pod.namespace != service.namespace or any(pod.labels.get(k) != v for k, v in service.selector.items()):
+                continue
+            ports = {p.name: (p.protocol, n) for p in service.ports if (n := _target(p, pod))}
+            addresses = self.node_of(pod).addresses if pod.host_network else pod.addresses
+            out += [Backend(address=a, pod=(pod.namespace, pod.name), ports=ports) for a in addresses]
+        return tuple(out)
+
+    def enforced_by(self, *engines: Engine | str, recognised: Recognition | str | None = None) -> World:
+        """The same world with these engines on every node (a node is added where there is none).
+
+        Where Cilium enforces, its pods are recognised unless said otherwise.
+        """
+        chosen = frozenset(Engine(e) for e in engines)
+        seen = Recognition(recognised or ("cilium" if Engine.CILIUM in chosen else "world"))
+        nodes = tuple(replace(n, engines=chosen, recognised=seen) for n in self.nodes)
+        if all(pod.node for pod in self.pods) and nodes:
+            return replace(self, nodes=nodes)
+        nodes = (*nodes, Node(name="anywhere", engines=chosen, recognised=seen))
+        pods = tuple(pod if pod.node else replace(pod, node="anywhere") for pod in self.pods)
+        return replace(self, nodes=nodes, pods=pods)
+
+    def with_policies(self, policies: Iterable[Policy]) -> World:
+        return replace(self, policies=tuple(policies))
+
+
+def spread(*worlds: World) -> tuple[World, ...]:
+    """The worlds with every pod on every kind of node, as `name@node`, so that a proof holds wherever pods run.
+
+    Two nodes are of one kind when no world enforces or recognises them differently. Raises ValueError when the
+    worlds share no node.
+    """
+    shared = [n.name for n in worlds[0].nodes if all(n.name in w.node_by_name for w in worlds)]
+    kinds: dict[object, str] = {}
+    for name in shared:
+        nodes = [w.node_by_name[name] for w in worlds]
+        kinds.setdefault(tuple((n.engines, n.recognised, n.is_remote_node) for n in nodes), name)
+    if not kinds:
+        raise ValueError("the worlds have no node in common to put pods on")
+    out = []
+    for world in worlds:
+        pods = [replace(pod, name=f"{pod.name}@{node}", node=node) for pod in world.pods for node in kinds.values()]
+        out.append(replace(world, pods=tuple(pods)))
+    return tuple(out)
+
+
+_NOWHERE = Node(name="", recognised=Recognition.WORLD)
+
+
+def _target(port: ServicePort, pod: Pod) -> int:
+    if isinstance(port.target, int):
+        return port.target or port.port
+    for named in pod.ports:
+        if named.name == port.target and named.protocol == port.protocol:
+            return named.number
+    return 0

@@ -1,0 +1,1 @@
+"""From files and objects to values of `model`, or an error with the line."""

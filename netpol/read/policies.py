@@ -1,0 +1,69 @@
+"""From a document to a policy value: which kind of which API group is read by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from netpol.model.values import Policy
+from netpol.read import calico, cilium, documents, kubernetes
+from netpol.read.documents import Reader
+from reading import brief
+
+_CALICO = (calico.V3, calico.V1)
+_KINDS: dict[tuple[str, str], Callable[[Reader], Policy | None]] = {
+    ("networking.k8s.io/v1", "NetworkPolicy"): kubernetes.kubernetes_policy,
+    ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"): kubernetes.cluster_policy,
+    ("cilium.io/v2", "CiliumNetworkPolicy"): cilium.cilium_policy,
+    ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"): cilium.cilium_policy,
+    ("cilium.io/v2", "CiliumCIDRGroup"): cilium.cidr_group,
+    ("cilium.io/v2alpha1", "CiliumCIDRGroup"): cilium.cidr_group,
+}
+for _api in _CALICO:
+    _KINDS |= {
+        (_api, "NetworkPolicy"): calico.network_policy,
+        (_api, "GlobalNetworkPolicy"): calico.global_network_policy,
+        (_api, "StagedNetworkPolicy"): calico.network_policy,
+        (_api, "StagedGlobalNetworkPolicy"): calico.global_network_policy,
+        (_api, "StagedKubernetesNetworkPolicy"): calico.staged_kubernetes_policy,
+        (_api, "Tier"): calico.tier,
+        (_api, "NetworkSet"): calico.network_set,
+        (_api, "GlobalNetworkSet"): calico.network_set,
+        (_api, "Profile"): calico.profile,
+        (_api, "HostEndpoint"): calico.host_endpoint,
+    }
+_POLICY_GROUPS = (*_CALICO, "networking.k8s.io/v1", "policy.networking.k8s.io/v1alpha2", "cilium.io/v2")
+
+
+def parses(reader: Reader) -> bool:
+    """Whether the document is of a kind this module reads."""
+    return (reader.text("apiVersion", ""), reader.text("kind", "")) in _KINDS
+
+
+def parse(reader: Reader) -> Policy | None:
+    """The policy in one document (None for a kind that never decides anything). Raises PolicyError."""
+    key = (reader.text("apiVersion"), reader.text("kind"))
+    if key not in _KINDS:
+        raise reader.error(f"{brief(key[1])} of {brief(key[0])} is not a policy kind known here", "kind")
+    return _KINDS[key](reader)
+
+
+def policies(readers: Iterable[Reader]) -> tuple[Policy, ...]:
+    """Every policy among the documents; anything else is an error."""
+    return tuple(p for p in map(parse, readers) if p is not None)
+
+
+def policies_from_text(text: str) -> tuple[Policy, ...]:
+    """The policies in one YAML text."""
+    return policies(documents.load_text(text))
+
+
+def policies_from_files(paths: Iterable[str | Path]) -> tuple[Policy, ...]:
+    """The policies in files and directories."""
+    return policies(documents.load(paths))
+
+
+def policies_from_objects(objects: Iterable[Mapping[str, Any]]) -> tuple[Policy, ...]:
+    """The policies among plain mappings."""
+    return policies(documents.from_objects(objects))

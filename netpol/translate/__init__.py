@@ -1,0 +1,1 @@
+"""Calico's policies in Cilium's words, proved equal or refused."""

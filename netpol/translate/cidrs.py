@@ -1,0 +1,36 @@
+"""Sets of addresses as Cilium writes them: CIDRs, or CIDRs with exceptions."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from netpol.model.ranges import IPNetwork, Ranges, to_networks
+from netpol.translate.boxes import FULL
+
+
+def cidr_set(ranges: Ranges, family: int) -> list[dict[str, Any]]:
+    """The addresses as CIDRs, or as one CIDR with exceptions where that is shorter."""
+    plain = to_networks(ranges, family)
+    holes = to_networks(FULL[family] - ranges, family)
+    best: list[dict[str, Any]] = [{"cidr": str(n)} for n in plain]
+    if holes and len(holes) < len(plain):
+        whole = "0.0.0.0/0" if family == 4 else "::/0"
+        best = [{"cidr": whole, "except": [str(n) for n in holes]}]
+    bounded = _bounded(ranges, family)
+    if bounded is not None and 1 + len(bounded[1]) < len(best) + sum(len(b.get("except", ())) for b in best):
+        best = [{"cidr": str(bounded[0])}]
+        if bounded[1]:
+            best[0]["except"] = [str(n) for n in bounded[1]]
+    return best
+
+
+def _bounded(ranges: Ranges, family: int) -> tuple[IPNetwork, list[IPNetwork]] | None:
+    """The smallest network around everything, and what to except from it."""
+    first, last = ranges.spans[0][0], ranges.spans[-1][1]
+    size = 32 if family == 4 else 128
+    prefix = size - (first ^ last).bit_length()
+    make = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
+    network = ipaddress.ip_network(f"{make(first)}/{prefix}", strict=False)
+    inside = Ranges(((int(network[0]), int(network[-1])),))
+    return network, to_networks(inside - ranges, family)

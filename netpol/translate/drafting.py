@@ -1,0 +1,327 @@
+"""Rules in Calico's order made into drafts that Cilium, which has no order, decides alike."""
+
+# ruff: noqa: PLR0917
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from netpol.compare.calico_rows import CalicoRows
+from netpol.compare.calico_shared import CalicoShared
+from netpol.compare.calico_steps import CalicoTier
+from netpol.compare.cilium_rows import CiliumRows, CiliumStep
+from netpol.compare.sets import Product, bits
+from netpol.compare.universe import Universe
+from netpol.decide.models import cilium_model
+from netpol.model.selector import Selector, both, either, negate
+from netpol.model.values import (
+    DIRECTIONS,
+    CalicoPolicy,
+    CalicoRule,
+    CiliumPolicy,
+    Policy,
+)
+from netpol.model.world import World
+from netpol.read import documents
+from netpol.read.policies import policies as parse_policies
+from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.translate.coverage import Coverage
+from netpol.translate.emit import Draft, Writer
+from netpol.translate.manifests import distinct, manifest_of
+from netpol.translate.prune import needed
+
+_MOST_PIECES = 200
+
+
+@dataclass
+class _Rule:
+    """A rule in its place in the order, with its boxes (or why there are none)."""
+
+    tier: int
+    owner: int
+    rule: CalicoRule
+    policy: CalicoPolicy
+    action: str
+    boxes: list[Box] = field(default_factory=list)
+    unsaid: list[str] = field(default_factory=list)
+    subjects: int = 0
+    denied: bool = False
+    """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
+
+
+class Drafting:
+    """One translation in the making: rules in order, drafts, and what could not be said."""
+
+    def __init__(self, before: World, kept: tuple[Policy, ...]) -> None:
+        after = before.with_policies(kept).enforced_by("cilium")
+        self.universe = Universe((before, after))
+        self.target = CalicoRows(CalicoShared(self.universe), 0)
+        self.cilium = CiliumRows(self.universe, 1)
+        self.boxes = Boxes(self.universe, self.target)
+        self.coverage = Coverage(self.boxes)
+        self.writer = Writer(self.boxes)
+        self.owners: list[CalicoPolicy] = []
+        self.drafts: list[Draft] = []
+        self.unsaid: dict[tuple[str, str], list[str]] = {}
+        self._entries: dict[int, tuple[int, CiliumStep]] = {}
+
+    def run(self) -> None:
+        for direction in DIRECTIONS:
+            self._direction(direction)
+        unique: dict[tuple[int, str, bool], Draft] = {}
+        for draft in self.drafts:
+            unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
+        self.drafts = list(unique.values())
+        self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
+
+    # --- rules in order
+    def _rules(self, direction: str) -> list[_Rule]:
+        out: list[_Rule] = []
+        for number, tier in enumerate(self.target.tiers[direction]):
+            for policy, _, steps in tier.policies:
+                owner = self._owner(policy)
+                for step in steps:
+                    item = _Rule(number, owner, step.rule, policy, step.action)
+                    try:
+                        item.boxes = self.boxes.of_rule(step.rule, policy, direction)
+                    except UnsayableError as error:
+                        item.unsaid.append(str(error))
+                        self._cannot(item, str(error))
+                    for box in item.boxes:
+                        item.subjects |= self.boxes.subjects(box)
+                    out.append(item)
+        return out
+
+    def _owner(self, policy: CalicoPolicy) -> int:
+        for i, known in enumerate(self.owners):
+            if known is policy:
+                return i
+        self.owners.append(policy)
+        return len(self.owners) - 1
+
+    def _cannot(self, item: _Rule, reason: str) -> None:
+        self.unsaid.setdefault((str(item.policy.meta), item.rule.where), []).append(reason)
+
+    def _direction(self, direction: str) -> None:
+        tiers = self.target.tiers[direction]
+        rules = self._rules(direction)
+        for number, tier in enumerate(tiers):
+            if tier.default_action != "Pass":
+                self._isolation(number, tier, direction)
+        for at, item in enumerate(rules):
+            if item.action == "Deny":
+                self._deny(item, rules[:at], tiers, direction)
+        for item in self._ends(tiers, direction):
+            self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
+        denied = self._products(direction, deny=True)
+        for at, item in enumerate(rules):
+            if item.action == "Allow":
+                self._allow(item, item.tier, rules[:at], rules, tiers, direction, denied)
+        for at, item in enumerate(rules):
+            if item.action == "Pass":
+                # Behind the last tier the namespace's profile allows whatever was passed that far.
+                later = [r for r in rules if r.tier > item.tier]
+                self._allow(item, len(tiers), [*rules[:at], *later], rules, tiers, direction, denied)
+
+    def _isolation(self, number: int, tier: CalicoTier, direction: str) -> None:
+        """The end of a tier that denies: whoever a policy of it selects is in default deny."""
+        del number
+        for policy, _, _ in tier.policies:
+            if policy.meta.api.startswith("networking.k8s.io"):
+                continue
+            try:
+                terms = self.writer.literals(self.target.model.subject(policy))
+            except UnsayableError as error:
+                self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
+                continue
+            for term in terms:
+                self.drafts.append(
+                    Draft(
+                        owner=self._owner(policy),
+                        direction=direction,
+                        deny=False,
+                        default_deny=True,
+                        subject=term,
+                        rule={},
+                        origin=direction,
+                        expanded=frozenset(self.writer.expanded),
+                    )
+                )
+
+    def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
+        """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
+        though in Calico nothing comes as far as that.
+        """
+        for number, tier in enumerate(tiers):
+            staying = 0
+            for later in tiers[number + 1 :]:
+                for policy, selected, _ in later.policies:
+                    if policy.meta.api.startswith("networking.k8s.io"):
+                        staying |= selected
+            if tier.default_action == "Pass" or not staying:
+                continue
+            for policy, selected, _ in tier.policies:
+                if selected & staying:
+                    rule = CalicoRule(action="Deny", where="")
+                    box = Box(self.target.model.subject(policy), EVERYBODY, self.universe.all_cells)
+                    yield _Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
+
+    # --- denies
+    def _deny(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier], direction: str) -> None:
+        known = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ()))
+        pieces = list(item.boxes)
+        for other in earlier:
+            if other.action == "Deny" or (other.action == "Pass" and other.tier != item.tier):
+                continue
+            if other.subjects & item.subjects:
+                pieces = self._without(item, pieces, other)
+        for piece in pieces:
+            if self.coverage.meets(piece, direction, allowed=True):
+                self._cannot(item, "its order among rules that let the same traffic through")
+                continue
+            self._emit(item, piece, direction, tiers, deny=True)
+        item.denied = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ())) == known
+
+    def _without(self, item: _Rule, pieces: list[Box], other: _Rule) -> list[Box]:
+        """The pieces minus another rule; a piece that cannot be divided is left out and noted."""
+        if other.unsaid:
+            return pieces
+        for box in other.boxes:
+            left: list[Box] = []
+            for piece in pieces:
+                try:
+                    left += self.boxes.subtract(piece, box)
+                except UnsayableError as error:
+                    self._cannot(item, str(error))
+            pieces = left
+            if len(pieces) > _MOST_PIECES:
+                self._cannot(item, f"it takes more than {_MOST_PIECES} rules to say without an order")
+                return []
+        return pieces
+
+    def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
+        denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
+        # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
+        native = item.policy.meta.api.startswith("networking.k8s.io")
+        drafts, unsaid = self.writer.drafts(
+            piece,
+            owner=item.owner,
+            direction=direction,
+            deny=deny,
+            default_deny=denies and not deny and not native,
+            origin=item.rule.where or direction,
+        )
+        self.drafts += drafts
+        for reason in unsaid:
+            self._cannot(item, reason)
+
+    # --- allows
+    def _allow(
+        self,
+        item: _Rule,
+        tier: int,
+        earlier: list[_Rule],
+        rules: list[_Rule],
+        tiers: list[CalicoTier],
+        direction: str,
+        denied: dict[int, list[Product]],
+    ) -> None:
+        for box in item.boxes:
+            if not self.coverage.exceeds(box, direction, denied) and tier < len(tiers):
+                self._emit(item, box, direction, tiers, deny=False)
+                continue
+            pieces = self._reaching(item, [box], tier, rules, tiers, direction)
+            relevant = [
+                other
+                for other in earlier
+                if other is not item
+                and other.subjects & item.subjects
+                and (other.action == "Deny" or (other.action == "Pass" and other.tier == tier))
+            ]
+            # What Cilium denies by itself need not be cut out, unless that turns out not to be enough.
+            for other in relevant:
+                if not other.denied:
+                    pieces = self._without(item, pieces, other)
+            for piece in pieces:
+                parts = [piece]
+                if self.coverage.exceeds(piece, direction, denied):
+                    for other in relevant:
+                        if other.denied:
+                            parts = self._without(item, parts, other)
+                for part in parts:
+                    if self.coverage.exceeds(part, direction, denied):
+                        self._cannot(item, "what it lets through depends on rules before it that Cilium cannot order")
+                    else:
+                        self._emit(replace(item, tier=min(tier, len(tiers))), part, direction, tiers, deny=False)
+
+    def _reaching(
+        self,
+        item: _Rule,
+        pieces: list[Box],
+        tier: int,
+        rules: list[_Rule],
+        tiers: list[CalicoTier],
+        direction: str,
+    ) -> list[Box]:
+        """What of the pieces gets past the tiers before `tier`: unselected subjects, and what their rules pass."""
+        del direction
+        for number in range(tier):
+            if tiers[number].default_action == "Pass":
+                continue
+            left: list[Box] = []
+            for piece in pieces:
+                covered = self.boxes.subjects(piece)
+                selected = [p for p, mask, _ in tiers[number].policies if mask & covered]
+                if not selected:
+                    left.append(piece)
+                    continue
+                scope: Selector = either(*(self.target.model.subject(p) for p in selected))
+                outside = replace(piece, subject=both(piece.subject, negate(scope)))
+                if not self.boxes.void(outside):
+                    left.append(outside)
+                for other in rules:
+                    if other.tier == number and other.action == "Pass" and other.subjects & covered:
+                        try:
+                            met = [self.boxes.intersect(piece, box) for box in other.boxes]
+                        except UnsayableError as error:
+                            self._cannot(item, str(error))
+                            continue
+                        left += [box for box in met if not self.boxes.void(box)]
+            pieces = left
+        return pieces
+
+    # --- drafts as Cilium's engine would hold them
+    def _step(self, draft: Draft) -> tuple[int, CiliumStep]:
+        """The draft as Cilium's engine would hold it: whom it selects, and what it matches."""
+        key = id(draft)
+        if key not in self._entries:
+            manifest = manifest_of(self.owners[draft.owner], [draft])
+            (policy,) = parse_policies(documents.from_objects([manifest]))
+            model = cilium_model(self.universe.worlds[1])
+            assert isinstance(policy, CiliumPolicy)  # noqa: S101
+            (entry,) = model.own_entries(policy, policy.specs[0])
+            self._entries[key] = (self.cilium.subjects.find(entry.subject), self.cilium.step(entry))
+        return self._entries[key]
+
+    def _products(self, direction: str, *, deny: bool) -> dict[int, list[Product]]:
+        out: dict[int, list[Product]] = {}
+        for draft in self.drafts:
+            if draft.direction == direction and draft.deny == deny:
+                selected, step = self._step(draft)
+                for subject in bits(selected):
+                    out.setdefault(subject, []).extend(step.at(self.universe.classes[subject].ports))
+        return out
+
+    # --- writing
+    def manifests(self) -> list[dict[str, Any]]:
+        out = []
+        for i, owner in enumerate(self.owners):
+            drafts = [d for d in self.drafts if d.owner == i]
+            if drafts:
+                out.append(manifest_of(owner, drafts))
+        out = copy.deepcopy(out)
+        out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
+        return distinct(out)

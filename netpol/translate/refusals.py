@@ -1,0 +1,78 @@
+"""What Cilium cannot repeat: which rule, why, and a flow that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from netpol.compare.prove import Counterexample
+from netpol.decide.flow import Path
+from netpol.decide.models import calico_model
+from netpol.model.values import DIRECTIONS, EGRESS, ICMP, ICMP6, HostEndpoint
+from netpol.model.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One rule whose verdict Cilium cannot repeat: which, why, and a flow that shows it."""
+
+    policy: str
+    rule: str
+    reason: str
+    example: Counterexample | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.policy}{' ' + self.rule if self.rule else ''}: {self.reason}"
+        return text + (f"\n{self.example}" if self.example is not None else "")
+
+
+def hosts(world: World) -> list[Refusal]:
+    return [
+        Refusal(
+            policy=str(endpoint.meta),
+            rule="",
+            reason="policy on hosts has no exact counterpart; the nearest is Cilium's host firewall",
+        )
+        for endpoint in world.of(HostEndpoint)
+    ]
+
+
+def blame(example: Counterexample, before: World, unsaid: Mapping[tuple[str, str], list[str]]) -> Refusal:
+    """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
+    it; with what could not be said about it.
+    """
+    direction = next(d for d in DIRECTIONS if _allows(example.before, d) is not _allows(example.after, d))
+    (decided,) = example.before.side(direction)
+    for policy, rule in ((decided.policy, decided.rule), *_matching(example, before, direction)):
+        reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
+        if reasons:
+            return Refusal(policy=policy, rule=rule, reason="; ".join(reasons), example=example)
+    (other,) = example.after.side(direction)
+    if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
+        reason = f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"
+    elif example.packet.protocol in (ICMP, ICMP6):
+        reason = "Cilium tells ICMP apart by type alone, and its type 0 stands for every type"
+    else:
+        reason = f"what stands for the other rules decides it in Cilium: {other.policy} {other.rule}: {other.reason}"
+    policy, rule = (decided.policy or "the default of no policy"), decided.rule
+    return Refusal(policy=policy, rule=rule, reason=reason, example=example)
+
+
+def _allows(path: Path, direction: str) -> bool:
+    return all(decision.allowed for decision in path.side(direction))
+
+
+def _matching(example: Counterexample, before: World, direction: str) -> Iterator[tuple[str, str]]:
+    """The Calico rules that match the flow at one end, in their order."""
+    model = calico_model(before)
+    source, destination = example.before.ends
+    subject = (source if direction == EGRESS else destination).pod
+    assert subject is not None  # noqa: S101
+    for tier in model.tiers:
+        for policy in tier.applied(direction):
+            if not model.subject(policy).matches(model.pod_labels(subject)):
+                continue
+            for rule in policy.rules(direction):
+                if model.rule_matches(rule, policy, source, destination, example.packet):
+                    yield str(policy.meta), rule.where
+            yield str(policy.meta), ""
