@@ -6,7 +6,8 @@
 """
 
 from netpol.compare.future import prove_future
-from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.compare.graded import prove
+from netpol.compare.prove import Counterexample, Equality, Grade, Proof
 from netpol.decide.flow import Decision, FlowVerdict, Path, decide
 from netpol.lint.finding import Finding
 from netpol.lint.lint import lint
@@ -20,6 +21,7 @@ from netpol.model.world import (
     Node,
     Pod,
     Recognition,
+    Rest,
     Service,
     ServiceAccount,
     World,
@@ -40,6 +42,7 @@ __all__ = [
     "Finding",
     "Flow",
     "FlowVerdict",
+    "Grade",
     "NamedPort",
     "Namespace",
     "Node",
@@ -52,6 +55,7 @@ __all__ = [
     "Proof",
     "Recognition",
     "Refusal",
+    "Rest",
     "Service",
     "ServiceAccount",
     "ServiceEnd",

@@ -29,6 +29,14 @@ class Equality(StrEnum):
     UNDECIDED = "undecided"
 
 
+class Grade(StrEnum):
+    """How far an answer reaches: to every pod that could exist, or to the objects given; or there is none."""
+
+    EXACT = "exact"
+    BOUND = "bound"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counterexample:
     """One flow on which the worlds differ, with what each said about it."""
@@ -49,9 +57,17 @@ class Counterexample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """`equal` only when every flow of the two worlds was compared, but for what `assumptions` names."""
+    """`equal` only when every flow of the two worlds was compared, but for what `assumptions` names.
+
+    `grade`: whether that holds for every pod that could exist, or is bound to the objects that were given. `sampled`:
+    how many kinds of pods that could exist were looked at where there are too many for all. `beyond`: flows that differ
+    for pods that could exist, where none of those given shows a difference.
+    """
 
     verdict: Equality
+    grade: Grade = Grade.BOUND
+    sampled: int = 0
+    beyond: tuple[Counterexample, ...] = ()
     counterexample: Counterexample | None = None
     assumptions: tuple[str, ...] = ()
     differences: tuple[Counterexample, ...] = ()
@@ -64,10 +80,24 @@ class Proof:
         return self.verdict is Equality.EQUAL
 
     def __str__(self) -> str:
-        text = f"{self.verdict} ({self.classes} classes of pods, {self.peers} peers, {self.cells} kinds of packet)"
+        text = f"{self._reach} ({self.classes} classes of pods, {self.peers} peers, {self.cells} kinds of packet)"
         if self.counterexample is not None:
             text += f"\n{self.counterexample}"
+        if self.beyond:
+            text += f"\nfor pods that could exist they differ:\n{self.beyond[0]}"
         return text + "".join(f"\nassumed: {a}" for a in self.assumptions)
+
+    @property
+    def _reach(self) -> str:
+        if self.verdict is Equality.DIFFERENT:
+            return str(self.verdict)
+        if self.grade is Grade.EXACT:
+            return f"{self.verdict} for every pod that could exist"
+        given = "equal for what was given" if self.classes else "nothing was given to compare"
+        if self.verdict is Equality.EQUAL:
+            return given
+        sampled = f", {self.sampled} kinds of pods to come sampled" if self.sampled else ""
+        return f"{self.verdict}: {given}{sampled}, not decided for the rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +120,12 @@ def prove(before: World, after: World, *, most: int = 1) -> Proof:
     """
     universe = Universe((before, after))
     one, other = rows_of(universe)
-    rows = (one, other)
-    assumptions = tuple(f"not compared: {what}" for what in universe.left_out) + assumed(before, after)
+    return compared(universe, (one, other), assumed(before, after), most)
+
+
+def compared(universe: Universe, rows: tuple[Rows, Rows], assumptions: tuple[str, ...], most: int) -> Proof:
+    """The proof over a universe of two worlds."""
+    assumptions = tuple(f"not compared: {what}" for what in universe.left_out) + assumptions
     proof = Proof(
         verdict=Equality.EQUAL,
         assumptions=assumptions,
@@ -156,9 +190,29 @@ def subject_differences(
     universe: Universe, rows: tuple[Rows, Rows], subject: int, direction: str
 ) -> Iterator[Difference]:
     """The differences that this class causes in this direction, the other end's verdict taken into account."""
+    by_peer = _by_peer(universe, rows, subject, direction)
+    for peer in sorted(by_peer):
+        cells = by_peer[peer]
+        if universe.peers[peer].kind == "pod":
+            cells = _final(rows, direction, subject, peer, cells)
+        if cells:
+            yield Difference(direction, subject, peer, cells)
+
+
+def one_sided(universe: Universe, rows: tuple[Rows, Rows]) -> bool:
+    """Whether the worlds differ anywhere about one end of a flow, whatever the other end says."""
+    return any(
+        _by_peer(universe, rows, subject, direction)
+        for direction in DIRECTIONS
+        for subject in unlike(universe, rows, direction)
+    )
+
+
+def _by_peer(universe: Universe, rows: tuple[Rows, Rows], subject: int, direction: str) -> dict[int, int]:
+    """For each peer about which the worlds differ at the subject's end, the cells in which they do."""
     first, second = rows[0].row(subject, direction), rows[1].row(subject, direction)
     if first == second:
-        return
+        return {}
     reachable = [(universe.family_cells[f], universe.reachable(subject, f, direction)) for f in universe.families]
     by_peer: dict[int, int] = {}
     for cells, allowed in first:
@@ -170,12 +224,7 @@ def subject_differences(
                 if shared & family_cells:
                     for peer in bits(unlike & possible):
                         by_peer[peer] = by_peer.get(peer, 0) | (shared & family_cells)
-    for peer in sorted(by_peer):
-        cells = by_peer[peer]
-        if universe.peers[peer].kind == "pod":
-            cells = _final(rows, direction, subject, peer, cells)
-        if cells:
-            yield Difference(direction, subject, peer, cells)
+    return by_peer
 
 
 def _final(rows: tuple[Rows, Rows], direction: str, subject: int, peer: int, cells: int) -> int:

@@ -350,7 +350,10 @@ def _complete(pods: tuple[Pod | None, ...]) -> TypeGuard[tuple[Pod, ...]]:
 
 def _look(pod: Pod, keys: list[str], accounts: bool) -> Hashable:
     """What policies can see of a pod, its node and its addresses apart."""
-    return pod.namespace, pod.service_account if accounts else "", *map(pod.labels.get, keys)
+    look = pod.namespace, pod.service_account if accounts else "", *map(pod.labels.get, keys)
+    if pod.namespace_labels is None and pod.account_labels is None:
+        return look
+    return look, *(tuple(sorted((labels or {}).items())) for labels in (pod.namespace_labels, pod.account_labels))
 
 
 def _pair(addresses: Iterable[IPAddress]) -> tuple[IPAddress | None, IPAddress | None]:

@@ -148,7 +148,11 @@ class CalicoModel:
         key = (pod.namespace, pod.name)
         if key not in self._pod_labels:
             labels = dict(self.namespace_labels(pod.namespace))
+            if pod.namespace_labels is not None:
+                labels = _prefixed(pod.namespace, pod.namespace_labels)
             account = self.world.account_labels.get((pod.namespace, pod.service_account), {})
+            if pod.account_labels is not None:
+                account = pod.account_labels
             labels |= {ACCOUNT_PREFIX + k: v for k, v in account.items()}
             labels[ACCOUNT_PREFIX + NAME] = pod.service_account
             labels |= pod.labels
@@ -161,8 +165,7 @@ class CalicoModel:
     def namespace_labels(self, namespace: str) -> Mapping[str, str]:
         found = self._namespace_labels.get(namespace)
         if found is None:
-            labels = self.world.namespace_labels.get(namespace, {})
-            found = {NAMESPACE_PREFIX + NAME: namespace} | {NAMESPACE_PREFIX + k: v for k, v in labels.items()}
+            found = _prefixed(namespace, self.world.namespace_labels.get(namespace, {}))
             self._namespace_labels[namespace] = found
         return found
 
@@ -281,6 +284,10 @@ class CalicoModel:
         key = (entity.service.namespace or namespace, entity.service.name)
         service = self.world.service_by_name.get(key)
         return () if service is None else self.world.backends(service)
+
+
+def _prefixed(namespace: str, labels: Mapping[str, str]) -> dict[str, str]:
+    return {NAMESPACE_PREFIX + NAME: namespace} | {NAMESPACE_PREFIX + k: v for k, v in labels.items()}
 
 
 # --- Matching -------------------------------------------------------------------------------------

@@ -101,7 +101,10 @@ class CiliumModel:
         key = (pod.namespace, pod.name)
         if key not in self._labels:
             labels = {k: v for k, v in pod.labels.items() if not k.startswith("io.cilium.k8s")}
-            for k, v in self.world.namespace_labels.get(pod.namespace, {}).items():
+            of_namespace = pod.namespace_labels
+            if of_namespace is None:
+                of_namespace = self.world.namespace_labels.get(pod.namespace, {})
+            for k, v in of_namespace.items():
                 labels[NAMESPACE_LABELS + k] = v
             labels[NAMESPACE], labels[CLUSTER] = pod.namespace, CLUSTER_NAME
             if pod.service_account:

@@ -9,14 +9,15 @@ other.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from netpol.decide.missing import Missing, missing, opened, settled
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.errors import Place, UndecidableError
 from netpol.model.packets import AddressEnd, Flow, NodeEnd, Packet, Party, PodEnd, ServiceEnd, party, related
-from netpol.model.values import EGRESS, INGRESS, CalicoPolicy
-from netpol.model.world import Backend, Engine, Service, World
+from netpol.model.values import EGRESS, INGRESS, CalicoPolicy, NetworkSet
+from netpol.model.world import Backend, Engine, Rest, Service, World
 
 _ORDER = (Engine.CALICO, Engine.CILIUM, Engine.KUBERNETES)
 
@@ -88,6 +89,70 @@ def decide(world: World, flow: Flow) -> FlowVerdict:
     """
     if flow.reply:
         flow = replace(flow, source=flow.destination, destination=flow.source, reply=False)
+    if world.rest not in (Rest.UNKNOWN, Rest.OPEN):
+        return _decide(world, flow)
+    unknown = _bearing(world, flow)
+    if world.rest is Rest.OPEN:
+        return _decide(opened(world, unknown), flow)
+    return _whatever(world, flow, unknown)
+
+
+def _whatever(world: World, flow: Flow, unknown: Sequence[Missing]) -> FlowVerdict:
+    """The verdict that holds whatever the unknown things are."""
+    first: FlowVerdict | None = None
+    try:
+        for (one,) in settled((world,), unknown):
+            verdict = _decide(one, flow)
+            if first is None:
+                first = verdict
+            elif verdict.allowed is not first.allowed:
+                raise UndecidableError(
+                    _depends(flow, [u for u in unknown if _matters(world, flow, u, first)] or unknown)
+                )
+    except OverflowError:
+        raise UndecidableError(_depends(flow, unknown)) from None
+    assert first is not None  # noqa: S101
+    return first
+
+
+def _matters(world: World, flow: Flow, one: Missing, closed: FlowVerdict) -> bool:
+    return any(
+        _decide(settled_world, flow).allowed is not closed.allowed for (settled_world,) in settled((world,), [one])
+    )
+
+
+def _depends(flow: Flow, unknown: Sequence[Missing]) -> str:
+    names = ", ".join(map(str, unknown[:5])) + (" and more" if len(unknown) > 5 else "")
+    return (
+        f"{flow}: the answer depends on what is not given: {names}. Give it, or say --whole (there is nothing else), "
+        "--assume closed (it matches nothing) or --assume open (it matches what it can)"
+    )
+
+
+def _bearing(world: World, flow: Flow) -> list[Missing]:
+    """What is missing and can bear on this flow: of namespaces and accounts those of its ends."""
+    namespaces: set[str] = {s.meta.namespace for s in world.of(NetworkSet)}
+    accounts: set[str] = set()
+    bare = False
+    for which in (flow.source, flow.destination):
+        if isinstance(which, ServiceEnd):
+            pods = [p for p in world.pods if p.namespace == which.namespace]
+        else:
+            owner = party(world, which, flow.family or 4).pod
+            pods = [] if owner is None else [owner]
+            bare = bare or owner is None
+        namespaces |= {p.namespace for p in pods}
+        accounts |= {f"{p.namespace}/{p.service_account}" for p in pods}
+    bears: dict[str, Callable[[str], bool]] = {
+        "Namespace": lambda name: name in namespaces,
+        "ServiceAccount": lambda name: name in accounts,
+    }
+    # Where no pod is known, also a rule that finds pods by what they lack can find a network set.
+    found = missing(world, sets="open" if bare else "seen")
+    return [u for u in found if (u.kind not in bears or bears[u.kind](u.name))]
+
+
+def _decide(world: World, flow: Flow) -> FlowVerdict:
     paths = [path for family in _families(world, flow) for path in _paths(world, flow, family)]
     if not paths:
         raise ValueError(f"{flow}: its two ends share no address family, or the service has no backend")

@@ -8,9 +8,13 @@ from netpol.lint.finding import Finding
 from netpol.model.values import CiliumPolicy
 from netpol.model.world import World
 
+_ABOUT_ABSENCE = ("reaches-nothing", "no-such-tier", "selects-nothing")
+
 
 def lint(world: World) -> tuple[Finding, ...]:
     """Everything worth saying about the world's policies, in the order of the files.
+
+    Only of a whole world is it said that something is not there.
 
     Calico's and Kubernetes' policies are looked at as Calico decides them, Cilium's as Cilium does.
 
@@ -21,5 +25,8 @@ def lint(world: World) -> tuple[Finding, ...]:
         out += CalicoLint(world.enforced_by("calico")).findings()
     if any(isinstance(p, CiliumPolicy) for p in world.policies):
         out += cilium_findings(world.enforced_by("cilium"))
+    if not world.whole:
+        # What seems to reach nothing may be meant for what was not given, which is said by itself.
+        out = [f for f in out if f.code not in _ABOUT_ABSENCE]
     unique = dict.fromkeys(out)
     return tuple(sorted(unique, key=lambda f: (f.place.file, f.place.line, f.code, f.rule)))

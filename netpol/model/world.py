@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from netpol.model.derived import Derived
+from netpol.model.named import GIVEN_BY_KUBERNETES, namespaces_named
 from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.values import Policy
 
@@ -34,6 +35,19 @@ class Recognition(StrEnum):
     WORLD = "world"
 
 
+class Rest(StrEnum):
+    """What is taken of whatever is not in a world.
+
+    `absent`: the world is whole, what is not there is not there. `unknown`: it may be there or not, and an answer that
+    depends on it is none. `closed`: it matches nothing, as far as rules ask for it. `open`: it matches what it can.
+    """
+
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+    OPEN = "open"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPort:
     name: str
@@ -43,8 +57,11 @@ class NamedPort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
+    """A namespace. Not `given`: policies or objects name it, and of its labels only Kubernetes' own is known."""
+
     name: str
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    given: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +81,7 @@ class Node:
     host_recognised: bool | None = None
     addresses: tuple[IPAddress, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    given: bool = True
 
     @property
     def is_remote_node(self) -> bool:
@@ -76,7 +94,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """A pod. Without addresses it may have any that the world's `pod_cidrs` hold. `place` tells copies apart."""
+    """A pod. Without addresses it may have any that the world's `pod_cidrs` hold. `place` tells copies apart.
+
+    `namespace_labels`, `account_labels`: in place of the world's, for a pod that stands for one of several ways in
+    which its namespace or service account could be labelled.
+    """
 
     namespace: str
     name: str
@@ -86,6 +108,8 @@ class Pod:
     addresses: tuple[IPAddress, ...] = ()
     ports: tuple[NamedPort, ...] = ()
     host_network: bool = False
+    namespace_labels: Mapping[str, str] | None = field(default=None, hash=False)
+    account_labels: Mapping[str, str] | None = field(default=None, hash=False)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
@@ -150,7 +174,8 @@ class World:
     `families`: the address families of flows. `six_egress`: pods without an IPv6 address of their own reach IPv6
     destinations outside all the same (the VPC CNI's ENABLE_V6_EGRESS). `apiserver`: addresses that Cilium knows as
     `kube-apiserver`. `host_addresses`: addresses that each node serves itself. `pod_cidrs`: where pods without a
-    known address may be. `derived`: what was worked out about this world; no part of its value.
+    known address may be. `families_stated`: whether somebody said the families, or an address did. `rest`: what is
+    taken of what is not in here. `derived`: what was worked out about this world; no part of its value.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -166,6 +191,8 @@ class World:
     six_egress: bool = False
     calico_version: tuple[int, int] = (3, 32)
     cilium: CiliumOptions = CiliumOptions()
+    families_stated: bool = True
+    rest: Rest = Rest.ABSENT
     derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -233,7 +260,27 @@ class World:
         return replace(self, nodes=nodes, pods=pods)
 
     def with_policies(self, policies: Iterable[Policy]) -> World:
-        return replace(self, policies=tuple(policies))
+        out = replace(self, policies=tuple(policies))
+        return out if self.whole else out.with_named()
+
+    @property
+    def whole(self) -> bool:
+        """Whether what is not in here is not there."""
+        return self.rest is Rest.ABSENT
+
+    def with_named(self) -> World:
+        """The world with the namespaces that its policies and objects name, each with the label Kubernetes gives it.
+
+        In a whole world only pods prove that a namespace exists.
+        """
+        named = {pod.namespace for pod in self.pods}
+        if not self.whole:
+            named |= namespaces_named(self.policies)
+            for parts in (self.services, self.service_accounts):
+                named |= {one.namespace for one in parts}
+        named -= self.namespace_labels.keys()
+        fresh = [Namespace(name=n, labels={GIVEN_BY_KUBERNETES: n}, given=False) for n in sorted(named)]
+        return replace(self, namespaces=(*self.namespaces, *fresh)) if fresh else self
 
 
 def spread(*worlds: World) -> tuple[World, ...]:

@@ -20,6 +20,7 @@ from netpol.model.world import (
     Node,
     Pod,
     Recognition,
+    Rest,
     Service,
     ServiceAccount,
     ServicePort,
@@ -33,6 +34,9 @@ from reading import brief
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
     """A world from files and directories. Raises PolicyError with file, line and field.
+
+    `whole=True` says that the cluster has nothing else; otherwise answers that depend on what is not given are none,
+    unless `assume` says what to take of it: `closed`, it matches nothing, or `open`, it matches what it can.
 
     >>> load(["policies/", "cluster.yaml"]).enforced_by("calico")    # doctest: +SKIP
     """
@@ -53,9 +57,14 @@ def from_readers(
     readers: Iterable[Reader],
     *,
     engines: Callable[[Mapping[str, str]], tuple[Iterable[Engine | str], Recognition | str]] | None = None,
+    whole: bool = False,
+    assume: str | None = None,
     **options: Any,
 ) -> World:
     """A world from objects. `engines` maps a node's labels to its engines and how its pods are recognised."""
+    if whole and assume:
+        raise WorldError("of a whole world there is nothing to assume: say whole or assume, not both")
+    options["rest"] = Rest.ABSENT if whole else Rest(assume or Rest.UNKNOWN)
     parts: dict[str, list[Any]] = {
         name: [] for name in ("policies", "pods", "namespaces", "nodes", "services", "service_accounts")
     }
@@ -98,15 +107,18 @@ def from_readers(
         parts["nodes"] = nodes
     known_nodes = {node.name for node in parts["nodes"]}
     missing = sorted({pod.node for pod in parts["pods"] if pod.node} - known_nodes)
-    if known_nodes and missing:
+    if known_nodes and missing and not whole and engines is None:
+        parts["nodes"] += [Node(name=name, given=False) for name in missing]
+    elif known_nodes and missing:
         raise WorldError(f"pods are on nodes that are not given: {', '.join(missing[:5])}")
     if "families" not in options:
         used = {a.version for pod in parts["pods"] for a in pod.addresses}
+        options["families_stated"] = bool(used)
         options["families"] = frozenset((used or {4}) | ({6} if options.get("six_egress") else set()))
     if not known_nodes:
         parts["pods"] = [replace(pod, node="") for pod in parts["pods"]]
     everything: dict[str, Any] = {name: tuple(values) for name, values in parts.items()}
-    return World(**everything, **options)
+    return World(**everything, **options).with_named()
 
 
 def _meta(reader: Reader) -> Reader:

@@ -66,6 +66,7 @@ class Drafting:
         self.owners: list[CalicoPolicy] = []
         self.drafts: list[Draft] = []
         self.unsaid: dict[tuple[str, str], list[str]] = {}
+        self.written_out: dict[tuple[str, str], frozenset[str]] = {}
         self._entries: dict[int, tuple[int, CiliumStep]] = {}
 
     def run(self) -> None:
@@ -105,6 +106,12 @@ class Drafting:
     def _cannot(self, item: _Rule, reason: str) -> None:
         self.unsaid.setdefault((str(item.policy.meta), item.rule.where), []).append(reason)
 
+    def _write_out(self, policy: CalicoPolicy, where: str) -> None:
+        """Note the labels that were written out over their present values."""
+        if self.writer.expanded:
+            key = (str(policy.meta), where)
+            self.written_out[key] = self.written_out.get(key, frozenset()) | self.writer.expanded
+
     def _direction(self, direction: str) -> None:
         tiers = self.target.tiers[direction]
         rules = self._rules(direction)
@@ -132,11 +139,13 @@ class Drafting:
         for policy, _, _ in tier.policies:
             if policy.meta.api.startswith("networking.k8s.io"):
                 continue
+            self.writer.expanded = set()
             try:
                 terms = self.writer.literals(self.target.model.subject(policy))
             except UnsayableError as error:
                 self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
+            self._write_out(policy, "")
             for term in terms:
                 self.drafts.append(
                     Draft(
@@ -215,6 +224,7 @@ class Drafting:
             origin=item.rule.where or direction,
         )
         self.drafts += drafts
+        self._write_out(item.policy, item.rule.where)
         for reason in unsaid:
             self._cannot(item, reason)
 

@@ -17,6 +17,16 @@ SOURCE = "eks-cilium/translated-from"
 EXPANDED = "eks-cilium/expanded-over-labels"
 
 
+BOUND = "eks-cilium/holds-for"
+
+
+def bound(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest with a note that it was proved for the objects of its day, and not for all that could exist."""
+    meta = manifest["metadata"]
+    said = {BOUND: "the objects it was made from; prove again when pods, labels or services change"}
+    return {**manifest, "metadata": {**meta, "annotations": {**meta["annotations"], **said}}}
+
+
 def distinct(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Names are kept from the policies; where two became one, the tier is told apart by a number."""
     seen: dict[tuple[str, str, str], int] = {}

@@ -37,7 +37,12 @@ def hosts(world: World) -> list[Refusal]:
     ]
 
 
-def blame(example: Counterexample, before: World, unsaid: Mapping[tuple[str, str], list[str]]) -> Refusal:
+def blame(
+    example: Counterexample,
+    before: World,
+    unsaid: Mapping[tuple[str, str], list[str]],
+    written_out: Mapping[tuple[str, str], frozenset[str]],
+) -> Refusal:
     """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
     it; with what could not be said about it.
     """
@@ -47,6 +52,11 @@ def blame(example: Counterexample, before: World, unsaid: Mapping[tuple[str, str
         reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
         if reasons:
             return Refusal(policy=policy, rule=rule, reason="; ".join(reasons), example=example)
+    keys = written_out.get((decided.policy, decided.rule)) or written_out.get((decided.policy, ""))
+    if keys:
+        labels = ", ".join(sorted(keys))
+        reason = f"Cilium cannot ask for {labels} so, and written out over the objects given it leaves this out"
+        return Refusal(policy=decided.policy, rule=decided.rule, reason=reason, example=example)
     (other,) = example.after.side(direction)
     if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
         reason = f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"

@@ -8,10 +8,11 @@ and the result is proved equal before it is given out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from netpol.compare.prove import Proof, prove
+from netpol.compare.graded import prove
+from netpol.compare.prove import Equality, Grade, Proof
 from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
@@ -23,6 +24,7 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.drafting import Drafting
+from netpol.translate.manifests import bound
 from netpol.translate.probes import with_probes
 from netpol.translate.refusals import Refusal, blame, hosts
 
@@ -34,7 +36,8 @@ class Translation:
     """`manifests` is the whole translation when `refused` is empty, and must not be deployed otherwise.
 
     `expanded`: labels whose present values are written out, so that the translation must be made anew when they
-    change. `kept`: the policies that stay as they are.
+    change. `kept`: the policies that stay as they are. `grade`: exact, it holds for every pod that could exist; bound,
+    it holds for the objects given and has to be proved again when they change; refused, it is none.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -44,7 +47,14 @@ class Translation:
     proof: Proof
 
     @property
+    def grade(self) -> Grade:
+        if self.refused or self.proof.verdict is Equality.DIFFERENT:
+            return Grade.REFUSED
+        return self.proof.grade
+
+    @property
     def complete(self) -> bool:
+        """Whether it may be deployed: exact, or bound to a world that is said to be whole."""
         return not self.refused and self.proof.equal
 
     def policies(self) -> tuple[Policy, ...]:
@@ -52,8 +62,12 @@ class Translation:
         return (*parse_policies(documents.from_objects(self.manifests, "<translation>")), *self.kept)
 
 
-def translate(world: World) -> Translation:
+def translate(world: World, *, strict: bool = False) -> Translation:
     """The Cilium policies that make Cilium decide as Calico does in this world.
+
+    What Cilium has no words for is refused also where none of the pods given shows the difference. What depends on the
+    objects given (labels written out, say) is bound to them, which is complete only for a whole world, and not when
+    `strict`.
 
     The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies that
     the model does not know.
@@ -71,8 +85,20 @@ def translate(world: World) -> Translation:
     drafting.run()
     manifests = tuple(drafting.manifests())
     after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
-    proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*hosts(before), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
+    proof = prove(before, after, most=_MOST_REFUSED, strict=strict)
+    refused = [
+        *hosts(before),
+        *(blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in proof.differences),
+    ]
+    # Pods to come have their labels from elsewhere, so they are looked at in a world of their own.
+    beyond = [blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in proof.beyond]
+    # A policy of which nothing is written is no bound translation of it, but none.
+    silent = {str(owner.meta) for owner in drafting.owners} - {
+        str(drafting.owners[d.owner].meta) for d in drafting.drafts
+    }
+    refused += [r for r in beyond if drafting.unsaid.get((r.policy, r.rule)) or r.policy in silent]
+    if proof.grade is Grade.BOUND:
+        manifests = tuple(bound(m) for m in manifests)
     return Translation(
         manifests=manifests,
         refused=tuple(refused),

@@ -16,9 +16,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import reading
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
-from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.compare.graded import prove
+from netpol.compare.prove import Counterexample, Equality, Grade, Proof
 from netpol.decide.flow import Path as FlowPath
 from netpol.decide.flow import decide
+from netpol.decide.missing import missing, summary
 from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.packets import Flow
@@ -67,7 +69,11 @@ def _fill(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, help="directory for one file per policy (only a complete translation is written)"
     )
     three = _command(commands, "prove", "whether two sets of policies treat every flow alike")
-    three.add_argument("--after", nargs="+", type=Path, required=True, metavar="PATH", help="policies to compare with")
+    other = three.add_mutually_exclusive_group(required=True)
+    other.add_argument("--after", nargs="+", type=Path, metavar="PATH", help="policies to compare with")
+    other.add_argument(
+        "--after-nothing", action="store_true", help="compare with no policies but those of Kubernetes that stay"
+    )
     three.add_argument("--before-engine", default="calico", choices=[e.value for e in Engine])
     three.add_argument("--after-engine", default="cilium", choices=[e.value for e in Engine])
     three.add_argument("--most", type=whole(1, 10_000), default=5, help="most counterexamples to give")
@@ -75,6 +81,10 @@ def _fill(parser: argparse.ArgumentParser) -> None:
     three.add_argument(
         "--limit", type=whole(1, 10**9), default=DEFAULT_LIMIT, help="most kinds of future pods to look at"
     )
+    for one_of in (two, three):
+        one_of.add_argument(
+            "--strict", action="store_true", help="only what holds for every pod that could exist is good enough"
+        )
     _node_engines(three)
     _command(commands, "lint", "policies that are valid and yet not what somebody meant")
 
@@ -87,6 +97,16 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     which.add_argument("--stack", help="whose cluster --live reads; left out: PULUMI_STACK, or the only stack here")
     which.add_argument(
         "--server", metavar="ADDRESS", help="of no stack: the API server that KUBECONFIG has to lead to, https://…"
+    )
+    rest = parser.add_mutually_exclusive_group()
+    rest.add_argument(
+        "--whole", action="store_true", help="the files hold all that the cluster has: what is not in them is not there"
+    )
+    rest.add_argument(
+        "--assume",
+        choices=("open", "closed"),
+        help="what is named and not given matches what it can (open) or nothing (closed); left out: an answer that "
+        "depends on it is an error",
     )
     parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
@@ -162,9 +182,11 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     chosen = arguments.paths if paths is None else paths
     if not chosen and not arguments.live:
         raise UsageError("give files or directories, or --live")
+    if arguments.live and arguments.assume:
+        raise UsageError("--assume is about what files leave out; --live reads all there is: give one of them")
     if not arguments.live and (arguments.stack or arguments.server):
         raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
-    readers = documents.load(chosen)
+    readers = _read(chosen)
     if arguments.live:
         readers += documents.from_objects(live_objects(_cluster(arguments)), "<live>")
     options: dict[str, Any] = {
@@ -173,6 +195,9 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
         "pod_cidrs": tuple(_network(c) for c in arguments.pod_cidr),
         "calico_version": _version(arguments.calico_version),
         "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
+        # A live cluster is all there is.
+        "whole": arguments.whole or arguments.live,
+        "assume": arguments.assume,
     }
     if arguments.families:
         if not re.fullmatch(r"[46](,[46])*", arguments.families):
@@ -182,6 +207,19 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     if rules:
         options["engines"] = lambda labels: _chosen(labels, rules)
     return from_readers(readers, **options)
+
+
+def _read(paths: Sequence[Path]) -> list[documents.Reader]:
+    """The objects at the paths. One that is not there, or holds nothing, is not what somebody meant."""
+    out: list[documents.Reader] = []
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{path} does not exist. Name a file or directory that does")
+        found = documents.load([path])
+        if not found:
+            raise UsageError(f"{path} holds no objects: name the file or directory that does (*.yaml, *.yml, *.json)")
+        out += found
+    return out
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -249,6 +287,17 @@ def _chosen(
     return [], Recognition.WORLD
 
 
+def _lacking(*worlds: World) -> list[dict[str, Any]]:
+    """What the worlds' policies ask for and nobody gave: told to people by the kind, and given back."""
+    found = missing(*worlds)
+    for line in summary(found, worlds[0].rest):
+        _say(line)
+    by_kind: dict[str, list[str]] = {}
+    for one in found:
+        by_kind.setdefault(one.kind, []).append(one.name)
+    return [{"kind": kind, "names": names} for kind, names in by_kind.items()]
+
+
 # --- commands
 def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     world = _world(arguments)
@@ -263,29 +312,45 @@ def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         icmp_type=arguments.icmp_type,
         icmp_code=arguments.icmp_code,
     )
+    lacking = _lacking(world)
     verdict = decide(world, flow)
     _say(str(verdict))
     return PASSED if verdict.allowed else FAILED, {
+        "missing": lacking,
         "allowed": verdict.allowed,
         "paths": [_path(p) for p in verdict.paths],
     }
 
 
 def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    result = translate(_world(arguments))
+    world = _world(arguments)
+    lacking = _lacking(world)
+    result = translate(world, strict=arguments.strict)
     for refusal in result.refused:
         _say(f"refused: {refusal}")
     _say(str(result.proof).splitlines()[0])
+    for line in result.proof.assumptions:
+        _say(f"assumed: {line}")
     if result.complete and arguments.out is not None:
         _write(result, arguments.out)
         count = len(result.manifests)
         _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
     elif result.complete:
         _say(reading.dump_all(result.manifests))
-    else:
+    elif result.grade is Grade.REFUSED:
         _say("nothing is written: a translation is deployed whole or not at all")
-    return PASSED if result.complete else FAILED, {
+    else:
+        _say(
+            "nothing is written: this holds for the objects given, and nobody says that they are all there is. Say "
+            "--whole if they are, or read the cluster with --live"
+            if not arguments.strict
+            else "nothing is written: this holds for the objects given only, and --strict wants more"
+        )
+    code = PASSED if result.complete else FAILED if result.grade is Grade.REFUSED else UNKNOWN
+    return code, {
         "complete": result.complete,
+        "grade": result.grade.value,
+        "missing": lacking,
         "manifests": list(result.manifests) if result.complete else [],
         "refused": [
             {
@@ -312,28 +377,39 @@ def _write(result: Translation, directory: Path) -> None:
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
-    found = from_readers(documents.load(arguments.after)).policies
+    found = () if arguments.after_nothing else from_readers(_read(arguments.after)).policies
+    if not found and not arguments.after_nothing:
+        raise UsageError(
+            f"{', '.join(map(str, arguments.after))}: no policy in there. To compare with no policies at all, say "
+            "--after-nothing"
+        )
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
     stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
+    lacking = _lacking(before, after)
     if arguments.future:
         proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
     else:
-        proof = prove(before, after, most=arguments.most)
+        proof = prove(before, after, most=arguments.most, strict=arguments.strict)
     _say(str(proof))
     for example in proof.differences[1:]:
         _say(str(example))
-    return _EXIT[proof.verdict], _proof(proof)
+    if proof.verdict is Equality.UNDECIDED and not before.whole:
+        _say("if what was given is the whole cluster, say --whole")
+    return _EXIT[proof.verdict], _proof(proof) | {"missing": lacking, "families": sorted(before.families)}
 
 
 def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    findings = lint(_world(arguments))
+    world = _world(arguments)
+    lacking = _lacking(world)
+    findings = lint(world)
     for finding in findings:
         _say(str(finding))
     return FAILED if findings else PASSED, {
+        "missing": lacking,
         "findings": [
             {
                 "code": f.code,
@@ -345,7 +421,7 @@ def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
                 "fix": f.fix,
             }
             for f in findings
-        ]
+        ],
     }
 
 
@@ -384,6 +460,9 @@ def _example(example: Counterexample) -> dict[str, Any]:
 def _proof(proof: Proof) -> dict[str, Any]:
     return {
         "verdict": proof.verdict.value,
+        "grade": proof.grade.value,
+        "sampled": proof.sampled,
+        "beyond": [_example(e) for e in proof.beyond],
         "counterexamples": [_example(e) for e in proof.differences],
         "assumptions": list(proof.assumptions),
         "classes": proof.classes,

@@ -70,10 +70,13 @@ def test_policies_of_kubernetes_stay_unless_the_other_side_brings_its_own(files,
     (files / "kept").mkdir()
     (files / "kept" / "all.yaml").write_text(docs(TENANTS, ISOLATED, METRICS))
     (files / "nothing").mkdir()
-    arguments = ("prove", files / "kept", "--cluster-policies", "--after", files / "nothing")
-    assert call(capsys, *arguments)[0] == 0
+    arguments = ("prove", files / "kept", "--cluster-policies", "--whole")
+    assert call(capsys, *arguments, "--after-nothing")[0] == 0
+    code, _, text = call(capsys, *arguments, "--after", files / "nothing")
+    assert code == 64
+    assert "holds no objects" in text
     (files / "nothing" / "own.yaml").write_text(METRICS.replace("9090", "9091"))
-    assert call(capsys, *arguments)[0] == 1
+    assert call(capsys, *arguments, "--after", files / "nothing")[0] == 1
 
 
 def test_prove_gives_counterexamples(files, capsys):

@@ -64,6 +64,7 @@ spec:
 
 def world(policies: str = "", **options: Any) -> World:
     """The small cluster with these policies; engines are chosen with `enforced_by`."""
+    options.setdefault("whole", True)
     return from_text(CLUSTER + ("\n---\n" + policies if policies.strip() else ""), **options)
 
 

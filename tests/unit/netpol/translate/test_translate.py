@@ -229,8 +229,8 @@ def test_a_translation_is_proved_or_refused(seed):
     where = random_calico.world(random.Random(seed), random_calico.Shape(six=False), policies=3, pod_count=4)
     result = translate(where)
     proof = prove(where.enforced_by("calico"), after(where, result))
-    assert result.complete is proof.equal
-    assert bool(result.refused) is not proof.equal
+    assert proof.equal or not result.complete
+    assert bool(result.refused) is not result.complete
 
 
 def test_every_mutant_that_changes_a_verdict_is_caught():

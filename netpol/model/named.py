@@ -1,0 +1,44 @@
+"""Which namespaces policies name: they exist for those who write the policies, whether or not somebody gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+
+from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS
+from netpol.model.selector import In, Selector, atoms
+from netpol.model.values import CiliumService, Meta, Policy, ServiceRef
+
+GIVEN_BY_KUBERNETES = "kubernetes.io/metadata.name"
+_NAME = "projectcalico.org/name"
+_KEYS = {
+    GIVEN_BY_KUBERNETES,
+    f"pcns.{GIVEN_BY_KUBERNETES}",
+    NAMESPACE_LABELS + GIVEN_BY_KUBERNETES,
+    "projectcalico.org/namespace",
+    f"pcns.{_NAME}",
+    NAMESPACE,
+}
+
+
+def namespaces_named(policies: Iterable[Policy]) -> set[str]:
+    """The namespaces that the policies stand in, and those that their selectors and services name."""
+    out: set[str] = set()
+    for policy in policies:
+        out |= {n for n in _names(policy, "") if n}
+    return out
+
+
+def _names(value: object, field: str) -> Iterator[str]:
+    if isinstance(value, Selector):
+        for atom in atoms(value):
+            if isinstance(atom, In) and (atom.key in _KEYS or (atom.key == _NAME and field == "namespace_selector")):
+                yield from atom.values
+    elif isinstance(value, Meta | ServiceRef | CiliumService):
+        yield value.namespace
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from _names(item, field)
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from _names(getattr(value, one.name), one.name)
