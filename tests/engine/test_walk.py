@@ -35,6 +35,16 @@ def test_at_the_end_every_workload_pod_is_on_a_cilium_node(replace_walk: Journey
     assert set(nodes.values()) == {CILIUM_CNI}
 
 
+def test_the_next_step_and_its_gate_are_shown_before_it_is_taken(replace_walk: Journey):
+    walked = replace_walk.at("pin-legacy")
+    walked.set(stage="install-cilium")
+    shown = walked.preview("--diff")
+    assert shown.code == 0, shown
+    for made in ("kubernetes:helm.sh/v3:Release: (create)", 'name            : "cilium"', "eks-cilium-policy-freeze"):
+        assert made in shown.text, shown
+    assert walked.reached() == "pin-legacy"
+
+
 def test_the_walk_ends_where_greenfield_begins(replace_walk: Journey):
     walked = replace_walk.at("retire-calico")
     walked.set(journey="greenfield", stage="launch")
