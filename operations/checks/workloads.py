@@ -63,7 +63,7 @@ def refresh_unblocked(context: Context) -> Answer:
 def workloads_no_worse(context: Context) -> Answer:
     """Of each workload as large a part is ready as before the move."""
     try:
-        before = recorded(mark.read(context.kube))
+        before = recorded(context.kube)
     except DamagedMark as error:
         raise UnknownError(str(error), "See the check mark-agrees", about=mark.ABOUT) from None
     found = list(changes(before, seen(context.kube)))

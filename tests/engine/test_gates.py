@@ -30,7 +30,7 @@ from tests.engine.hands import (
     settings,
     state,
 )
-from tests.engine.journey import Journey, quiet
+from tests.engine.journey import Journey
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -246,9 +246,6 @@ def adopter(replace_walk: Journey) -> Iterator[Journey]:
         hands.delete(f"{ADMISSION}/{plural}/{GUARD_POLICY}")
     for node in hands.nodes(LEGACY):
         hands.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"metadata": {"labels": {"cni-plugin": None}}})
-    # Once nothing is bound to a ConfigMap, an API server looks none up until it is started again.
-    lifecycle.save(owner.directory, "given-up", quiet)
-    lifecycle.restore(owner.directory, "given-up", quiet)
     stack = Stack(name="sandbox-tests-adopter", directory=owner.directory, environment=owner.stack.environment)
     path = lifecycle.ROOT / f"Pulumi.{stack.name}.yaml"
     path.unlink(missing_ok=True)
