@@ -41,16 +41,16 @@ from kubernetes import client, config
 from benchmarks.refresh_cluster import Cluster, end_node, say
 from benchmarks.refresh_scenario import SEED, declared_bound, scenario
 from migration.journeys import NodeKind
-from operations.refresh.actions import Outcome, Resize
-from operations.refresh.bound import Bound
-from operations.refresh.engine import Engine
-from operations.refresh.kube import Kube
-from operations.refresh.progress import Snapshot
-from operations.refresh.request import CNI_OF, RefreshRequest
-from operations.refresh.runner import Live, Runner
-from operations.refresh.terms import Goal, Pace
-from operations.refresh.values import CloudView, Group, Instance, Sizes
-from operations.refresh.world import World
+from operations.refresh.cluster.kube import Kube
+from operations.refresh.engine.engine import Engine
+from operations.refresh.model.actions import Outcome, Resize
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.terms import Goal, Pace
+from operations.refresh.model.values import CloudView, Group, Instance, Sizes
+from operations.refresh.model.world import World
+from operations.refresh.plan.bound import Bound
+from operations.refresh.run.progress import Snapshot
+from operations.refresh.run.runner import Live, Runner
 from sandbox import toolcache
 
 MEASURED_AT_MOST = 600.0

@@ -14,23 +14,23 @@ from migration.journeys import NodeKind
 from operations.arguments import amount, whole
 from operations.connection import Api, WrongClusterError
 from operations.context import Context, UsageError
-from operations.drain import look
 from operations.evidence import EXIT_CODES, Verdict, simulated
-from operations.refresh import groups as grouping
-from operations.refresh import planning, rights
-from operations.refresh.actions import Resize
-from operations.refresh.cloud import Cloud, UnknownGroupError
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers as explain
-from operations.refresh.groups import Groups
-from operations.refresh.kube import Kube
-from operations.refresh.lease import Lease, LeaseError, Memory, forget
-from operations.refresh.metrics import Metrics
-from operations.refresh.progress import Progress, duration
-from operations.refresh.request import CNI_OF, InvalidRequest, RefreshRequest, Strategy
-from operations.refresh.runner import RIGHTS, Ended, Live, Runner, UnreadableError
-from operations.refresh.terms import Goal, Pace, unhealthy
-from operations.refresh.world import World
+from operations.refresh.cluster import groups as grouping
+from operations.refresh.cluster import rights
+from operations.refresh.cluster.cloud import Cloud, UnknownGroupError
+from operations.refresh.cluster.groups import Groups
+from operations.refresh.cluster.kube import Kube
+from operations.refresh.cluster.lease import Lease, LeaseError, Memory, forget
+from operations.refresh.engine.engine import Engine
+from operations.refresh.engine.explain import blockers as explain
+from operations.refresh.model.actions import Resize
+from operations.refresh.model.request import CNI_OF, InvalidRequest, RefreshRequest, Strategy
+from operations.refresh.model.terms import Goal, Pace, unhealthy
+from operations.refresh.model.world import World
+from operations.refresh.plan import gather, planning
+from operations.refresh.run.metrics import Metrics
+from operations.refresh.run.progress import Progress, duration
+from operations.refresh.run.runner import RIGHTS, Ended, Live, Runner, UnreadableError
 
 SHOWN: Final = 10
 """Nodes and blockers named in the final JSON: it is kept in a stack's state."""
@@ -354,7 +354,7 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
     try:
         look_at_all(session, live.world)
         goal = goal_of(session.groups, request, lease.memory, live.world)
-        plan = planning.plan(live.world, request, goal, look.surroundings(context, live.world, request))
+        plan = planning.plan(live.world, request, goal, gather.surroundings(context, live.world, request))
     finally:
         live.stop()
     if not args.json:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 from migration.journeys import NodeKind
-from operations.refresh.request import RefreshRequest
+from operations.refresh.model.request import RefreshRequest
 from tests.unit.refresh.simulation import Sim, Violation, scenario
 
 LIMIT = 7200.0

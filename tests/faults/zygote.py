@@ -27,9 +27,9 @@ import boto3
 
 from operations import cli
 from operations.refresh import cli as refresh
-from operations.refresh import runner
-from operations.refresh.actions import Look
-from operations.refresh.lease import Lease
+from operations.refresh.cluster.lease import Lease
+from operations.refresh.model.actions import Look
+from operations.refresh.run import runner
 
 READS = (Look,)
 """A kill while the engine only reads is a kill after the change before."""

@@ -37,9 +37,9 @@ from operations.freeze import of_state
 from operations.policy import cli as policy_cli
 from operations.recover import locks, sidecars
 from operations.recover import state as exported
-from operations.refresh.lease import Memory
-from operations.refresh.parse import status
-from operations.refresh.request import Budget, InvalidRequest
+from operations.refresh.cluster.lease import Memory
+from operations.refresh.cluster.parse import status
+from operations.refresh.model.request import Budget, InvalidRequest
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from operations.refresh.actions import (
+from operations.refresh.engine.engine import Engine
+from operations.refresh.engine.explain import blockers as explain
+from operations.refresh.model.actions import (
     Action,
     Cordon,
     Deregister,
@@ -25,12 +27,10 @@ from operations.refresh.actions import (
     SoftTaint,
     Terminate,
 )
-from operations.refresh.answers import Answer
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers as explain
-from operations.refresh.request import CNI_OF, RefreshRequest
-from operations.refresh.terms import Goal, Pace
-from operations.refresh.values import (
+from operations.refresh.model.answers import Answer
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.terms import Goal, Pace
+from operations.refresh.model.values import (
     CloudView,
     Disruption,
     Group,
@@ -42,8 +42,8 @@ from operations.refresh.values import (
     Target,
     share,
 )
-from operations.refresh.values import Workload as Wanted
-from operations.refresh.world import World
+from operations.refresh.model.values import Workload as Wanted
+from operations.refresh.model.world import World
 
 PACE = Pace(look=2.0, idle_look=5.0, node_object=20.0, in_service=15.0, deregistration_margin=5.0, uncordoned=60.0)
 

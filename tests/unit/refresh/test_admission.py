@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from operations.refresh.admission import Queues, choose
-from operations.refresh.values import Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.model.values import Disruption, Node, Owner, Pod
+from operations.refresh.model.world import World
+from operations.refresh.pacing.admission import Queues, choose
 
 
 def crowd(seed: int) -> World:

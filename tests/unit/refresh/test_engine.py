@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh.actions import Action, Cordon, Evict, Look, Outcome, Terminate
-from operations.refresh.easing import LATE, Easing
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers
-from operations.refresh.request import RefreshRequest
-from operations.refresh.stations import NEVER_DELETED
-from operations.refresh.terms import SHOWN_LATE, Goal
-from operations.refresh.values import CloudView, Disruption, Group, Instance, Node, Owner, Pod, Sizes
-from operations.refresh.world import World
+from operations.refresh.engine.engine import Engine
+from operations.refresh.engine.explain import blockers
+from operations.refresh.model.actions import Action, Cordon, Evict, Look, Outcome, Terminate
+from operations.refresh.model.request import RefreshRequest
+from operations.refresh.model.terms import SHOWN_LATE, Goal
+from operations.refresh.model.values import CloudView, Disruption, Group, Instance, Node, Owner, Pod, Sizes
+from operations.refresh.model.world import World
+from operations.refresh.pacing.disruption_budgets import NEVER_DELETED
+from operations.refresh.pacing.easing import LATE, Easing
 
 NOW = 1000.0
 BUDGET = Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=1, expected=3, desired=2)

@@ -4,10 +4,10 @@ import pytest
 
 from migration.journeys import NodeKind
 from migration.settings import Settings
-from operations.refresh.groups import groups, wanted
-from operations.refresh.lease import Memory, forget
-from operations.refresh.request import Budget, InvalidRequest, RefreshRequest
-from operations.refresh.values import Sizes
+from operations.refresh.cluster.groups import groups, wanted
+from operations.refresh.cluster.lease import Memory, forget
+from operations.refresh.model.request import Budget, InvalidRequest, RefreshRequest
+from operations.refresh.model.values import Sizes
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "101%", "-1", "", "ten", "1.5", "%"])

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh.request import RefreshRequest
-from operations.refresh.values import Sizes
+from operations.refresh.model.request import RefreshRequest
+from operations.refresh.model.values import Sizes
 from tests.faults.schedules import play
 from tests.unit.refresh.simulation import Scenario, Sim, Workload
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from operations.refresh.stations import Stations
-from operations.refresh.tempo import AHEAD, LEAST, Tempo
-from operations.refresh.values import BudgetKey, Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.model.values import BudgetKey, Disruption, Node, Owner, Pod
+from operations.refresh.model.world import World
+from operations.refresh.pacing.disruption_budgets import Stations
+from operations.refresh.pacing.tempo import AHEAD, LEAST, Tempo
 
 SLOW, WIDE, EVEN = ("shop", "slow"), ("shop", "wide"), ("shop", "even")
 

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh import admission, parse
-from operations.refresh.actions import Evict, Outcome
-from operations.refresh.answers import Answer
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers
-from operations.refresh.request import RefreshRequest
-from operations.refresh.terms import SHOWN_LATE, Goal
-from operations.refresh.values import Disruption, Node, Owner, Pod, Workload
-from operations.refresh.waves import waves
-from operations.refresh.world import World
+from operations.refresh.cluster import parse
+from operations.refresh.engine.engine import Engine
+from operations.refresh.engine.explain import blockers
+from operations.refresh.model.actions import Evict, Outcome
+from operations.refresh.model.answers import Answer
+from operations.refresh.model.request import RefreshRequest
+from operations.refresh.model.terms import SHOWN_LATE, Goal
+from operations.refresh.model.values import Disruption, Node, Owner, Pod, Workload
+from operations.refresh.model.world import World
+from operations.refresh.pacing import admission
+from operations.refresh.plan.waves import waves
 
 NOW = 1000.0
 WEB = ("Deployment", "shop", "web")

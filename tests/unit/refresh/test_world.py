@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from migration.names import CORDONED_BY_US, REFRESH_TAINT
-from operations.drain import marks
-from operations.refresh import parse
-from operations.refresh.values import Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.cluster import parse
+from operations.refresh.model import marks
+from operations.refresh.model.values import Disruption, Node, Owner, Pod
+from operations.refresh.model.world import World
 from operations.selectors import UnknownOperator, matches
 
 
