@@ -39,7 +39,7 @@ from operations.recover import locks, sidecars
 from operations.recover import state as exported
 from operations.refresh.cluster.lease import Memory
 from operations.refresh.cluster.parse import status
-from operations.refresh.model.request import Budget, InvalidRequest
+from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
@@ -305,7 +305,7 @@ PARSERS: dict[str, Parser] = {
     "deployers": Parser(texts(), deployers.canonical, (InvalidDeployer,)),
     "versions": Parser(texts(), versions.minor, (ValueError,)),
     "memory of a refresh": Parser(texts() | damaged(MEMORY).map(as_json), Memory.read),
-    "budget": Parser(texts(), Budget.parse, (InvalidRequest,)),
+    "node budget": Parser(texts(), NodeBudget.parse, (InvalidRequest,)),
     "answer of an API server": Parser(contents(), status),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
     "lock files": Parser(contents() | _yaml(damaged(LOCK)), _locks),

@@ -6,15 +6,18 @@ Two files of the same seeds are equal when the decisions are: record before a ch
 
 import argparse
 import random
+from collections import Counter
 from pathlib import Path
 from typing import TextIO
 
-from operations.refresh.engine.explain import blockers
+from operations.refresh.blockers.judge import Surroundings
+from operations.refresh.engine import explain
 from operations.refresh.model.actions import Action
+from operations.refresh.plan import planning
 from tests.faults.schedules import LIMIT, request
 from tests.unit.refresh.simulation import Sim, Violation, scenario
 
-OFTEN = 0.2
+OFTEN = 0.1
 """Share of the moments, at which something happens, that are looked at."""
 
 
@@ -39,28 +42,46 @@ class Recorded(Sim):
 
 
 class Observed(Recorded):
-    """Is asked at random moments, which have a seed of their own."""
+    """Is asked at random moments, which have a seed of their own: before decisions, and after them."""
 
     def __init__(self, seed: int) -> None:
         self.moments = random.Random(f"observed {seed}")  # noqa: S311
+        self.asked_at = 0
         super().__init__(seed)
 
     def _decide(self) -> None:
-        self._observe()
+        self._now_and_then()
         super()._decide()
-        self._observe()
+        self._now_and_then()
 
-    def _observe(self) -> None:
-        if self.dead or self.moments.random() > OFTEN:
-            return
-        observe(self)
+    def _now_and_then(self) -> None:
+        if not self.dead and self.moments.random() < OFTEN:
+            self.asked_at += 1
+            self.ask()
+
+    def ask(self) -> None:
+        observe(self, self.moments)
 
 
-def observe(sim: Sim) -> None:
-    """Ask everything that progress, status and metrics ask, and every question that decisions ask."""
-    engine, now = sim.engine, sim.now + 0.01
-    blockers(engine, now)
-    engine.finished()
+def observe(sim: Sim, moments: random.Random) -> None:
+    """Ask what progress, status, metrics and a plan ask, and every question that decisions ask, about any time."""
+    engine, world = sim.engine, sim.engine.world
+    now = sim.now + moments.choice((0.0, 0.001, 1.0, 40.0, 4000.0))
+    if sim.decision is not None:
+        explain.waits(engine, sim.decision)
+    if moments.random() < OFTEN:  # it takes longer than all the others
+        planning.plan(world, engine.request, engine.goal, Surroundings())
+    engine.finished(), engine.done, engine.busy, engine.leaving, engine.held(now)
+    engine.health.hold(engine.done, now), engine.health.next_at(engine.done, now), engine.closing.names()
+    engine.budgets.behind(now), engine.budgets.counted, engine.tempo.rate, engine.sizing.complete()
+    for limit in (engine.throttle, engine.easing, engine.tempo.bucket):
+        limit.saved(now), limit.has(now), limit.next_at(now)
+    for node in world.old.values():
+        engine.way_out.stand(node, None, now)
+    for pod in world.pods.values():
+        engine.budgets.lets_go(pod, Counter()), engine.budgets.urgency(pod), engine.budgets.spare(pod)
+        engine.tempo.limits(pod), engine.replicas.short(pod, Counter())
+        engine.retries.of(("evict", pod.uid)), engine.retries.ready_at(("asked by nobody", pod.uid))
 
 
 def told(action: Action) -> str:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from operations import objects
 from operations.refresh.blockers import Blocker, Weight
-from operations.refresh.model.values import BudgetKey, Disruption, Pod
+from operations.refresh.model.values import BudgetKey, DisruptionBudget, Pod
 
 
-def blockers(budgets: Mapping[BudgetKey, Disruption], under: Mapping[BudgetKey, Sequence[str]]) -> Iterator[Blocker]:
+def blockers(
+    budgets: Mapping[BudgetKey, DisruptionBudget], under: Mapping[BudgetKey, Sequence[str]]
+) -> Iterator[Blocker]:
     """Budgets that keep pods from moving.
 
     Args:
@@ -19,7 +21,7 @@ def blockers(budgets: Mapping[BudgetKey, Disruption], under: Mapping[BudgetKey, 
         )
 
 
-def of(budget: Disruption, who: str = "") -> Iterator[Blocker]:
+def of(budget: DisruptionBudget, who: str = "") -> Iterator[Blocker]:
     """Why a budget lets no pod go at the moment.
 
     Args:
@@ -54,7 +56,7 @@ def of(budget: Disruption, who: str = "") -> Iterator[Blocker]:
     yield Blocker(about, f"{problem}{who}", fix, weight)
 
 
-def several(pods: Iterable[Pod], budgets: Mapping[BudgetKey, Disruption]) -> Iterator[Blocker]:
+def several(pods: Iterable[Pod], budgets: Mapping[BudgetKey, DisruptionBudget]) -> Iterator[Blocker]:
     """Pods under more than one budget: the eviction API refuses them, whatever the budgets allow (Kubernetes 1.35,
     pkg/registry/core/pod/storage/eviction.go)."""
     for pod in pods:

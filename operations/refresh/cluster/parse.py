@@ -18,7 +18,7 @@ from migration.names import (
     SYSTEM_NAMESPACE,
 )
 from operations.refresh.model import marks
-from operations.refresh.model.values import Disruption, Node, Owner, Pod, Spread, Workload, share
+from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod, Spread, Workload, share
 
 Obj = Mapping[str, Any]
 
@@ -183,10 +183,10 @@ def _problem(obj: Obj) -> str:
     return f"is {status.get('phase') or 'not started'}, not ready"
 
 
-def budget(obj: Obj) -> Disruption:
+def budget(obj: Obj) -> DisruptionBudget:
     meta, spec, status = obj["metadata"], obj.get("spec") or {}, obj.get("status") or {}
     current = status.get("observedGeneration", 0) >= meta.get("generation", 0)
-    return Disruption(
+    return DisruptionBudget(
         key=(meta["namespace"], meta["name"]),
         selector=spec.get("selector"),
         allowed=int(status.get("disruptionsAllowed", 0)) if current else 0,

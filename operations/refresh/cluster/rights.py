@@ -12,6 +12,7 @@ NAME: Final = "eks-cilium-refresh"
 GROUP: Final = "eks-cilium-refresh"
 """Kubernetes group to which an EKS access entry maps the IAM role that runs the refresh."""
 HEAD: Final = "# Made by `python -m operations refresh rights`. Change the code, not this file.\n"
+RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
 PLAN_READS: Final = (
     ("", "persistentvolumes", ("list",)),
     ("discovery.k8s.io", "endpointslices", ("list",)),

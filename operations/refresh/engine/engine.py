@@ -3,23 +3,23 @@
 Nothing is remembered that could not be read again: `Engine` keeps only when to try what again. A new one, given the
 same world, goes on where the other was killed.
 
-Order for each node (see the design): soft taint on all old nodes → cordon and leave the load balancers → evict → wait
-for volumes and target groups → end the instance → the Node object last → check.
+Soft taint on all old nodes, sizes and rebalancing of their groups, cordons as far as there is room, and for each node
+that is closed the steps of `way_out`. `decide` changes what the engine knows, as do `settle` and nothing else: whatever
+is asked between them leaves the next decision as it was.
 """
 
 import math
-from collections import Counter
 from dataclasses import dataclass, field
 
-from operations.refresh.engine.alarm import Alarm
 from operations.refresh.engine.closing import Closing, cordon
+from operations.refresh.engine.decision import Decision, Waits
 from operations.refresh.engine.health import Health
+from operations.refresh.engine.round import LONGEST, Round
 from operations.refresh.engine.sizing import Sizing
-from operations.refresh.model import marks
+from operations.refresh.engine.way_out import Stand, WayOut
 from operations.refresh.model.actions import (
     Action,
     Cordon,
-    Deregister,
     DropNode,
     Evict,
     Key,
@@ -33,11 +33,11 @@ from operations.refresh.model.actions import (
 )
 from operations.refresh.model.answers import FIRST_DELAY, Answer
 from operations.refresh.model.request import RefreshRequest, Strategy
-from operations.refresh.model.terms import SHOWN_LATE, Awaited, Goal, Pace, Phase
-from operations.refresh.model.values import BudgetKey, Node, Pod, WorkloadKey
+from operations.refresh.model.terms import SHOWN_LATE, Goal, Pace
+from operations.refresh.model.values import BudgetKey, Node
 from operations.refresh.model.world import World
 from operations.refresh.pacing import admission
-from operations.refresh.pacing.disruption_budgets import Stations
+from operations.refresh.pacing.disruption_budgets import DisruptionBudgets
 from operations.refresh.pacing.easing import Easing
 from operations.refresh.pacing.replicas import Replicas
 from operations.refresh.pacing.retries import Retries
@@ -51,22 +51,6 @@ NODES_A_SECOND = 5000
 IN_STORE = 5.0
 """Seconds for which there are evictions that only wait for their turn: until then no further node begins."""
 NEVER = float("-inf")
-
-
-@dataclass
-class _Wait:
-    """Since when a node has been in its phase."""
-
-    phase: Phase
-    since: float
-
-
-@dataclass
-class _Chosen:
-    """Pods chosen in this round."""
-
-    budgets: Counter[BudgetKey] = field(default_factory=Counter)
-    replicas: Counter[WorkloadKey] = field(default_factory=Counter)
 
 
 @dataclass
@@ -88,21 +72,21 @@ class Engine:
 
     def __post_init__(self) -> None:
         self.retries = Retries(self.seed)
-        self.stations = Stations(self.world)
+        self.budgets = DisruptionBudgets(self.world)
         self.replicas = Replicas(self.world, self.goal)
-        self.tempo = Tempo(self.world, self.stations)
+        self.tempo = Tempo(self.world, self.budgets)
         self.sizing = Sizing(self.world, self.request, self.goal)
-        self.alarm = Alarm()
         self.closing = Closing(self.world)
-        self.health = Health(self.world, self.goal, self.pace, self.alarm)
+        self.health = Health(self.world, self.goal, self.pace)
+        self.way_out = WayOut(self.world, self.request, self.pace, self.budgets, self.replicas, self._free)
         self.evictions = 0
         self.requests = 0
         """Changes asked for, refused ones included; looks at AWS are not counted."""
         self._inflight: dict[Key, tuple[Action, tuple[BudgetKey, ...]]] = {}
         self._in_store = 0
         """Evictions that only a rate holds back."""
-        self._waits: dict[str, _Wait] = {}
-        self._returned: Counter[tuple[str, str]] = Counter()
+        self._stood: dict[str, Stand] = {}
+        """Node -> where it stood in the last round."""
         # whoever starts a run means the nodes that were uncordoned before, too
         self._uncordoned = dict.fromkeys(self.world.reopened, NEVER)
         self._strays: dict[str, float] = {}
@@ -123,11 +107,6 @@ class Engine:
     def busy(self) -> bool:
         """Requests are under way."""
         return bool(self._inflight)
-
-    @property
-    def wake_at(self) -> float:
-        """When to decide again even if nothing happens."""
-        return self.alarm.at
 
     @property
     def leaving(self) -> list[Node]:
@@ -154,60 +133,54 @@ class Engine:
             return False
         return not (world.old or world.marked_new or self._inflight) and self.sizing.complete()
 
-    def phase(self, node: Node) -> Phase:
-        """How far a node is, from the world alone."""
-        instance = self.world.instances.get(node.instance)
-        if node.instance in self.world.gone:
-            return Phase.LEFT
-        if instance is not None and instance.state == "ending":
-            return Phase.ENDING
-        return self._draining_phase(node) if node.active else Phase.WAITING
-
-    def _draining_phase(self, node: Node) -> Phase:
-        world = self.world
-        if any(not self._goes_with_node(pod) for pod in world.leaving(node.name)):
-            return Phase.DRAINING
-        if world.attached.get(node.name):
-            return Phase.DETACHING
-        if world.targets.get(node.instance) or node.instance not in world.shown:
-            return Phase.DEREGISTERING
-        return Phase.EMPTY
-
     # -- deciding -------------------------------------------------------------------------------
 
-    def decide(self, now: float, *, stopping: bool = False) -> list[Action]:
-        """What to begin now. Everything returned counts as under way until `settle` is called for it.
+    def decide(self, now: float, *, stopping: bool = False) -> Decision:
+        """What to begin now, and what is waited for. Every action counts as under way until `settle` is called for it.
 
         Args:
             now: seconds of any steady clock.
             stopping: begin nothing more.
         """
-        self.alarm.reset(now)
+        stands = self._stands(now)
         if stopping:
-            return []
+            return Decision((), self._waits(stands, now), now + LONGEST)
+        round = Round(now)
         self._keep_house(now)
-        self.closing.look(now)
-        self.easing.look(self.stations.behind(now), self.stations.counted, now)
         wanted = [
-            *self._looks(now),
+            *self._looks(round),
             *self._prepare(),
-            *self._advance(now),
-            *self._end_strays(now),
+            *self._advance(stands, round),
+            *self._end_strays(round),
             *self.closing.again(),
         ]
         keys = {action.key for action in wanted if isinstance(action, Resize | Rebalance)}
         self.retries.keep(("resize", "rebalance"), keys.__contains__)
-        chosen = [action for action in wanted if self._may(action, now)]
+        chosen = [action for action in wanted if self._may(action, round)]
         self._in_store = sum(isinstance(a, Evict) for a in wanted) - sum(isinstance(a, Evict) for a in chosen)
-        chosen += [action for action in self._admit(now) if self._may(action, now)]
+        chosen += [action for action in self._admit(round) if self._may(action, round)]
         for action in chosen:
             self._begin(action, now)
-        return chosen
+        return Decision(tuple(chosen), self._waits(stands, now), round.wake_at)
+
+    def _stands(self, now: float) -> tuple[Stand, ...]:
+        """Where each node on its way out stands. One that is open and goes on running takes no step."""
+        way, before = self.way_out, self._stood.get
+        nodes = (node for node in self.leaving if node.active or way.ends(node))
+        return tuple(way.stand(node, before(node.name), now) for node in nodes)
+
+    def _waits(self, stands: tuple[Stand, ...], now: float) -> Waits:
+        begun = {stand.node.name for stand in stands}  # an instance that is gone belongs to no group any more
+        held = tuple(self.world.old[name] for name in sorted(self.held(now) - begun))
+        return Waits(stands, held, self.health.hold(self.done, now))
 
     def _keep_house(self, now: float) -> None:
         """What is kept up in every round."""
         self.health.look(now)
         self.replicas.look(now)
+        self.closing.look(now)
+        self.budgets.see_uncounted(now)
+        self.easing.look(self.budgets.behind(now), self.budgets.counted, now)
         # `replace` alone has no spare room: the only node, or pods that fit nowhere, get one new node ahead of time
         self.sizing.cramped = self.goal.total == 1 or self.health.homeless(now)
         if now > self._pruned_at + SHOWN_LATE:
@@ -226,7 +199,7 @@ class Engine:
             self.throttle.well()
         if isinstance(action, Evict):
             self.replicas.end(action.uid, outcome.answer)
-            self.stations.end(budgets, evicted=outcome.answer is Answer.EVICTED)
+            self.budgets.end(budgets, evicted=outcome.answer is Answer.EVICTED)
             if outcome.answer is Answer.EVICTED:
                 self.tempo.evicted(budgets, now)
             else:
@@ -259,8 +232,8 @@ class Engine:
         self.evictions += answer is Answer.EVICTED
         self.retries.rest(action.key, now + SHOWN_LATE)
         pod = self.world.pods.get(action.uid)
-        if answer is Answer.EVICTED and pod is not None and pod.owner is not None and pod.tolerates_cordon:
-            self._returned[action.node, pod.owner.uid] += 1
+        if answer is Answer.EVICTED and pod is not None:
+            self.way_out.moved(action.node, pod)
 
     def _begin(self, action: Action, now: float) -> None:
         budgets: tuple[BudgetKey, ...] = ()
@@ -269,50 +242,56 @@ class Engine:
             budgets = pod.budgets
             self.replicas.begin(pod, now)
         self._inflight[action.key] = (action, budgets)
-        self.stations.begin(budgets)
+        self.budgets.begin(budgets)
         if isinstance(action, Look):
             self._looked_at = now
         else:
             self.requests += 1
 
-    def _may(self, action: Action, now: float) -> bool:
-        """Whether nothing speaks against beginning it now; otherwise when to ask again is noted."""
-        if action.key in self._inflight or self._resting(action.key, now):
+    def _may(self, action: Action, round: Round) -> bool:
+        """Whether nothing speaks against beginning it now, and if so, take it from what may be begun."""
+        if not self._free(action.key, round):
             return False
-        limits = self._limits(action, now)
+        if isinstance(action, Evict):
+            self.tempo.free(self.world.pods[action.uid], round.now)
+        limits = self._limits(action)
         for limit in limits:
-            if not limit.has(now):
-                self.alarm.set(limit.next_at(now))
+            limit.fill(round.now)
+            if not limit.has(round.now):
+                round.wake(limit.next_at(round.now))
                 return False
         for limit in limits:
             limit.spend()
         return True
 
-    def _limits(self, action: Action, now: float) -> list[Bucket]:
+    def _limits(self, action: Action) -> list[Bucket]:
         """What says how often such an action may be begun."""
         match action:
             case Evict():
-                return [self.throttle, self.easing, *self.tempo.limits(self.world.pods[action.uid], now)]
+                return [self.throttle, self.easing, *self.tempo.limits(self.world.pods[action.uid])]
             case SoftTaint() | Cordon() | Reopen() | DropNode():
                 return [self.throttle]
         return []
 
-    def _resting(self, key: Key, now: float) -> bool:
+    def _free(self, key: Key, round: Round) -> bool:
+        """It is not under way, and need not rest any more."""
+        if key in self._inflight:
+            return False
         at = self.retries.ready_at(key)
-        if now < at:
-            self.alarm.set(at)
-        return now < at
+        if round.now < at:
+            round.wake(at)
+        return round.now >= at
 
     # -- before the first node, and after the last --------------------------------------------------
 
-    def _looks(self, now: float) -> list[Action]:
+    def _looks(self, round: Round) -> list[Action]:
         world = self.world
         asked = {node.instance for node in self.leaving if node.active} | world.unknown_instances()
         growing = len(world.ready_new) < self.sizing.needed_at_the_end
         soon = asked or growing or not world.old
         due = world.looked + (self.pace.look if soon else self.pace.idle_look)
-        if now < due:
-            self.alarm.set(due)
+        if round.now < due:
+            round.wake(due)
             return []
         return [Look(frozenset(asked - {""}))]
 
@@ -323,126 +302,55 @@ class Engine:
         actions += [Reopen(name) for name in sorted(self.world.marked_new)]
         return actions + self.sizing.rebalancing() + self.sizing.to_set(final=not self.world.old)
 
-    def _end_strays(self, now: float) -> list[Action]:
+    def _end_strays(self, round: Round) -> list[Action]:
         """Instances of old groups that never became a node; a late one still may, and would then be drained."""
         if self.world.old:
             self._strays.clear()
             return []
-        self._strays = {i: self._strays.get(i, now) for i in self.sizing.in_service()}
-        late = [i for i, since in self._strays.items() if self.alarm.over(now - since, self.pace.join, now)]
+        self._strays = {i: self._strays.get(i, round.now) for i in self.sizing.in_service()}
+        late = [i for i, since in self._strays.items() if round.over(round.now - since, self.pace.join)]
         return [Terminate("", instance) for instance in late]
 
-    # -- nodes on their way out -----------------------------------------------------------------
-
-    def _advance(self, now: float) -> list[Action]:
-        actions: list[Action] = []
-        waits: dict[str, _Wait] = {}
-        chosen = _Chosen()
-        for node in self.leaving:
-            phase, wait = self.phase(node), self._waits.get(node.name)
-            if wait is None or wait.phase is not phase:
-                wait = _Wait(phase, now)
-            waits[node.name] = wait
-            actions += self._step(node, phase, now - wait.since, now, chosen)
-        self._waits = waits
+    def _advance(self, stands: tuple[Stand, ...], round: Round) -> list[Action]:
+        """What the nodes on their way out need next."""
+        self._stood = {stand.node.name: stand for stand in stands}
+        actions = [action for stand in stands for action in stand.step.does(self.way_out, stand, round)]
+        if any(isinstance(action, Evict) for action in actions):
+            self.budgets.measure(round.now)
 
         def later(action: Action) -> float:
-            return -self.stations.urgency(self.world.pods[action.uid], now) if isinstance(action, Evict) else NEVER
+            return -self.budgets.urgency(self.world.pods[action.uid]) if isinstance(action, Evict) else NEVER
 
         # there may not be room for all requests: those that most others wait for come first, then node by node
         return sorted(actions, key=later)
 
-    def _step(self, node: Node, phase: Phase, waited: float, now: float, chosen: _Chosen) -> list[Action]:
-        """What a node needs next, after it has waited in its phase for so long."""
-        actions: list[Action] = []
-        match phase:
-            case Phase.DRAINING if self._unreachable(node, waited, now):
-                actions = self._end(node, now, silent=True)
-            case Phase.DRAINING:
-                actions = self._evictions(node, now, chosen)
-            case Phase.DETACHING if self.alarm.over(waited, self.pace.volumes, now):
-                actions = self._leave_balancers(node, now, waited - self.pace.volumes)
-            case Phase.DEREGISTERING:
-                actions = self._leave_balancers(node, now, waited)
-            case Phase.EMPTY:
-                actions = self._end(node, now)
-            case Phase.LEFT if self.alarm.over(waited, self.pace.node_object, now):
-                actions = [DropNode(node.name, node.uid)]
-        return actions
-
-    def _unreachable(self, node: Node, waited: float, now: float) -> bool:
-        """Its kubelet is silent and everything on it was told to stop: ending the instance is what stops it."""
-        if node.ready or not all(pod.terminating for pod in self.world.leaving(node.name)):
-            return False
-        return self.alarm.over(waited, self.pace.unreachable, now)
-
-    def _end(self, node: Node, now: float, *, silent: bool = False) -> list[Action]:
-        group = self.world.group_of(node)
-        if group is None or group.sizes.minimum > 0 or group.rebalancing:
-            self.alarm.set(now + 1)
-            return []  # Auto Scaling would refuse, or end another node in its place
-        left = {pod.owner.uid for pod in self.world.leaving(node.name) if pod.owner and self._goes_with_node(pod)}
-        return [Terminate(node.name, node.instance, frozenset(left), silent)]
-
-    def _leave_balancers(self, node: Node, now: float, waited: float) -> list[Action]:
-        """Wait for its target groups, at most for their delay; take it out where their keeper does not."""
-        if node.instance not in self.world.shown:
-            return []
-        targets = self.world.targets.get(node.instance, ())
-        serving = [target for target in targets if target.serving]
-        if serving:
-            if self.alarm.over(waited, self.pace.in_service, now):
-                return [Deregister(node.instance, target.target_group) for target in serving]
-            return []
-        bound = max((target.delay + self.pace.deregistration_margin for target in targets), default=0.0)
-        return self._end(node, now) if self.alarm.over(waited, bound, now) else []
-
-    def _evictions(self, node: Node, now: float, chosen: _Chosen) -> list[Action]:
-        actions: list[Action] = []
-        for pod in self.world.leaving(node.name):
-            if pod.terminating or pod.bare or self._goes_with_node(pod):
-                continue
-            if marks.binds(pod.mark) and not self.request.marked:
-                continue  # its owner asks that it be left alone
-            evict = Evict(pod.uid, pod.namespace, pod.name, pod.node)
-            free = evict.key not in self._inflight and not self._resting(evict.key, now)
-            if not free or self.replicas.short(pod, chosen.replicas):
-                continue
-            if self.stations.lets_go(pod, chosen.budgets):
-                actions.append(evict)
-                if pod.workload is not None and pod.ready:
-                    chosen.replicas[pod.workload] += 1
-        return actions
-
-    def _goes_with_node(self, pod: Pod) -> bool:
-        """A pod that tolerates the cordon and came back every time it was moved."""
-        if pod.owner is None or not pod.tolerates_cordon:
-            return False
-        return self._returned[pod.node, pod.owner.uid] >= self.pace.returns and self.stations.spare(pod)
-
     # -- beginning with further nodes -----------------------------------------------------------
 
-    def _admit(self, now: float) -> list[Action]:
-        world = self.world
+    def _admit(self, round: Round) -> list[Action]:
+        world, now = self.world, round.now
         if world.looked == NEVER or world.hard_old:
             return []
         # to look through thousands of nodes takes its time: the more there are, the less often it is done
         apart = max(self.pace.admission, len(world.old) / NODES_A_SECOND)
-        if not self.alarm.over(now - self._admitted_at, apart, now):
+        if not round.over(now - self._admitted_at, apart):
             return []
         active = self._active()
         room = self._room(len(active))
-        if room <= 0 or self.hold(now):
+        if room <= 0:
+            return []
+        round.wake(self.health.next_at(self.done, now))
+        if self.health.hold(self.done, now):
             return []
         useful, longest = self._useful(), self.tempo.longest
         if not useful and longest is None:
             return []
+        self._see_uncordoned(round)
         names = admission.choose(
             world,
             active=active,
             held=self.held(now),
             room=min(room, useful or room),
-            zone_budget=self.request.zone_budget,
+            zone_node_budget=self.request.zone_node_budget,
             first=self.done == 0,
             only=None if useful else longest,
         )
@@ -463,13 +371,17 @@ class Engine:
         asked = {action.node for action, _ in self._inflight.values() if isinstance(action, Cordon)}
         return asked | {node.name for node in self.leaving} | self.closing.names()
 
+    def _see_uncordoned(self, round: Round) -> None:
+        self._uncordoned = {name: self._uncordoned.get(name, round.now) for name in self.world.reopened}
+        for since in self._uncordoned.values():
+            round.over(round.now - since, self.pace.uncordoned)
+
     def held(self, now: float) -> set[str]:
         """Old nodes that are not begun: those of no group of ours, with pods that are to be left alone, and those that
         somebody uncordoned just now."""
         self._keep_up()
-        self._uncordoned = {name: self._uncordoned.get(name, now) for name in self.world.reopened}
-        over, alone = self.alarm.over, self.pace.uncordoned
-        just_now = {name for name, since in self._uncordoned.items() if not over(now - since, alone, now)}
+        seen, alone = self._uncordoned, self.pace.uncordoned
+        just_now = {name for name in self.world.reopened if now - seen.get(name, now) < alone}
         return self._outside | just_now | self._kept()
 
     def _kept(self) -> set[str]:
@@ -480,7 +392,7 @@ class Engine:
     def _room(self, active: int) -> int:
         """How many more nodes may begin."""
         sizing, ready = self.sizing, len(self.world.ready_new)
-        room = min(self.request.budget.of(self.goal.total), admission.wave(self.done)) - active
+        room = min(self.request.node_budget.of(self.goal.total), admission.wave(self.done)) - active
         if self.request.strategy is Strategy.SURGE:
             while room > 0 and sizing.needed(self.done + active + room) > ready:
                 room -= 1
@@ -488,7 +400,3 @@ class Engine:
             open_nodes = ready + sum(not node.unschedulable for node in self.world.old.values())
             room = min(room - max(0, sizing.needed(self.done) - ready), open_nodes - 1)
         return room
-
-    def hold(self, now: float) -> tuple[Awaited, ...]:
-        """Workloads that must be ready again before a further node begins."""
-        return self.health.hold(self.done, now)

@@ -1,38 +1,39 @@
 """What a refresh waits for, in words."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from operations.refresh.blockers import judge
+from operations.refresh.engine.decision import Decision, Waits
 from operations.refresh.engine.engine import Engine
+from operations.refresh.engine.way_out import DEREGISTER, DETACH, DRAIN, DROP, END, Stand
 from operations.refresh.model.answers import REASONS, Answer
 from operations.refresh.model.request import Strategy
-from operations.refresh.model.terms import Awaited, Phase
-from operations.refresh.model.values import Node, Pod
+from operations.refresh.model.terms import Awaited
+from operations.refresh.model.values import Node, Pod, Target
 
 TOLD = ("resize", "rebalance", "look", "cordon", "taint", "reopen")
 """Kinds of actions whose failures are of interest by themselves."""
 
 
-def blockers(engine: Engine, now: float) -> tuple[Awaited, ...]:
-    """Everything, what concerns all nodes last."""
-    return tuple(_all(engine, now))
+def waits(engine: Engine, decision: Decision) -> tuple[Awaited, ...]:
+    """Everything that a round found to be waited for, what concerns all nodes last.
+
+    Args:
+        engine: whose decision it is. What single pods and actions were answered is read there.
+    """
+    return tuple(_all(engine, decision.waits))
 
 
-def _all(engine: Engine, now: float) -> Iterator[Awaited]:
+def _all(engine: Engine, found: Waits) -> Iterator[Awaited]:
     world = engine.world
-    yield from engine.hold(now)
-    for node in engine.leaving:
-        if node.active:
-            yield from _of_node(engine, node)
-    for name in sorted(engine.held(now)):
-        kept = [] if engine.request.marked else [world.pods[uid] for uid in sorted(world.marked.get(name, ()))]
-        yield from (Awaited(f"pod {pod}", _why(engine, pod), name) for pod in kept if not world.old[name].active)
-        if kept:
-            continue
-        uncordoned = world.old[name].ours
-        why = "somebody uncordoned it; it is left alone for a while" if uncordoned else judge.outside(name).problem
-        yield Awaited(f"node {name}", why, name)
+    yield from found.unready
+    for stand in found.stands:
+        if stand.node.active:
+            yield from _of_node(engine, stand)
+    for node in found.held:
+        yield from _of_held(engine, node)
     for group in world.groups.values():
         for issue in group.issues:
             yield Awaited(f"node group {group.name}", issue)
@@ -46,21 +47,51 @@ def _all(engine: Engine, now: float) -> Iterator[Awaited]:
         yield Awaited("new nodes", f"{short} of {needed} are not ready yet")
 
 
-def _of_node(engine: Engine, node: Node) -> Iterator[Awaited]:
-    world, phase = engine.world, engine.phase(node)
-    if phase is Phase.DRAINING:
-        for pod in world.leaving(node.name):
-            yield Awaited(f"pod {pod}", _why(engine, pod), node.name)
+def _of_held(engine: Engine, node: Node) -> Iterator[Awaited]:
+    world, name = engine.world, node.name
+    kept = [] if engine.request.marked else [world.pods[uid] for uid in sorted(world.marked.get(name, ()))]
+    yield from (Awaited(f"pod {pod}", _why(engine, pod), name) for pod in kept)
+    if not kept:
+        why = "somebody uncordoned it; it is left alone for a while" if node.ours else judge.outside(name).problem
+        yield Awaited(f"node {name}", why, name)
+
+
+def _of_node(engine: Engine, stand: Stand) -> Iterator[Awaited]:
+    name = stand.node.name
+    if stand.step is DRAIN:
+        # those that go with it are named too: whoever looks at the node sees them there
+        yield from (Awaited(f"pod {pod}", _why(engine, pod), name) for pod in engine.world.leaving(name))
         return
-    if phase is Phase.DETACHING:
-        text = f"volumes are still attached: {', '.join(sorted(world.attached[node.name]))}"
-    elif phase is Phase.DEREGISTERING:
-        groups = ", ".join(t.target_group.rsplit("/", 2)[-2] for t in world.targets.get(node.instance, ()))
-        text = f"load balancers still know it: {groups or 'not read yet'}"
-    else:
-        failed = engine.retries.of(("terminate", node.instance))
-        text = failed.text if failed is not None and failed.text else f"is {phase}"
-    yield Awaited(f"node {node.name}", text, node.name)
+    yield Awaited(f"node {name}", _TEXTS[stand.step.name](engine, stand), name)
+
+
+def _attached(_: Engine, stand: Stand) -> str:
+    return f"volumes are still attached: {', '.join(map(str, stand.awaited))}"
+
+
+def _registered(_: Engine, stand: Stand) -> str:
+    names = (t.target_group.rsplit("/", 2)[-2] if isinstance(t, Target) else str(t) for t in stand.awaited)
+    return f"load balancers still know it: {', '.join(names)}"
+
+
+def _ending(engine: Engine, stand: Stand) -> str:
+    failed = engine.retries.of(("terminate", stand.node.instance))
+    if failed is not None and failed.text:
+        return failed.text
+    return "its instance ends" if engine.way_out.ends(stand.node) else "is empty, and its instance is to end"
+
+
+def _dropped(_: Engine, __: Stand) -> str:
+    return "its instance is gone, its Node object is not"
+
+
+_TEXTS: Final[Mapping[str, Callable[[Engine, Stand], str]]] = {
+    DETACH.name: _attached,
+    DEREGISTER.name: _registered,
+    END.name: _ending,
+    DROP.name: _dropped,
+}
+"""Step -> what a node waits for there."""
 
 
 def _stopping(pod: Pod) -> str:

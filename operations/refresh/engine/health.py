@@ -1,19 +1,18 @@
 """Whether what was moved is ready again."""
 
-from operations.refresh.engine.alarm import Alarm
+from collections.abc import Iterator
+from math import inf
+
 from operations.refresh.model.terms import Awaited, Goal, Pace, controller
+from operations.refresh.model.values import Pod
 from operations.refresh.model.world import World
 
 
 class Health:
-    """Since when pods are not ready.
+    """Since when pods are not ready."""
 
-    Args:
-        alarm: is set to when a pod will have taken too long.
-    """
-
-    def __init__(self, world: World, goal: Goal, pace: Pace, alarm: Alarm) -> None:
-        self._world, self._goal, self._pace, self._alarm = world, goal, pace, alarm
+    def __init__(self, world: World, goal: Goal, pace: Pace) -> None:
+        self._world, self._goal, self._pace = world, goal, pace
         self._since: dict[str, float] = {}
 
     def look(self, now: float) -> None:
@@ -33,13 +32,21 @@ class Health:
         Args:
             done: old nodes that are gone.
         """
-        if done == 0:
-            return ()
-        grace, late = 0.0 if done == 1 else self._pace.recovery, list[Awaited]()
-        for uid, since in self._since.items():
+        grace = self._grace(done)
+        late = (pod for pod, waited in self._awaited(done, now) if waited >= grace)
+        return tuple(Awaited(f"pod {pod}", pod.problem or "is not ready", pod.node) for pod in late)
+
+    def next_at(self, done: int, now: float) -> float:
+        """When a further workload will have taken too long."""
+        grace = self._grace(done)
+        return min((now + grace - waited for _, waited in self._awaited(done, now) if waited < grace), default=inf)
+
+    def _grace(self, done: int) -> float:
+        return 0.0 if done == 1 else self._pace.recovery
+
+    def _awaited(self, done: int, now: float) -> Iterator[tuple[Pod, float]]:
+        """What was moved and is not ready, and for how long."""
+        for uid, since in self._since.items() if done else ():
             pod = self._world.unready.get(uid)
-            if pod is None or controller(pod) in self._goal.unhealthy_before:
-                continue
-            if self._alarm.over(now - since, grace, now):
-                late.append(Awaited(f"pod {pod}", pod.problem or "is not ready", pod.node))
-        return tuple(late)
+            if pod is not None and controller(pod) not in self._goal.unhealthy_before:
+                yield pod, now - since

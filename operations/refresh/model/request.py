@@ -27,14 +27,14 @@ class Strategy(StrEnum):
 
 
 @dataclass(frozen=True)
-class Budget:
+class NodeBudget:
     """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
 
     number: int = 0
     share: float = 0.0
 
     @classmethod
-    def parse(cls, text: str) -> "Budget":
+    def parse(cls, text: str) -> "NodeBudget":
         """`"3"` or `"10%"`.
 
         Raises:
@@ -44,7 +44,7 @@ class Budget:
         value = int(match[1]) if match else 0
         if not match or value == 0 or (match[2] and value > 100):
             raise InvalidRequest(
-                f"a budget of {brief(text)} moves no node: give a number from 1, or a share from 1% to 100%"
+                f"a node budget of {brief(text)} moves no node: give a number from 1, or a share from 1% to 100%"
             )
         return cls(share=value / 100) if match[2] else cls(number=value)
 
@@ -63,8 +63,8 @@ class RefreshRequest:
     source: NodeKind
     target: NodeKind
     strategy: Strategy = Strategy.SURGE
-    budget: Budget = Budget(share=0.1)
-    zone_budget: Budget | None = None
+    node_budget: NodeBudget = NodeBudget(share=0.1)
+    zone_node_budget: NodeBudget | None = None
     """The same for the nodes of one zone; None: no bound of its own."""
     marked: bool = False
     """Evict also pods whose owners ask, by a mark on them, that they be left alone."""
@@ -83,8 +83,8 @@ class RefreshRequest:
         target: NodeKind,
         *,
         strategy: str = "surge",
-        budget: str = "10%",
-        zone_budget: str | None = None,
+        node_budget: str = "10%",
+        zone_node_budget: str | None = None,
         marked: bool = False,
         deadline: float = 45 * 60,
     ) -> "RefreshRequest":
@@ -101,8 +101,8 @@ class RefreshRequest:
             source=source,
             target=target,
             strategy=Strategy(strategy),
-            budget=Budget.parse(budget),
-            zone_budget=Budget.parse(zone_budget) if zone_budget else None,
+            node_budget=NodeBudget.parse(node_budget),
+            zone_node_budget=NodeBudget.parse(zone_node_budget) if zone_node_budget else None,
             marked=marked,
             deadline=deadline,
         )

@@ -1,25 +1,12 @@
-"""Words of a refresh: phases of a node, times, the goal, and what is waited for."""
+"""Words of a refresh: times, the goal, and what is waited for."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from operations.refresh.model.values import Pod, Sizes
 
 SHOWN_LATE = 30.0
 """Seconds after which the watch should have shown what was done."""
-
-
-class Phase(StrEnum):
-    """How far a node is on its way out."""
-
-    WAITING = "waiting"
-    DRAINING = "draining"
-    DETACHING = "detaching"
-    DEREGISTERING = "deregistering"
-    EMPTY = "empty"
-    ENDING = "ending"
-    LEFT = "left"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,3 +75,13 @@ def controller(pod: Pod) -> str:
 def unhealthy(pods: Iterable[Pod]) -> frozenset[str]:
     """Controllers whose pods are not ready."""
     return frozenset(controller(pod) for pod in pods)
+
+
+def duration(seconds: float) -> str:
+    """`"41 s"`, `"3 min 05 s"`, `"1 h 02 min"`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

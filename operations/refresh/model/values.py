@@ -169,7 +169,7 @@ class Node:
 
 
 @dataclass(slots=True)
-class Disruption:
+class DisruptionBudget:
     """A PodDisruptionBudget and what it allows at the moment."""
 
     key: BudgetKey
@@ -286,17 +286,17 @@ class Selecting:
     """Which budgets select a pod, without asking each of them: by namespace, and by one label that they ask for."""
 
     def __init__(self) -> None:
-        self._budgets: dict[tuple[str, str, str], dict[BudgetKey, Disruption]] = {}
+        self._budgets: dict[tuple[str, str, str], dict[BudgetKey, DisruptionBudget]] = {}
 
     @staticmethod
-    def _place(budget: Disruption) -> tuple[str, str, str]:
+    def _place(budget: DisruptionBudget) -> tuple[str, str, str]:
         wanted = (budget.selector or {}).get("matchLabels") or {}
         return (budget.key[0], *min(wanted.items(), default=("", "")))
 
-    def add(self, budget: Disruption) -> None:
+    def add(self, budget: DisruptionBudget) -> None:
         self._budgets.setdefault(self._place(budget), {})[budget.key] = budget
 
-    def remove(self, budget: Disruption) -> None:
+    def remove(self, budget: DisruptionBudget) -> None:
         self._budgets.get(self._place(budget), {}).pop(budget.key, None)
 
     def of(self, pod: Pod) -> tuple[BudgetKey, ...]:

@@ -13,7 +13,7 @@ from operations.refresh.model.remaining import Remaining
 from operations.refresh.model.values import (
     BudgetKey,
     CloudView,
-    Disruption,
+    DisruptionBudget,
     Group,
     Instance,
     Node,
@@ -55,7 +55,7 @@ class World:
         """Workload pods that should be ready and are not, wherever they are; also those without a node."""
         self.agents: dict[str, set[str]] = defaultdict(set)
         """Node -> uids of its ready CNI agents."""
-        self.budgets: dict[BudgetKey, Disruption] = {}
+        self.budgets: dict[BudgetKey, DisruptionBudget] = {}
         self.behind: set[BudgetKey] = set()
         """Budgets with evictions that their status does not count yet."""
         self.present = Present()
@@ -179,7 +179,7 @@ class World:
 
     # -- budgets and volumes --------------------------------------------------------------------
 
-    def see_budget(self, budget: Disruption) -> None:
+    def see_budget(self, budget: DisruptionBudget) -> None:
         before = self.budgets.get(budget.key)
         self.budgets[budget.key] = budget
         self.behind.add(budget.key) if budget.unnoted else self.behind.discard(budget.key)
@@ -240,7 +240,7 @@ class World:
         for pod in found.values():
             self.see_pod(pod)
 
-    def replace_budgets(self, budgets: Iterable[Disruption]) -> None:
+    def replace_budgets(self, budgets: Iterable[DisruptionBudget]) -> None:
         found = {budget.key: budget for budget in budgets}
         for key in set(self.budgets) - set(found):
             self.lose_budget(key)

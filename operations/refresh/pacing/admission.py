@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import groupby
 
-from operations.refresh.model.request import Budget
+from operations.refresh.model.request import NodeBudget
 from operations.refresh.model.values import BudgetKey
 from operations.refresh.model.world import World
 
@@ -83,7 +83,7 @@ def choose(
     *,
     active: set[str],
     room: int,
-    zone_budget: Budget | None = None,
+    zone_node_budget: NodeBudget | None = None,
     held: Collection[str] = (),
     first: bool = False,
     only: BudgetKey | None = None,
@@ -97,7 +97,7 @@ def choose(
     if room <= 0 or not world.old:
         return []
     zones: Counter[str] = Counter(world.old[name].zone for name in active if name in world.old)
-    sizes = Counter(node.zone for node in world.old.values()) if zone_budget is not None else Counter()
+    sizes = Counter(node.zone for node in world.old.values()) if zone_node_budget is not None else Counter()
     queued: Counter[BudgetKey] = Counter()
     for name in active:
         queued.update(world.remaining.of_node.get(name, Counter()))
@@ -113,7 +113,7 @@ def choose(
         zone, carried = world.old[name].zone, queues.carried(name)
         if name in active or name in held or (only is not None and only not in carried):
             continue
-        if zone_budget is not None and zones[zone] >= zone_budget.of(sizes[zone]):
+        if zone_node_budget is not None and zones[zone] >= zone_node_budget.of(sizes[zone]):
             continue
         if any(queued[key] and queued[key] + n > QUEUE * queues.slots[key] for key, n in carried.items()):
             continue

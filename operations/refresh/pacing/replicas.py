@@ -53,15 +53,33 @@ class Replicas:
         if found is not None:
             self._out[found[0]] -= 1
 
+    def see(self, pod: Pod) -> None:
+        """Before it is asked whether a pod must stay: since when are its like absent?"""
+        key = self._counted(pod)
+        if key is None:
+            return
+        absent = bool(self.world.present.absent(key))
+        if absent != (key in self._absent) and controller(pod) not in self.goal.unhealthy_before:
+            if absent:
+                self._absent[key] = self._now
+            else:
+                del self._absent[key]
+
+    @staticmethod
+    def _counted(pod: Pod) -> WorkloadKey | None:
+        """The workload of a pod whose absence counts here. A budget itself says what may be missing of its pods, and
+        one that is not ready is missing already."""
+        return pod.workload if pod.ready and not pod.budgets else None
+
     def short(self, pod: Pod, chosen: Counter[WorkloadKey]) -> bool:
         """Whether a pod must stay for now, as too many of its like are missing.
 
         Args:
             chosen: pods chosen in this round.
         """
-        key = pod.workload
-        if key is None or pod.budgets or not pod.ready:
-            return False  # a budget says what may be missing; one that is not ready is missing already
+        key = self._counted(pod)
+        if key is None:
+            return False
         missing = self._out[key] + chosen[key]
         # what was broken before need not be whole before it moves, or it never would
         if controller(pod) not in self.goal.unhealthy_before:
@@ -71,8 +89,4 @@ class Replicas:
     def _gap(self, key: WorkloadKey) -> int:
         """Replicas that were taken and not yet made anew. Those that are not made for long nobody took: a quota, or a
         list of workloads that is older than its pods."""
-        absent = self.world.present.absent(key)
-        if not absent:
-            self._absent.pop(key, None)
-            return 0
-        return absent if self._now - self._absent.setdefault(key, self._now) <= SHOWN_LATE else 0
+        return self.world.present.absent(key) if self._now - self._absent.get(key, self._now) <= SHOWN_LATE else 0

@@ -36,11 +36,11 @@ class Retries:
         self._random = random.Random(self.seed)  # noqa: S311 - jitter, no secret
 
     def of(self, key: Key) -> Try | None:
-        return self._kinds[key[0]].get(key[1])
+        return self._kinds.get(key[0], {}).get(key[1])
 
     def of_kind(self, kind: str) -> Iterator[tuple[str, Try]]:
         """What each is about, and how it stands."""
-        yield from self._kinds[kind].items()
+        yield from self._kinds.get(kind, {}).items()
 
     def ready_at(self, key: Key) -> float:
         entry = self.of(key)

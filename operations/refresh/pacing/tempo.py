@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from operations.refresh.model.values import BudgetKey, Pod
 from operations.refresh.model.world import World
-from operations.refresh.pacing.disruption_budgets import REFRESHED, Stations
+from operations.refresh.pacing.disruption_budgets import REFRESHED, DisruptionBudgets
 from operations.refresh.pacing.throttle import Bucket
 
 AHEAD = 1.1
@@ -27,7 +27,7 @@ class Tempo:
     """A rate for the evictions that stand in no long queue."""
 
     world: World
-    stations: Stations
+    budgets: DisruptionBudgets
     bucket: Bucket = field(default_factory=lambda: Bucket(LEAST))
     _evicted: dict[BudgetKey, deque[float]] = field(default_factory=dict)
     _turns: dict[BudgetKey, deque[float]] = field(default_factory=dict)
@@ -46,21 +46,24 @@ class Tempo:
             times = self._evicted.get(key)
             if times is None or times.maxlen != slots:
                 times = self._evicted[key] = deque(maxlen=slots)
-            if len(times) == slots and key in self.stations.short:
+            if len(times) == slots and key in self.budgets.short:
                 self._turns.setdefault(key, deque(maxlen=REMEMBERED)).append(free - times[0])
             times.append(now)
-            self.stations.short.discard(key)
+            self.budgets.short.discard(key)
 
     def refused(self, budgets: Iterable[BudgetKey]) -> None:
         """A pod under these budgets could not go yet."""
         for key in budgets:
             self._free.pop(key, None)
 
-    def limits(self, pod: Pod, now: float) -> list[Bucket]:
-        """What holds back an eviction that the pod's budgets allow now: nothing, if it stands in the longest queue."""
+    def free(self, pod: Pod, now: float) -> None:
+        """The pod's budgets allow its eviction now: from here on it is a rate that keeps it waiting."""
         self._look(now)
         for key in pod.budgets:
             self._free.setdefault(key, now)
+
+    def limits(self, pod: Pod) -> list[Bucket]:
+        """What holds back an eviction that the pod's budgets allow: nothing, if it stands in the longest queue."""
         return [] if self.longest is None or self.longest in pod.budgets else [self.bucket]
 
     @property

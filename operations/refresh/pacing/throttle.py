@@ -15,11 +15,17 @@ class Bucket:
     tokens: float = 0.0
     at: float = float("-inf")
 
+    def saved(self, now: float) -> float:
+        """Requests that may be made now."""
+        return min(self.rate, self.tokens + (now - self.at) * self.rate)
+
+    def fill(self, now: float) -> None:
+        """Before it is asked whether one may be made: what was saved up until now, was at the rate until now."""
+        self.tokens, self.at = self.saved(now), now
+
     def has(self, now: float) -> bool:
         """Whether one more request may be made now."""
-        self.tokens = min(self.rate, self.tokens + (now - self.at) * self.rate)
-        self.at = now
-        return self.tokens >= 1
+        return self.saved(now) >= 1
 
     def spend(self) -> None:
         """It is made."""
@@ -27,6 +33,7 @@ class Bucket:
 
     def take(self, now: float) -> bool:
         """Make one more if that may be done now."""
+        self.fill(now)
         may = self.has(now)
         if may:
             self.spend()
@@ -34,7 +41,7 @@ class Bucket:
 
     def next_at(self, now: float) -> float:
         """When a request may be made next."""
-        return now + max(0.0, 1 - self.tokens) / self.rate
+        return now + max(0.0, 1 - self.saved(now)) / self.rate
 
 
 @dataclass
@@ -51,6 +58,13 @@ class Throttle(Bucket):
     highest: float = 400.0
     quiet_until: float = float("-inf")
     cut_at: float = float("-inf")
+
+    def saved(self, now: float) -> float:
+        return super().saved(now) if now >= self.quiet_until else self.tokens
+
+    def fill(self, now: float) -> None:
+        if now >= self.quiet_until:
+            super().fill(now)
 
     def has(self, now: float) -> bool:
         return now >= self.quiet_until and super().has(now)

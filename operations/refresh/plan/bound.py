@@ -81,7 +81,7 @@ def lower_bound(
     own = turnarounds or {}
     boot = times.boot if new_missing else 0.0
     drain = max(times.stop, times.deregistration)
-    most = request.budget.of(nodes)
+    most = request.node_budget.of(nodes)
     rounds = math.ceil(nodes / most)
     each = drain + times.terminate
     terms = [

@@ -20,10 +20,10 @@ from operations.refresh.cluster import groups as grouping
 from operations.refresh.cluster import parse
 from operations.refresh.cluster.cloud import Cloud, UnknownGroupError
 from operations.refresh.cluster.lease import Memory
+from operations.refresh.cluster.live import WORKLOADS
 from operations.refresh.model.request import InvalidRequest, RefreshRequest, Strategy
 from operations.refresh.model.terms import Goal
 from operations.refresh.model.world import World
-from operations.refresh.run.runner import WORKLOADS
 
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 AUTOSCALERS: Final = ("cluster-autoscaler", "karpenter")
@@ -72,7 +72,7 @@ def configured(settings: Settings) -> RefreshRequest:
     return RefreshRequest.towards(
         NodeKind.CILIUM,
         strategy=refresh.strategy,
-        budget=refresh.budget,
+        node_budget=refresh.budget,
         marked=refresh.evict_marked,
         deadline=refresh.deadline_minutes * 60,
     )

@@ -8,13 +8,11 @@ from operations.refresh.blockers import Blocker
 from operations.refresh.blockers.judge import Surroundings, judge
 from operations.refresh.engine.engine import Engine
 from operations.refresh.model.request import RefreshRequest
-from operations.refresh.model.terms import Goal
+from operations.refresh.model.terms import Goal, duration
 from operations.refresh.model.values import BudgetKey
 from operations.refresh.model.world import World
 from operations.refresh.plan.bound import Bound, Times, lower_bound
 from operations.refresh.plan.waves import waves
-from operations.refresh.run.progress import duration
-from operations.refresh.run.runner import Ended
 
 SHOWN_NODES: Final = 6
 SHOWN_FINDINGS: Final = 40
@@ -37,8 +35,8 @@ class Plan:
     def text(self) -> str:
         request, lines = self.request, []
         lines.append(
-            f"refresh to {request.target}: {self.total} {request.source} nodes, {request.strategy}, budget "
-            f"{request.budget} ({request.budget.of(self.total)} at once)"
+            f"refresh to {request.target}: {self.total} {request.source} nodes, {request.strategy}, node budget "
+            f"{request.node_budget} ({request.node_budget.of(self.total)} at once)"
         )
         lines.append(f"{'wave':>6}  {'nodes':>5}  names")
         for number, wave in enumerate(self.waves, 1):
@@ -61,7 +59,7 @@ class Plan:
             "command": "refresh plan",
             "to": self.request.target,
             "strategy": self.request.strategy,
-            "budget": str(self.request.budget),
+            "budget": str(self.request.node_budget),
             "nodes": self.total,
             "waves": [list(wave) for wave in self.waves],
             "seconds_at_least": round(self.bound.seconds),
@@ -95,13 +93,3 @@ def turnarounds(world: World) -> dict[BudgetKey, float]:
         for key in pod.budgets if pod.took else ():
             took.setdefault(key, []).append(pod.took)
     return {key: max(1.0, statistics.median(times)) for key, times in took.items()}
-
-
-def efficiency_text(engine: Engine, ended: Ended, bound: Bound) -> str:
-    """Closing words of a run: how near it came to the bound that was told before it."""
-    asked = engine.requests / max(1, engine.evictions)
-    shortest = bound.seconds
-    text = f"{engine.evictions} pods moved, {asked:.1f} requests for each, {duration(ended.seconds)}; "
-    if shortest > ended.seconds:  # AWS, or the pods, were quicker than what the bound supposes of them
-        return f"{text}{duration(shortest)} were foreseen by {bound.binding.name}, at typical times"
-    return f"{text}at least {duration(shortest)} by {bound.binding.name}: efficiency {shortest / ended.seconds:.2f}"

@@ -23,9 +23,10 @@ def waves(world: World, request: RefreshRequest, total: int) -> tuple[tuple[str,
     Args:
         total: old nodes when the refresh began.
     """
-    packing, done, found = _Packing(world, request), total - len(world.old), list[tuple[str, ...]]()
+    packing, found = _Packing(world, request), list[tuple[str, ...]]()
+    done = max(0, total - len(world.old))  # nodes may have joined since
     while packing.left:
-        most = min(request.budget.of(total), admission.wave(done))
+        most = min(request.node_budget.of(total), admission.wave(done))
         names = packing.wave(most) if done else packing.first()
         found.append(tuple(names))
         done += len(names)
@@ -40,9 +41,9 @@ class _Packing:
         self._queues = admission.Queues(world)
         self._room: dict[Station, int] = {}
         self._loads = {name: self._loaded(world, request, name) for name in world.old}
-        if request.zone_budget is not None:
+        if request.zone_node_budget is not None:
             for zone, nodes in Counter(node.zone for node in world.old.values()).items():
-                self._room["zone", zone] = request.zone_budget.of(nodes)
+                self._room["zone", zone] = request.zone_node_budget.of(nodes)
         order = sorted(world.old, key=lambda name: (*self._queues.rank(name), name))
         self._next: list[tuple[int, str, Queue | None]] = [(place, name, None) for place, name in enumerate(order)]
         self._waiting: dict[Queue, list[tuple[int, str]]] = defaultdict(list)
@@ -58,7 +59,7 @@ class _Packing:
         for budget, pods in self._queues.carried(name).items():
             found["budget", *budget, ""] += pods
             self._room["budget", *budget, ""] = self._queues.slots[budget]
-        if request.zone_budget is not None:
+        if request.zone_node_budget is not None:
             found["zone", world.old[name].zone] = 1
         return found
 

@@ -17,7 +17,7 @@ GAUGES: Final[Mapping[str, tuple[str, Callable[[Snapshot], float]]]] = {
     "new_nodes_wanted": ("New nodes at the end.", lambda s: s.new_wanted),
     "evictions": ("Pods that this run moved.", lambda s: s.evicted),
     "seconds": ("Age of this run.", lambda s: round(s.seconds, 1)),
-    "waiting": ("Things that are waited for.", lambda s: len(s.blockers)),
+    "waiting": ("Things that are waited for.", lambda s: len(s.waits)),
 }
 """Name without prefix → help text, and the figure of a snapshot."""
 

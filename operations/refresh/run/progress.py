@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
-from operations.refresh.model.terms import Awaited
+from operations.refresh.model.terms import Awaited, duration
 
 WIDTH: Final = 28
 LINE_SECONDS: Final = 10.0
@@ -25,7 +25,7 @@ class Snapshot:
     new_ready: int
     new_wanted: int
     evicted: int
-    blockers: tuple[Awaited, ...] = ()
+    waits: tuple[Awaited, ...] = ()
 
     def eta(self) -> float | None:
         """Seconds that are left at the pace so far; None before that can be told."""
@@ -34,22 +34,12 @@ class Snapshot:
         return (self.total - self.done) * self.seconds / self.done
 
 
-def reasons(blockers: Sequence[Awaited], limit: int = 3) -> str:
+def reasons(waits: Sequence[Awaited], limit: int = 3) -> str:
     """The most frequent reasons, with how many wait for each."""
-    counted = Counter(blocker.reason for blocker in blockers)
+    counted = Counter(awaited.reason for awaited in waits)
     shown = [f"{n} times {reason}" if n > 1 else reason for reason, n in counted.most_common(limit)]
     rest = len(counted) - limit
     return "; ".join(shown) + (f"; {rest} more reasons" if rest > 0 else "")
-
-
-def duration(seconds: float) -> str:
-    """`"41 s"`, `"3 min 05 s"`, `"1 h 02 min"`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Progress:
@@ -115,7 +105,7 @@ def _line(s: Snapshot) -> str:
         f"new nodes {s.new_ready} of {s.new_wanted}",
         duration(s.seconds) + (f", about {duration(eta)} left" if eta and s.done < s.total else ""),
     ]
-    waits = f"; waits: {reasons(s.blockers)}" if s.blockers else ""
+    waits = f"; waits: {reasons(s.waits)}" if s.waits else ""
     return ", ".join(parts) + waits
 
 
@@ -123,7 +113,7 @@ def _bar(s: Snapshot) -> str:
     full = WIDTH * s.done // max(1, s.total)
     eta = s.eta()
     left = f" ETA {duration(eta)}" if eta is not None and s.done < s.total else ""
-    waits = f" | {reasons(s.blockers, 1)[:60]}" if s.blockers else ""
+    waits = f" | {reasons(s.waits, 1)[:60]}" if s.waits else ""
     return (
         f"[{'#' * full}{'.' * (WIDTH - full)}] {s.done}/{s.total} nodes, {s.active} leaving, "
         f"{s.evicted} pods{left}{waits}"
@@ -141,7 +131,7 @@ def _plain(s: Snapshot) -> dict[str, Any]:
         "new_wanted": s.new_wanted,
         "evicted": s.evicted,
         "eta": round(eta) if eta is not None else None,
-        "waiting": dict(Counter(blocker.reason for blocker in s.blockers).most_common(10)),
+        "waiting": dict(Counter(awaited.reason for awaited in s.waits).most_common(10)),
     }
 
 

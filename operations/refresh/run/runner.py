@@ -1,12 +1,11 @@
-"""Carries a refresh out: watches in, actions out, one thread that decides."""
+"""Carries a refresh out: events in, actions out, one thread that decides."""
 
 import queue
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -14,9 +13,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from operations.refresh.cluster import parse
 from operations.refresh.cluster.cloud import Cloud, UnknownGroupError, refused
 from operations.refresh.cluster.kube import Kube
-from operations.refresh.cluster.watch import Changed, Listed, Lister, Trouble, Watcher
+from operations.refresh.cluster.live import Live
+from operations.refresh.cluster.rights import RIGHTS
+from operations.refresh.engine import explain
+from operations.refresh.engine.decision import Decision
 from operations.refresh.engine.engine import Engine
-from operations.refresh.engine.explain import blockers as explain
 from operations.refresh.model.actions import (
     Action,
     Cordon,
@@ -36,7 +37,6 @@ from operations.refresh.model.world import World
 from operations.refresh.run.progress import Snapshot
 
 WORKERS: Final = 32
-FIRST_LISTS_SECONDS: Final = 60.0
 SHOWN_SECONDS: Final = 0.25
 """Between two snapshots: each asks everything that is waited for why."""
 PAUSE: Final = (0.01, 0.25)
@@ -44,13 +44,6 @@ PAUSE: Final = (0.01, 0.25)
 SHARE_DECIDING: Final = 0.1
 SHARE_SHOWING: Final = 0.02
 """Of the time that goes into each, as far as the pause allows it: both take longer with more nodes."""
-WORKLOADS: Final = {"Deployment": "/apis/apps/v1/deployments", "StatefulSet": "/apis/apps/v1/statefulsets"}
-"""Kind -> where it is listed: how many replicas are wanted, and how many may be missing."""
-RIGHTS: Final = "What a refresh needs is printed by `refresh rights` and `refresh rights --iam`"
-
-
-class UnreadableError(Exception):
-    """The cluster cannot be read: nothing is known, so nothing is done."""
 
 
 class Holder(Protocol):
@@ -71,115 +64,13 @@ class Ended:
     done: int
     total: int
     seconds: float
-    blockers: tuple[Awaited, ...] = ()
+    waits: tuple[Awaited, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Done:
     action: Action
     outcome: Outcome
-
-
-@dataclass
-class Live:
-    """A world that is kept up by watches.
-
-    Args:
-        kube: to ask.
-        world: is filled.
-    """
-
-    kube: Kube
-    world: World
-    events: "queue.SimpleQueue[Any]" = field(default_factory=queue.SimpleQueue)
-    troubles: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        make_pod = partial(parse.pod, target_cni=self.world.target)
-        self._watchers = [
-            Watcher(self.kube, kind, path, make, self.events)
-            for kind, path, make in (
-                ("nodes", "/api/v1/nodes", parse.node),
-                ("budgets", "/apis/policy/v1/poddisruptionbudgets", parse.budget),
-                ("pods", "/api/v1/pods", make_pod),
-                ("attachments", "/apis/storage.k8s.io/v1/volumeattachments", parse.attachment),
-            )
-        ]
-        self._watchers += [
-            Lister(self.kube, path.rsplit("/", 1)[-1], path, partial(parse.workload, kind=kind), self.events)
-            for kind, path in WORKLOADS.items()
-        ]
-        self._listed: set[str] = set()
-        self._early: list[Any] = []
-
-    def start(self, seconds: float = FIRST_LISTS_SECONDS) -> None:
-        """Begin, and wait until every kind was read once.
-
-        Raises:
-            UnreadableError: that took too long.
-        """
-        for watcher in self._watchers:
-            watcher.start()
-        end = time.monotonic() + seconds
-        while len(self._listed) < len(self._watchers):
-            try:
-                self._take(self.events.get(timeout=max(0.05, end - time.monotonic())))
-            except queue.Empty:
-                raise UnreadableError(
-                    f"the API server did not list {', '.join(self._missing())} within {seconds:.0f} s"
-                    + (f": {'; '.join(self.troubles.values())}" if self.troubles else "")
-                ) from None
-
-    def _missing(self) -> list[str]:
-        return sorted({watcher.kind for watcher in self._watchers} - self._listed)
-
-    def _take(self, event: Any) -> None:
-        """Before all is listed: nodes and budgets first, because pods are filed by them."""
-        if isinstance(event, Trouble):
-            if event.denied:
-                raise UnreadableError(f"this identity may not read {event.kind}: {event.text}. {RIGHTS}")
-            self.apply(event)
-            return
-        if isinstance(event, Listed):
-            self._listed.add(event.kind)
-        self._early.append(event)
-        if not self._missing():
-            order = {"nodes": 0, "budgets": 1}
-            for early in sorted(self._early, key=lambda e: order.get(e.kind, 2)):  # stable: a kind keeps its order
-                self.apply(early)
-            self._early.clear()
-
-    def stop(self) -> None:
-        for watcher in self._watchers:
-            watcher.halt()
-
-    def apply(self, event: Any) -> None:
-        world = self.world
-        match event:
-            case Listed("nodes", items):
-                world.replace_nodes(items)
-            case Listed("pods", items):
-                world.replace_pods(items)
-            case Listed("budgets", items):
-                world.replace_budgets(items)
-            case Listed("attachments", items):
-                world.replace_attachments(items)
-            case Listed("deployments", items):
-                world.present.replace("Deployment", items)
-            case Listed("statefulsets", items):
-                world.present.replace("StatefulSet", items)
-            case Changed("nodes", gone, node):
-                world.lose_node(node.name) if gone else world.see_node(node)
-            case Changed("pods", gone, pod):
-                world.lose_pod(pod.uid) if gone else world.see_pod(pod)
-            case Changed("budgets", gone, budget):
-                world.lose_budget(budget.key) if gone else world.see_budget(budget)
-            case Changed("attachments", gone, (name, node)):
-                world.lose_attachment(name) if gone else world.see_attachment(name, node)
-            case Trouble(kind, text, _):
-                self.troubles.pop(kind, None)
-                if text:
-                    self.troubles[kind] = text
 
 
 class Runner:
@@ -222,20 +113,20 @@ class Runner:
                 # without the API server nobody can take the refresh over either: it waits, and then goes on
                 blind = bool(self.live.troubles) or not self.lease.held()
                 before = time.thread_time()
-                actions = engine.decide(now, stopping=bool(reason) or blind)
+                decision = engine.decide(now, stopping=bool(reason) or blind)
                 cost = time.thread_time() - before
-                for action in actions:
+                for action in decision.actions:
                     self._submit(pool, action)
                 if not reason and not blind and engine.finished():
                     break
                 if reason and not engine.busy:
                     break
                 if now >= self._next_shown:
-                    self._show(now, began)
-                self._wait(events, now, min(PAUSE[1], max(PAUSE[0], cost / SHARE_DECIDING)))
+                    self._show(decision, now, began)
+                self._wait(events, now, decision.wake_at, min(PAUSE[1], max(PAUSE[0], cost / SHARE_DECIDING)))
         now = self.clock()
-        self.show(self._snapshot(now - began))
-        return Ended(reason, engine.done, engine.goal.total, now - began, self._blockers(now) if reason else ())
+        self.show(self._snapshot(decision, now - began))
+        return Ended(reason, engine.done, engine.goal.total, now - began, self._waits(decision) if reason else ())
 
     def _stop_reason(self, now: float) -> str:
         if self.interrupted.is_set():
@@ -263,14 +154,14 @@ class Runner:
         else:
             self.live.apply(event)
 
-    def _show(self, now: float, began: float) -> None:
+    def _show(self, decision: Decision, now: float, began: float) -> None:
         before = time.thread_time()
-        self.show(self._snapshot(now - began))
+        self.show(self._snapshot(decision, now - began))
         self._next_shown = now + max(SHOWN_SECONDS, (time.thread_time() - before) / SHARE_SHOWING)
 
-    def _wait(self, events: "queue.SimpleQueue[Any]", now: float, pause: float) -> None:
+    def _wait(self, events: "queue.SimpleQueue[Any]", now: float, wake_at: float, pause: float) -> None:
         """Until something happens or is due; at least for `pause`: what comes together is decided on together."""
-        until, began = min(self.engine.wake_at - now, self.deadline - now, 1.0), time.monotonic()
+        until, began = min(wake_at - now, self.deadline - now, 1.0), time.monotonic()
         try:
             self._apply(events.get(timeout=max(0.02, pause, until)))
         except queue.Empty:
@@ -285,13 +176,13 @@ class Runner:
 
         pool.submit(carry_out, action, self.kube, self.cloud, self.engine.world).add_done_callback(report)
 
-    def _blockers(self, now: float) -> tuple[Awaited, ...]:
+    def _waits(self, decision: Decision) -> tuple[Awaited, ...]:
         away = tuple(Awaited(f"API server: {kind}", text) for kind, text in self.live.troubles.items())
         if not self.lease.held():
             away += (Awaited("Lease", "could not be renewed: nothing is done until it is"),)
-        return away + explain(self.engine, now)
+        return away + explain.waits(self.engine, decision)
 
-    def _snapshot(self, seconds: float) -> Snapshot:
+    def _snapshot(self, decision: Decision, seconds: float) -> Snapshot:
         engine = self.engine
         return Snapshot(
             seconds=seconds,
@@ -301,7 +192,7 @@ class Runner:
             new_ready=len(engine.world.ready_new),
             new_wanted=engine.sizing.needed_at_the_end,
             evicted=engine.evictions,
-            blockers=self._blockers(self.clock()),
+            waits=self._waits(decision),
         )
 
 

@@ -17,7 +17,7 @@ SEEDS = 40
 
 
 def towards(strategy: str = "surge", budget: str = "10%") -> RefreshRequest:
-    return RefreshRequest.towards(NodeKind.CILIUM, strategy=strategy, budget=budget)
+    return RefreshRequest.towards(NodeKind.CILIUM, strategy=strategy, node_budget=budget)
 
 
 def test_a_quiet_cluster_is_moved_without_a_wasted_eviction():
