@@ -38,7 +38,7 @@ class Ruled:
     """Rules of the test at hand; a test may loosen them where it breaks something itself."""
 
     def __init__(self) -> None:
-        self.rules = Rules(budget=1, floor=NODES - 1, zone_cap=1)
+        self.rules = Rules(node_budget=1, floor=NODES - 1, zone_cap=1)
 
 
 @pytest.fixture

@@ -37,9 +37,9 @@ from operations.freeze import of_state
 from operations.policy import cli as policy_cli
 from operations.recover import locks, sidecars
 from operations.recover import state as exported
-from operations.refresh.lease import Memory
-from operations.refresh.parse import status
-from operations.refresh.request import Budget, InvalidRequest
+from operations.refresh.cluster.lease import Memory
+from operations.refresh.cluster.parse import status
+from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
@@ -312,7 +312,7 @@ PARSERS: dict[str, Parser] = {
     "deployers": Parser(texts(), deployers.canonical, (InvalidDeployer,)),
     "versions": Parser(texts(), versions.minor, (ValueError,)),
     "memory of a refresh": Parser(texts() | damaged(MEMORY).map(as_json), Memory.read),
-    "budget": Parser(texts(), Budget.parse, (InvalidRequest,)),
+    "node budget": Parser(texts(), NodeBudget.parse, (InvalidRequest,)),
     "answer of an API server": Parser(contents(), status),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
     "metrics of an agent": Parser(texts(), counted, (ValueError,)),
