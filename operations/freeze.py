@@ -174,7 +174,7 @@ def served(kube: Cluster, group: str, resource: str) -> list[Obj]:
 def _calicos_own(resource: str, obj: Obj) -> bool:
     if resource == "hostendpoints":
         label, value = _AUTOMATIC
-        return objects.labels(obj).get(label) == value
+        return objects.labels(objects.as_calico_reads(obj)).get(label) == value
     kind = _BY_KIND.get(resource)
     return kind is not None and agreement.made_by_calico(kind, obj)
 

@@ -135,7 +135,7 @@ class CalicoModel:
         if self.world.calico_version >= _TIE_BREAK_BY_NAME:
             kind = "Kubernetes" + meta.kind if "k8s.io" in meta.api else meta.kind
             return order, f"{meta.name}/{meta.namespace}/{kind}"
-        name = meta.name
+        name = meta.stored or meta.name
         if meta.api.startswith("networking.k8s.io"):
             name = f"knp.default.{name}"
         elif meta.api.startswith("projectcalico.org") and not name.startswith(f"{policy.tier}."):

@@ -38,6 +38,10 @@ class Meta:
     api: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    owners: tuple[str, ...] = ()
+    """API versions of the objects that own this one."""
+    stored: str = ""
+    """Under which name Calico stores the object, where that is another one."""
     place: Place = field(default_factory=Place, compare=False)
 
     def __str__(self) -> str:

@@ -32,7 +32,11 @@ def how_installed(seen: Seen) -> Decision:
 
 def host_endpoints(seen: Seen) -> Decision:
     found = seen.gathered.objects_of("hostendpoints")
-    automatic = [h for h in found if objects.labels(h).get("projectcalico.org/created-by") == "calico-kube-controllers"]
+    automatic = [
+        h
+        for h in found
+        if objects.labels(objects.as_calico_reads(h)).get("projectcalico.org/created-by") == "calico-kube-controllers"
+    ]
     if len(found) > len(automatic):
         return refused(
             "Calico host endpoints",
