@@ -40,6 +40,7 @@ from netpol.model.values import (
     KubernetesPolicy,
     NetworkSet,
     Port,
+    Profile,
     Tier,
 )
 from netpol.model.world import Backend, Pod, World
@@ -88,9 +89,11 @@ class CalicoModel:
         self.kubernetes_only = kubernetes_only
         self._namespace_labels: dict[str, Mapping[str, str]] = {}
         self.sets = [] if kubernetes_only else [(s, self._set_labels(s)) for s in world.of(NetworkSet)]
-        self.host_endpoints: dict[str, HostEndpoint] = (
-            {} if kubernetes_only else {h.node: h for h in world.of(HostEndpoint)}
-        )
+        self.all_host_endpoints: list[HostEndpoint] = [] if kubernetes_only else world.of(HostEndpoint)
+        self.host_endpoints: dict[str, list[HostEndpoint]] = {}
+        """By node; a node has one for each interface that is policed."""
+        for endpoint in self.all_host_endpoints:
+            self.host_endpoints.setdefault(endpoint.node, []).append(endpoint)
         self._pod_labels: dict[tuple[str, str], dict[str, str]] = {}
         self._subjects: dict[int, Selector] = {}
         self._entities: dict[tuple[int, str], tuple[Selector | None, Selector | None]] = {}
@@ -98,13 +101,19 @@ class CalicoModel:
     # --- order
     @cached_property
     def policies(self) -> tuple[CalicoPolicy, ...]:
-        """Every policy that may decide, Kubernetes' as Calico converts them; not the staged ones."""
+        """Every policy that may decide at a pod, Kubernetes' as Calico converts them; not the staged ones."""
         out: list[CalicoPolicy] = [from_kubernetes(p) for p in self.world.of(KubernetesPolicy)]
         if not self.kubernetes_only:
-            out += [p for p in self.world.of(CalicoPolicy) if not p.staged]
+            out += [p for p in self.world.of(CalicoPolicy) if not p.staged and not p.hosts_only]
             if self.world.calico_version >= _CLUSTER_POLICIES:
                 out += [from_cluster(p) for p in self.world.of(ClusterPolicy)]
         return tuple(out)
+
+    @cached_property
+    def forward_policies(self) -> tuple[CalicoPolicy, ...]:
+        """Policies that act on what host endpoints forward."""
+        mine = [] if self.kubernetes_only else self.world.of(CalicoPolicy)
+        return tuple(p for p in mine if not p.staged and (p.apply_on_forward or p.hosts_only))
 
     @cached_property
     def tiers(self) -> tuple[EvaluatedTier, ...]:
@@ -166,6 +175,14 @@ class CalicoModel:
             self._namespace_labels[namespace] = found
         return found
 
+    def host_labels(self, endpoint: HostEndpoint) -> Mapping[str, str]:
+        """A host endpoint's labels with those that its profiles apply."""
+        out: dict[str, str] = {}
+        for profile in self.world.of(Profile):
+            if profile.meta.name in endpoint.profiles:
+                out |= profile.labels_to_apply
+        return out | dict(endpoint.meta.labels)
+
     def _set_labels(self, network_set: NetworkSet) -> Mapping[str, str]:
         labels = dict(network_set.meta.labels)
         if network_set.meta.namespace:
@@ -193,10 +210,10 @@ class CalicoModel:
         """Whether a selector finds this end: the pod itself, a host endpoint, or a network set with its address."""
         if who.pod is not None and selector.matches(self.pod_labels(who.pod)):
             return True
-        if who.node is not None and who.pod is None and who.node.name in self.host_endpoints:
-            endpoint = self.host_endpoints[who.node.name]
-            if selector.matches(endpoint.meta.labels) and within(who, endpoint.expected_ips, family):
-                return True
+        if who.node is not None and who.pod is None:
+            for endpoint in self.host_endpoints.get(who.node.name, ()):
+                if selector.matches(self.host_labels(endpoint)) and within(who, endpoint.expected_ips, family):
+                    return True
         return any(selector.matches(labels) and within(who, s.nets, family) for s, labels in self.sets)
 
     # --- the decision

@@ -130,6 +130,11 @@ class CalicoPolicy:
     pre_dnat: bool = False
     do_not_track: bool = False
 
+    @property
+    def hosts_only(self) -> bool:
+        """Whether it acts on host endpoints alone; pods never see it."""
+        return self.pre_dnat or self.do_not_track
+
     def rules(self, direction: str) -> tuple[CalicoRule, ...]:
         return self.ingress if direction == INGRESS else self.egress
 

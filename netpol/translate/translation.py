@@ -16,6 +16,7 @@ from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
     ClusterPolicy,
+    HostEndpoint,
     KubernetesPolicy,
     Policy,
 )
@@ -60,7 +61,8 @@ def translate(world: World) -> Translation:
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
     """
-    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup)]
+    # What acts on hosts is refused by name; without it the pods' own policies still get an answer.
+    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup | HostEndpoint)]
     before = world.with_policies(mine).enforced_by("calico")
     kept = tuple(
         p
@@ -72,7 +74,7 @@ def translate(world: World) -> Translation:
     manifests = tuple(drafting.manifests())
     after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*hosts(before), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
+    refused = [*hosts(world), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
         refused=tuple(refused),
