@@ -19,7 +19,7 @@ from netpol.decide.flow import Path, judge
 from netpol.decide.hosts import refuse_forwarding, selected_endpoints
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.packets import Packet
-from netpol.model.values import DIRECTIONS, EGRESS, OTHER, TCP, UDP
+from netpol.model.values import DIRECTIONS, EGRESS, OTHER, TCP, UDP, AdminPolicy, ClusterPolicy
 from netpol.model.world import Engine, World
 
 _KINDS = {"pod": 0, "address": 1, "own": 2, "remote": 3, "local": 4}
@@ -281,6 +281,10 @@ def assumed(*worlds: World) -> tuple[str, ...]:
                     "the pod only"
                 ] = None
             out |= dict.fromkeys(_on_hosts(calico))
+            for other in (*world.of(ClusterPolicy), *world.of(AdminPolicy)):
+                if not calico.enforces(other):
+                    version = ".".join(map(str, world.calico_version))
+                    out[f"{other.meta} is of a kind that Calico {version} does not enforce"] = None
             for policy in calico.policies:
                 if any(r.http for r in (*policy.ingress, *policy.egress)):
                     out[f"{policy.meta} has HTTP matches, which Calico without its L7 layer ignores"] = None

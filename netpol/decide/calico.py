@@ -19,7 +19,10 @@ from netpol.decide.calico_kubernetes import (
     ADMIN_TIER,
     BASELINE_TIER,
     DEFAULT_TIER,
+    OLD_ADMIN_TIER,
+    OLD_BASELINE_TIER,
     ORCHESTRATOR,
+    from_admin,
     from_cluster,
     from_kubernetes,
 )
@@ -31,6 +34,7 @@ from netpol.model.values import (
     SCTP,
     TCP,
     UDP,
+    AdminPolicy,
     CalicoPolicy,
     CalicoRule,
     ClusterPolicy,
@@ -51,9 +55,13 @@ NAMESPACE_PREFIX = "pcns."
 ACCOUNT_PREFIX = "pcsa."
 NAME = "projectcalico.org/name"
 
-_BUILT_IN_TIERS = {DEFAULT_TIER: (1e6, "Deny"), ADMIN_TIER: (1e3, "Pass"), BASELINE_TIER: (1e7, "Pass")}
+BUILT_IN_TIERS = {
+    DEFAULT_TIER: (1e6, "Deny"),
+    **dict.fromkeys((ADMIN_TIER, OLD_ADMIN_TIER), (1e3, "Pass")),
+    **dict.fromkeys((BASELINE_TIER, OLD_BASELINE_TIER), (1e7, "Pass")),
+}
 _TIE_BREAK_BY_NAME = (3, 32)
-_CLUSTER_POLICIES = (3, 32)
+_CLUSTER_POLICIES, _ADMIN_POLICIES, _BASELINE_POLICIES = (3, 32), (3, 29), (3, 30)
 _ACCOUNT_LABEL_LIMIT = 63
 
 _IN_NAMESPACE = Has(NAMESPACE)
@@ -105,9 +113,16 @@ class CalicoModel:
         out: list[CalicoPolicy] = [from_kubernetes(p) for p in self.world.of(KubernetesPolicy)]
         if not self.kubernetes_only:
             out += [p for p in self.world.of(CalicoPolicy) if not p.staged and not p.hosts_only]
-            if self.world.calico_version >= _CLUSTER_POLICIES:
-                out += [from_cluster(p) for p in self.world.of(ClusterPolicy)]
+            out += [from_cluster(p) for p in self.world.of(ClusterPolicy) if self.enforces(p)]
+            out += [from_admin(p) for p in self.world.of(AdminPolicy) if self.enforces(p)]
         return tuple(out)
+
+    def enforces(self, policy: ClusterPolicy | AdminPolicy) -> bool:
+        """Whether this version of Calico knows the kind at all (release notes of v3.29, v3.30, v3.32)."""
+        version = self.world.calico_version
+        if isinstance(policy, ClusterPolicy):
+            return version >= _CLUSTER_POLICIES
+        return (_ADMIN_POLICIES if policy.tier == "Admin" else _BASELINE_POLICIES) <= version < _CLUSTER_POLICIES
 
     @cached_property
     def forward_policies(self) -> tuple[CalicoPolicy, ...]:
@@ -118,7 +133,7 @@ class CalicoModel:
     @cached_property
     def tiers(self) -> tuple[EvaluatedTier, ...]:
         """Tiers in order, each with its policies in order. A tier that does not exist comes last and denies."""
-        known = _BUILT_IN_TIERS | {
+        known = BUILT_IN_TIERS | {
             t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._declared_tiers
         }
         by_tier: dict[str, list[CalicoPolicy]] = {}

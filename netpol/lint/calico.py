@@ -10,6 +10,7 @@ from netpol.compare.calico_shared import CalicoShared
 from netpol.compare.calico_steps import CalicoStep
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
+from netpol.decide.calico import BUILT_IN_TIERS
 from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
 from netpol.lint.finding import Finding
@@ -182,7 +183,7 @@ class CalicoLint:
 
     # --- what does not carry over
     def _missing_tiers(self) -> Iterator[Finding]:
-        known = {"default", "kube-admin", "kube-baseline"} | {t.meta.name for t in self.world.of(Tier)}
+        known = set(BUILT_IN_TIERS) | {t.meta.name for t in self.world.of(Tier)}
         for policy in self.world.of(CalicoPolicy):
             if policy.tier not in known:
                 yield Finding(

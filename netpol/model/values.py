@@ -241,8 +241,8 @@ class ClusterRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterPolicy:
-    """Kubernetes ClusterNetworkPolicy v1alpha2. The subject is a namespace selector, with or without a pod selector."""
+class _ClusterWide:
+    """The subject is a namespace selector, with or without a pod selector."""
 
     meta: Meta
     tier: str
@@ -254,6 +254,16 @@ class ClusterPolicy:
 
     def rules(self, direction: str) -> tuple[ClusterRule, ...]:
         return self.ingress if direction == INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPolicy(_ClusterWide):
+    """Kubernetes ClusterNetworkPolicy, v1alpha2 and v1beta1, which are alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminPolicy(_ClusterWide):
+    """Kubernetes AdminNetworkPolicy (tier Admin) and BaselineAdminNetworkPolicy (Baseline), v1alpha1."""
 
 
 # --- Cilium ---------------------------------------------------------------------------------------
@@ -350,6 +360,7 @@ Policy = (
     | HostEndpoint
     | KubernetesPolicy
     | ClusterPolicy
+    | AdminPolicy
     | CiliumPolicy
     | CidrGroup
 )

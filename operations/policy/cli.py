@@ -23,7 +23,7 @@ from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
-from netpol.model.values import ClusterPolicy, KubernetesPolicy
+from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.world import from_readers
@@ -31,9 +31,11 @@ from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
 from operations.cluster import Cluster
 from operations.connection import WrongClusterError, through_kubeconfig
-from operations.policy.live import live_objects
+from operations.policy.live import live_objects, live_version
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
+_NEWEST = "3.32"
+"""Version of Calico that is meant where nothing says another."""
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
 
 
@@ -88,7 +90,11 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     which.add_argument(
         "--server", metavar="ADDRESS", help="of no stack: the API server that KUBECONFIG has to lead to, https://…"
     )
-    parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
+    parser.add_argument(
+        "--calico-version",
+        help="decides ties of equal order, and which of Kubernetes' cluster-wide policies count "
+        f"(default with --live: what runs there; else {_NEWEST})",
+    )
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
     parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
@@ -165,13 +171,16 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     if not arguments.live and (arguments.stack or arguments.server):
         raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
     readers = documents.load(chosen)
+    version = None if arguments.calico_version is None else _version(arguments.calico_version)
     if arguments.live:
-        readers += documents.from_objects(live_objects(_cluster(arguments)), "<live>")
+        cluster = _cluster(arguments)
+        readers += documents.from_objects(live_objects(cluster), "<live>")
+        version = version or live_version(cluster)
     options: dict[str, Any] = {
         "six_egress": arguments.six_egress,
         "apiserver": tuple(_network(c) for c in arguments.apiserver),
         "pod_cidrs": tuple(_network(c) for c in arguments.pod_cidr),
-        "calico_version": _version(arguments.calico_version),
+        "calico_version": version or _version(_NEWEST),
         "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
     }
     if arguments.families:
@@ -315,7 +324,8 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     found = from_readers(documents.load(arguments.after)).policies
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
-    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
+    kubernetes = KubernetesPolicy | ClusterPolicy | AdminPolicy
+    stays = [p for p in before.policies if isinstance(p, kubernetes) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
