@@ -44,6 +44,11 @@ class Meta:
     """Under which name Calico stores the object, where that is another one."""
     place: Place = field(default_factory=Place, compare=False)
 
+    @property
+    def of_operator(self) -> bool:
+        """Whether the Tigera operator made the object, for Calico's own pods; it goes with Calico."""
+        return any(owner.startswith("operator.tigera.io/") for owner in self.owners)
+
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
 

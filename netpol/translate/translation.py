@@ -35,7 +35,8 @@ class Translation:
     """`manifests` is the whole translation when `refused` is empty, and must not be deployed otherwise.
 
     `expanded`: labels whose present values are written out, so that the translation must be made anew when they
-    change. `kept`: the policies that stay as they are.
+    change. `kept`: the policies that stay as they are. `left_out`: what the Tigera operator made for Calico's own pods,
+    which go with Calico: neither said in Cilium's words nor compared.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -43,6 +44,7 @@ class Translation:
     expanded: tuple[str, ...]
     kept: tuple[Policy, ...]
     proof: Proof
+    left_out: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -63,6 +65,8 @@ def translate(world: World) -> Translation:
     """
     # What acts on hosts is refused by name; without it the pods' own policies still get an answer.
     mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup | HostEndpoint)]
+    left_out = tuple(str(p.meta) for p in mine if p.meta.of_operator)
+    mine = [p for p in mine if not p.meta.of_operator]
     before = world.with_policies(mine).enforced_by("calico")
     kept = tuple(
         p
@@ -81,4 +85,5 @@ def translate(world: World) -> Translation:
         expanded=tuple(sorted({key for d in drafting.drafts for key in d.expanded})),
         kept=kept,
         proof=proof,
+        left_out=left_out,
     )

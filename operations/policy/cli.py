@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -285,6 +286,8 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     for refusal in result.refused:
         _say(f"refused: {refusal}")
     _say(str(result.proof).splitlines()[0])
+    if result.left_out:
+        _say(f"left out: {_operators(result.left_out)}, which go with Calico")
     if result.complete and arguments.out is not None:
         _write(result, arguments.out)
         count = len(result.manifests)
@@ -306,8 +309,14 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
             for r in result.refused
         ],
         "expanded": list(result.expanded),
+        "left_out": list(result.left_out),
         "proof": _proof(result.proof),
     }
+
+
+def _operators(left_out: Sequence[object]) -> str:
+    count = len(left_out)
+    return f"{count} {'policy' if count == 1 else 'policies'} that the Tigera operator made for Calico's own pods"
 
 
 def _write(result: Translation, directory: Path) -> None:
@@ -321,6 +330,8 @@ def _write(result: Translation, directory: Path) -> None:
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
+    theirs = [p for p in before.policies if p.meta.of_operator]
+    before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
     found = from_readers(documents.load(arguments.after)).policies
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
@@ -333,6 +344,9 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
     else:
         proof = prove(before, after, most=arguments.most)
+    if theirs:
+        note = f"not compared: {_operators(theirs)}, which go with Calico"
+        proof = replace(proof, assumptions=(*proof.assumptions, note))
     _say(str(proof))
     for example in proof.differences[1:]:
         _say(str(example))
