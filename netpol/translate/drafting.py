@@ -52,6 +52,11 @@ class _Rule:
     """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
 
 
+def is_native(policy: CalicoPolicy) -> bool:
+    """Whether it is a NetworkPolicy of Kubernetes, which stays."""
+    return policy.meta.api.startswith("networking.k8s.io")
+
+
 class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
@@ -74,8 +79,30 @@ class Drafting:
         unique: dict[tuple[int, str, bool], Draft] = {}
         for draft in self.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
-        self.drafts = list(unique.values())
+        self.drafts = [draft for draft in unique.values() if not self._said_anyway(draft)]
         self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
+
+    def _said_anyway(self, draft: Draft) -> bool:
+        """Whether a NetworkPolicy that stays says the same in Cilium too: whatever pods there will be, a copy of it
+        would only outlive its next change.
+
+        Both engines read its pods, its ports and the world's addresses alike; not that a block may hold pods and nodes.
+        """
+        owner = self.owners[draft.owner]
+        if draft.deny or not is_native(owner):
+            return False
+        selected, step = self._step(draft)
+        if selected and any(step.products.values()):
+            return False
+        peers = {key: value for key, value in draft.rule.items() if key not in ("toPorts", "icmps")}
+        outside = all(key.endswith("CIDRSet") or value == ["world"] for key, value in peers.items())
+        blocks = any(
+            entity.nets
+            for rule in owner.rules(draft.direction)
+            if rule.where == draft.origin
+            for entity in (rule.source, rule.destination)
+        )
+        return outside or not blocks
 
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
@@ -130,7 +157,7 @@ class Drafting:
         """The end of a tier that denies: whoever a policy of it selects is in default deny."""
         del number
         for policy, _, _ in tier.policies:
-            if policy.meta.api.startswith("networking.k8s.io"):
+            if is_native(policy):
                 continue
             try:
                 terms = self.writer.literals(self.target.model.subject(policy))
@@ -159,7 +186,7 @@ class Drafting:
             staying = 0
             for later in tiers[number + 1 :]:
                 for policy, selected, _ in later.policies:
-                    if policy.meta.api.startswith("networking.k8s.io"):
+                    if is_native(policy):
                         staying |= selected
             if tier.default_action == "Pass" or not staying:
                 continue
@@ -205,7 +232,7 @@ class Drafting:
     def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
         denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
         # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
-        native = item.policy.meta.api.startswith("networking.k8s.io")
+        native = is_native(item.policy)
         drafts, unsaid = self.writer.drafts(
             piece,
             owner=item.owner,

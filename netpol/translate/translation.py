@@ -23,7 +23,7 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.drafting import Drafting
+from netpol.translate.drafting import Drafting, is_native
 from netpol.translate.probes import with_probes
 from netpol.translate.refusals import Refusal, blame, hosts
 
@@ -36,7 +36,8 @@ class Translation:
 
     `expanded`: labels whose present values are written out, so that the translation must be made anew when they
     change. `kept`: the policies that stay as they are. `left_out`: what the Tigera operator made for Calico's own pods,
-    which go with Calico: neither said in Cilium's words nor compared.
+    which go with Calico: neither said in Cilium's words nor compared. `copies`: NetworkPolicies that stay and to which
+    a manifest adds what Cilium does not read in them.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -45,6 +46,7 @@ class Translation:
     kept: tuple[Policy, ...]
     proof: Proof
     left_out: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -86,4 +88,5 @@ def translate(world: World) -> Translation:
         kept=kept,
         proof=proof,
         left_out=left_out,
+        copies=tuple(sorted({str(o.meta) for d in drafting.drafts if is_native(o := drafting.owners[d.owner])})),
     )

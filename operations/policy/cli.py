@@ -28,10 +28,11 @@ from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.world import from_readers
-from netpol.translate.translation import Translation, translate
+from netpol.translate.translation import translate
 from operations.arguments import whole
 from operations.cluster import Cluster
 from operations.connection import WrongClusterError, through_kubeconfig
+from operations.policy import out
 from operations.policy.live import live_objects, live_version
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
@@ -288,14 +289,29 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     _say(str(result.proof).splitlines()[0])
     if result.left_out:
         _say(f"left out: {_operators(result.left_out)}, which go with Calico")
+    for name in result.copies:
+        _say(
+            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
+            "the copy keeps allowing"
+        )
+    written: list[Path] = []
+    removed: list[Path] = []
     if result.complete and arguments.out is not None:
-        _write(result, arguments.out)
-        count = len(result.manifests)
+        try:
+            written, removed = out.write(result.manifests, arguments.out)
+        except out.NotOursError as error:
+            raise UsageError(str(error)) from error
+        count = len(written)
         _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
+        for path in removed:
+            _say(f"removed, as it was of an earlier translation: {path}")
     elif result.complete:
         _say(reading.dump_all(result.manifests))
     else:
         _say("nothing is written: a translation is deployed whole or not at all")
+        left = out.earlier(arguments.out) if arguments.out is not None else []
+        if left:
+            _say(f"{len(left)} of an earlier translation still in {arguments.out} say something else")
     return PASSED if result.complete else FAILED, {
         "complete": result.complete,
         "manifests": list(result.manifests) if result.complete else [],
@@ -310,6 +326,9 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         ],
         "expanded": list(result.expanded),
         "left_out": list(result.left_out),
+        "copies": list(result.copies),
+        "written": [str(path) for path in written],
+        "removed": [str(path) for path in removed],
         "proof": _proof(result.proof),
     }
 
@@ -317,15 +336,6 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 def _operators(left_out: Sequence[object]) -> str:
     count = len(left_out)
     return f"{count} {'policy' if count == 1 else 'policies'} that the Tigera operator made for Calico's own pods"
-
-
-def _write(result: Translation, directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for manifest in result.manifests:
-        meta = manifest["metadata"]
-        scope = meta.get("namespace", "cluster")
-        text = reading.dump(manifest)
-        (directory / f"{scope}.{meta['name']}.yaml").write_text(text, encoding="utf-8")
 
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
