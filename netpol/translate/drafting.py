@@ -16,7 +16,7 @@ from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
 from netpol.decide.models import cilium_model
-from netpol.model.selector import Selector, both, either, negate
+from netpol.model.selector import ALL, Selector, both, either, negate
 from netpol.model.values import (
     DIRECTIONS,
     CalicoPolicy,
@@ -27,7 +27,7 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.translate.boxes import EVERYBODY, FULL, Box, Boxes, UnsayableError
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
@@ -60,7 +60,8 @@ def is_native(policy: CalicoPolicy) -> bool:
 class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
-    def __init__(self, before: World, kept: tuple[Policy, ...]) -> None:
+    def __init__(self, before: World, kept: tuple[Policy, ...], *, closing: bool = True) -> None:
+        """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it."""
         after = before.with_policies(kept).enforced_by("cilium")
         self.universe = Universe((before, after))
         self.target = CalicoRows(CalicoShared(self.universe), 0)
@@ -71,6 +72,10 @@ class Drafting:
         self.owners: list[CalicoPolicy] = []
         self.drafts: list[Draft] = []
         self.unsaid: dict[tuple[str, str], list[str]] = {}
+        self.closing = closing
+        self.closed: list[CalicoPolicy] = []
+        """Policies whose Deny of everything became default deny."""
+        self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
         self._entries: dict[int, tuple[int, CiliumStep]] = {}
 
     def run(self) -> None:
@@ -139,7 +144,9 @@ class Drafting:
             if tier.default_action != "Pass":
                 self._isolation(number, tier, direction)
         for at, item in enumerate(rules):
-            if item.action == "Deny":
+            if item.action == "Deny" and self.closing and self._closes(item, rules[:at], tiers):
+                self._close(item, direction)
+            elif item.action == "Deny":
                 self._deny(item, rules[:at], tiers, direction)
         for item in self._ends(tiers, direction):
             self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
@@ -164,19 +171,58 @@ class Drafting:
             except UnsayableError as error:
                 self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
-            for term in terms:
-                self.drafts.append(
-                    Draft(
-                        owner=self._owner(policy),
-                        direction=direction,
-                        deny=False,
-                        default_deny=True,
-                        subject=term,
-                        rule={},
-                        origin=direction,
-                        expanded=frozenset(self.writer.expanded),
-                    )
-                )
+            self.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
+
+    def _closes(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier]) -> bool:
+        """Whether a Deny lets nothing past it, and nothing that stays behind it would let it through again in Cilium.
+
+        Then default deny and an allow list say the same, and still do for whatever nobody thought of, which a deny that
+        stands under somebody's wide allow has to name.
+        """
+        if item.unsaid or len(item.boxes) != 1 or not self._everything(item.boxes[0]):
+            return False
+        if any(e.action == "Pass" and e.tier == item.tier and e.subjects & item.subjects for e in earlier):
+            return False
+        behind = False
+        for tier in tiers[item.tier :]:
+            for policy, selected, _ in tier.policies:
+                meta = policy.meta
+                if behind and selected & item.subjects and (meta.kind, meta.namespace, meta.name) in self._kept:
+                    return False
+                behind = behind or policy is item.policy
+        return True
+
+    def _everything(self, box: Box) -> bool:
+        """Whether the box holds every peer and packet of the universe's families."""
+        others = box.others
+        whole = all(
+            others.space[at] == others.pod_space[at] == FULL[family]
+            for at, family in enumerate((4, 6))
+            if family in self.universe.families
+        )
+        return whole and others.pods == ALL and box.cells == self.universe.all_cells
+
+    def _close(self, item: _Rule, direction: str) -> None:
+        """Default deny for whoever the Deny is about."""
+        try:
+            terms = self.writer.literals(item.boxes[0].subject)
+        except UnsayableError as error:
+            self._cannot(item, str(error))
+            return
+        self.closed.append(item.policy)
+        self.drafts += [self._closed(item.owner, direction, term, item.rule.where) for term in terms]
+
+    def _closed(self, owner: int, direction: str, subject: tuple[Selector, ...], origin: str) -> Draft:
+        return Draft(
+            owner=owner,
+            direction=direction,
+            deny=False,
+            default_deny=True,
+            subject=subject,
+            rule={},
+            origin=origin,
+            expanded=frozenset(self.writer.expanded),
+        )
 
     def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
         """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,

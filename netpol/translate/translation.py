@@ -75,11 +75,14 @@ def translate(world: World) -> Translation:
         for p in mine
         if isinstance(p, KubernetesPolicy) or (isinstance(p, ClusterPolicy) and world.cilium.cluster_policies)
     )
-    drafting = Drafting(with_probes(before), kept)
-    drafting.run()
-    manifests = tuple(drafting.manifests())
-    after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
-    proof = prove(before, after, most=_MOST_REFUSED)
+    for closing in (True, False):
+        drafting = Drafting(with_probes(before), kept, closing=closing)
+        drafting.run()
+        manifests = tuple(drafting.manifests())
+        after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
+        proof = prove(before, after, most=_MOST_REFUSED)
+        if proof.equal or not drafting.closed:
+            break
     refused = [*hosts(world), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
