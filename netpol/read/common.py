@@ -9,7 +9,7 @@ from netpol.model.selector import ALL, Selector
 from netpol.model.values import Meta
 from netpol.read.documents import Reader
 from netpol.read.selector_text import SelectorError, parse_calico, parse_kubernetes
-from reading import brief
+from reading import METADATA, brief, metadata_of
 
 _SERVER_FIELDS = (
     "uid",
@@ -39,13 +39,24 @@ def metadata(doc: Reader, *, namespaced: bool) -> Meta:
         raise meta.error("is required for this kind", "namespace")
     if not namespaced and namespace:
         raise meta.error(f"this kind is cluster-scoped, {brief(namespace)} would be ignored", "namespace")
+    name = meta.text("name")
+    own = {"labels": meta.labels("labels"), "annotations": meta.labels("annotations"), "name": name}
+    owners = [owner.text("apiVersion", "") for owner in meta.children("ownerReferences")]
+    try:
+        whole = metadata_of(doc.text("apiVersion"), {**own, "ownerReferences": meta.raw("ownerReferences")})
+    except ValueError as error:
+        raise meta.error(f"{METADATA} {error}", "annotations") from None
+    if whole.get("ownerReferences") is not meta.raw("ownerReferences"):
+        owners = [str(owner.get("apiVersion", "")) for owner in whole["ownerReferences"]]
     out = Meta(
         kind=doc.text("kind"),
         api=doc.text("apiVersion"),
-        name=meta.text("name"),
+        name=whole["name"],
         namespace=namespace,
-        labels=meta.labels("labels"),
-        annotations=meta.labels("annotations"),
+        labels=whole["labels"],
+        annotations=whole["annotations"],
+        owners=tuple(owners),
+        stored=name if name != whole["name"] else "",
         place=doc.place(),
     )
     meta.done(*_SERVER_FIELDS)

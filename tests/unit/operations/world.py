@@ -54,6 +54,9 @@ PLURALS = {
     "CiliumClusterwideNetworkPolicy": "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies",
     "GlobalNetworkPolicy": "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
     "Tier": "/apis/crd.projectcalico.org/v1/tiers",
+    "NativeTier": "/apis/projectcalico.org/v3/tiers",
+    "NativePolicy": "/apis/projectcalico.org/v3/globalnetworkpolicies",
+    "DatastoreMigration": "/apis/migration.projectcalico.org/v1beta1/datastoremigrations",
     "TigeraStatus": "/apis/operator.tigera.io/v1/tigerastatuses",
     "Installation": "/apis/operator.tigera.io/v1/installations",
     "SecurityGroupPolicy": "/apis/vpcresources.k8s.aws/v1beta1/securitygrouppolicies",
@@ -324,6 +327,11 @@ SCHEMA = json.dumps(
 )
 
 
+def default_tier() -> Obj:
+    """What a Calico that runs keeps."""
+    return thing("Tier", "default", spec={"order": 1000000, "defaultAction": "Deny"})
+
+
 def legacy_objects(*, pinned: bool) -> list[Obj]:
     """Two legacy nodes with their agents and one workload pod each."""
     found = [node("old-a", "aws", ZONES[0]), node("old-b", "aws", ZONES[1])]
@@ -331,6 +339,7 @@ def legacy_objects(*, pinned: bool) -> list[Obj]:
         original = affinity.on_linux_ec2() if name != "calico-node" else None
         found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original, image=IMAGES[name]))
         found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", namespace, host_network=True) for n in ("old-a", "old-b")]
+    found.append(default_tier())
     found.append(
         thing("TigeraStatus", "calico", status={"conditions": [condition("Available"), condition("Degraded", "False")]})
     )
@@ -644,6 +653,7 @@ def moved_world(directory: Path) -> World:
     objects = [*cilium_objects(("new-a", "new-b"), canary=False), deny_policy(), *freeze()]
     objects += [web, endpoint(web, enforcing="egress")]
     objects += [daemonset(name, namespace, 0, pinned=PIN, image=IMAGES[name]) for name, namespace in AGENTS]
+    objects.append(default_tier())
     world = World(directory, objects, stage="release")
     world.sizes = {"old": 0}
     return world
