@@ -15,6 +15,7 @@ from operations.cluster import Cluster, Obj
 from operations.connection import connect
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from reading import METADATA, without_labels
 
 WRITER: Final = "pulumi-eks-cilium"
 """Field manager of what this command writes on a cluster of somebody else: a manager of the stack's."""
@@ -205,8 +206,11 @@ def write(kube: Cluster, manifest: Manifest) -> None:
         )
         return
     kept = found["metadata"]
-    kept["labels"] = {**(kept.get("labels") or {}), **manifest.labels}
+    # Calico reads the annotation's labels over the object's own: there the file's would count for nothing.
+    kept["labels"] = {**objects.labels(objects.as_calico_reads(found)), **manifest.labels}
     kept["annotations"] = {**(kept.get("annotations") or {}), **manifest.annotations}
+    if METADATA in kept["annotations"]:
+        kept["annotations"][METADATA] = without_labels(kept["annotations"][METADATA])
     kept.pop("managedFields", None)
     kube.request(
         "PUT",

@@ -6,7 +6,7 @@ Whoever proves a policy and whoever deploys it must mean the same value by the s
 from reading.dump import dump, dump_all
 from reading.files import MOST_BYTES, text_of
 from reading.json_text import json_value
-from reading.stored import METADATA, STORED_API, metadata_of
+from reading.stored import METADATA, STORED_API, metadata_of, without_labels
 from reading.unreadable import Unreadable, brief
 from reading.yaml_text import Document, List, Map, documents, value
 
@@ -26,4 +26,5 @@ __all__ = [
     "metadata_of",
     "text_of",
     "value",
+    "without_labels",
 ]

@@ -1,5 +1,6 @@
 """Metadata of Calico's objects: what is written through its own API is kept in one annotation of the stored object."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -41,6 +42,15 @@ def metadata_of(api: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     whole["name"] = kept.get("name") or metadata.get("name")
     _expect(isinstance(whole["name"], str), "has a name that is no text")
     return whole
+
+
+def without_labels(text: str) -> str:
+    """The annotation's text without labels, which would stand over the object's own; empty for one that is no JSON."""
+    try:
+        kept = json_value(text)
+    except Unreadable:
+        return "{}"
+    return json.dumps({k: v for k, v in kept.items() if k != "labels"}) if isinstance(kept, dict) else "{}"
 
 
 def _texts(kept: Mapping[str, Any], field: str) -> Mapping[str, str]:

@@ -16,7 +16,7 @@ from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
 from netpol.decide.models import cilium_model
-from netpol.model.selector import ALL, Selector, both, either, negate
+from netpol.model.selector import Selector, both, either, negate
 from netpol.model.values import (
     DIRECTIONS,
     CalicoPolicy,
@@ -27,7 +27,8 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.boxes import EVERYBODY, FULL, Box, Boxes, UnsayableError
+from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.translate.closing import closes
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
@@ -144,7 +145,7 @@ class Drafting:
             if tier.default_action != "Pass":
                 self._isolation(number, tier, direction)
         for at, item in enumerate(rules):
-            if item.action == "Deny" and self.closing and self._closes(item, rules[:at], tiers):
+            if item.action == "Deny" and self.closing and self._closes(item, rules[:at], direction):
                 self._close(item, direction)
             elif item.action == "Deny":
                 self._deny(item, rules[:at], tiers, direction)
@@ -173,34 +174,16 @@ class Drafting:
                 continue
             self.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
 
-    def _closes(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier]) -> bool:
-        """Whether a Deny lets nothing past it, and nothing that stays behind it would let it through again in Cilium.
-
-        Then default deny and an allow list say the same, and still do for whatever nobody thought of, which a deny that
-        stands under somebody's wide allow has to name.
-        """
-        if item.unsaid or len(item.boxes) != 1 or not self._everything(item.boxes[0]):
-            return False
-        if any(e.action == "Pass" and e.tier == item.tier and e.subjects & item.subjects for e in earlier):
-            return False
-        behind = False
-        for tier in tiers[item.tier :]:
-            for policy, selected, _ in tier.policies:
-                meta = policy.meta
-                if behind and selected & item.subjects and (meta.kind, meta.namespace, meta.name) in self._kept:
-                    return False
-                behind = behind or policy is item.policy
-        return True
-
-    def _everything(self, box: Box) -> bool:
-        """Whether the box holds every peer and packet of the universe's families."""
-        others = box.others
-        whole = all(
-            others.space[at] == others.pod_space[at] == FULL[family]
-            for at, family in enumerate((4, 6))
-            if family in self.universe.families
-        )
-        return whole and others.pods == ALL and box.cells == self.universe.all_cells
+    def _closes(self, item: _Rule, earlier: list[_Rule], direction: str) -> bool:
+        """Whether the Deny may become default deny. What stays counts also where it selects nobody today."""
+        passed = [b for e in earlier if e.action == "Pass" and e.tier == item.tier for b in e.boxes or item.boxes]
+        policies = [p for tier in self.target.model.tiers for p in tier.applied(direction)]
+        staying = [
+            self.target.model.subject(p)
+            for p in policies[policies.index(item.policy) + 1 :]
+            if (p.meta.kind, p.meta.namespace, p.meta.name) in self._kept
+        ]
+        return not item.unsaid and closes(self.boxes, item.boxes, passed, staying)
 
     def _close(self, item: _Rule, direction: str) -> None:
         """Default deny for whoever the Deny is about."""

@@ -95,6 +95,13 @@ FACTS = facts(
     decisions=[{"item": "x", "verdict": "handled"}],
     excludeSnatCidrs=["10.9.0.0/16"],
 ).model_dump(mode="json", by_alias=True)
+KEPT = {
+    "name": "x",
+    "labels": {"a": "b"},
+    "annotations": {"c": "d"},
+    "ownerReferences": [{"apiVersion": "v1"}],
+    "uid": "u",
+}
 MARK = Mark(
     id="a", stack="dev", deployers=("user:me",), guarded=("x",), open={"reason": "r", "until": "2027-01-31T18:00Z"}
 ).dump()
@@ -212,6 +219,14 @@ def _manifests(content: bytes) -> None:
         manifests.load(path.parents[1], "calico")
 
 
+def _kept_metadata(text: str) -> None:
+    annotated = {"name": "x", "annotations": {reading.METADATA: text}}
+    reading.metadata_of(
+        reading.STORED_API, annotated | {"annotations": {reading.METADATA: reading.without_labels(text)}}
+    )
+    reading.metadata_of(reading.STORED_API, annotated)
+
+
 def _policies(content: bytes) -> None:
     with _file("a.yaml", content) as path:
         netpol.load([path])
@@ -289,6 +304,9 @@ PARSERS: dict[str, Parser] = {
     "yaml": Parser(texts(), reading.documents, (Unreadable,)),
     "strict yaml": Parser(texts(), lambda text: reading.value(text, strictly=True), (Unreadable,)),
     "json": Parser(texts() | damaged(FULL, STATE).map(as_json), reading.json_value, (Unreadable,)),
+    "metadata that Calico stores": Parser(
+        texts() | damaged(KEPT).map(as_json), _kept_metadata, (ValueError,)
+    ),
     "settings": Parser(damaged(FULL, ADOPTED, raw(journey="greenfield", stage="launch")), _settings, (InvalidSettings,)),
     "settings from Pulumi": Parser(damaged(FULL) | st.fixed_dictionaries({"stage": texts(), "cluster": texts()}), _from_pulumi, (InvalidSettings,)),
     "stack file": Parser(

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from migration import manifests
 from netpol import Flow, PolicyError, decide, from_objects, policies_from_objects, policies_from_text
 from netpol.model.values import Tier
-from operations import agreement, objects
+from operations import agreement, freeze, objects
+from operations.cluster import Cluster
 from operations.survey.decisions.base import Seen
 from operations.survey.decisions.calico import host_endpoints
 from operations.survey.describe import calico, vpc_cni
@@ -109,6 +111,43 @@ def test_what_the_operator_owns_is_known_by_the_owner_in_the_annotation():
     assert not agreement.made_by_calico("NetworkPolicy", stored("NetworkPolicy", kept={}))
     # Calico shows the annotation's owners, whatever the stored object says besides.
     assert not agreement.made_by_calico("NetworkPolicy", stored("NetworkPolicy", kept={}, ownerReferences=[OWNER]))
+
+
+def test_labels_in_the_annotation_alone_count_where_files_are_compared(tmp_path):
+    (tmp_path / "calico").mkdir()
+    (tmp_path / "calico" / "set.yaml").write_text(
+        "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkSet\n"
+        "metadata: {name: x, labels: {zone: bad, team: a}}\nspec: {nets: [10.9.0.0/16]}\n"
+    )
+    (manifest,) = manifests.load(tmp_path, "calico")
+    said = {"labels": {"zone": "bad", "team": "a", "more": "m"}}
+    assert agreement.differences(manifest, stored("GlobalNetworkSet", kept=said), {}) == []
+    other = stored("GlobalNetworkSet", kept={"labels": {"zone": "good"}}, labels={"zone": "bad", "team": "a"})
+    assert agreement.differences(manifest, other, {}) == ["metadata.labels.zone"]
+    assert agreement.differences(manifest, stored("GlobalNetworkSet"), {}) == [
+        "metadata.labels.team",
+        "metadata.labels.zone",
+    ]
+
+
+def test_what_is_written_from_a_file_is_what_calico_reads_afterwards(tmp_path):
+    (tmp_path / "calico").mkdir()
+    (tmp_path / "calico" / "set.yaml").write_text(
+        "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkSet\n"
+        "metadata: {name: x, labels: {zone: good}}\nspec: {nets: [10.9.0.0/16]}\n"
+    )
+    (manifest,) = manifests.load(tmp_path, "calico")
+    live = stored("GlobalNetworkSet", kept={"labels": {"zone": "bad", "more": "m"}, "ownerReferences": [OWNER]})
+    sent: list[dict[str, Any]] = []
+
+    def answer(method: str, path: str, *, body: Any = None, **_: Any) -> dict[str, Any]:
+        sent.extend([body] if method == "PUT" else [])
+        return live
+
+    freeze.write(Cluster(lambda: answer), manifest)
+    (written,) = sent
+    read = objects.as_calico_reads(written)["metadata"]
+    assert (read["labels"], read["ownerReferences"]) == ({"zone": "good", "more": "m"}, [OWNER])
 
 
 def test_an_automatic_host_endpoint_is_known_by_the_label_in_the_annotation():

@@ -1,0 +1,45 @@
+"""Where a Deny of everything may become default deny.
+
+Default deny and an allow list say the same then, and still do for whatever nobody thought of, which a deny that stands
+under somebody's wide allow has to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from netpol.model.selector import ALL, Selector, both
+from netpol.translate.boxes import FULL, Box, Boxes, never
+
+
+def closes(boxes: Boxes, denied: Sequence[Box], passed: Iterable[Box], staying: Iterable[Selector]) -> bool:
+    """Whether a Deny lets nothing past it, and nothing that stays would let it through again in Cilium.
+
+    Args:
+        denied: what the Deny is about.
+        passed: what rules of its tier before it pass on.
+        staying: subjects of the policies behind it that stay as they are.
+    """
+    if len(denied) != 1 or not _everything(boxes, denied[0]):
+        return False
+    others = [*(box.subject for box in passed), *staying]
+    return not any(_may_share(boxes, denied[0].subject, other) for other in others)
+
+
+def _everything(boxes: Boxes, box: Box) -> bool:
+    """Whether the box holds every peer and packet of the universe's families."""
+    universe, others = boxes.universe, box.others
+    whole = all(
+        others.space[at] == others.pod_space[at] == FULL[family]
+        for at, family in enumerate((4, 6))
+        if family in universe.families
+    )
+    return whole and others.pods == ALL and box.cells == universe.all_cells
+
+
+def _may_share(boxes: Boxes, one: Selector, other: Selector) -> bool:
+    """Whether some pod, of today or to come, is selected by both."""
+    first, second = boxes.rows.index.find(one), boxes.rows.index.find(other)
+    if first & second:
+        return True
+    return not (first and second) and not never(both(one, other))
