@@ -126,6 +126,7 @@ GROWING = {
 }  # fmt: skip
 
 
+@pytest.mark.growth
 @pytest.mark.parametrize("kind", GROWING)
 def test_four_times_the_input_takes_about_four_times_as_long(kind):
     name, made = GROWING[kind]

@@ -168,6 +168,7 @@ GROWING = {
 }
 
 
+@pytest.mark.growth
 @pytest.mark.parametrize("kind", GROWING)
 def test_four_times_the_text_takes_about_four_times_as_long(kind):
     def seconds(size: int) -> float:

@@ -98,6 +98,7 @@ def test_waves_end_also_where_more_nodes_are_there_than_when_it_began():
     assert sorted(name for wave in found for name in wave) == sorted(world.old)
 
 
+@pytest.mark.growth
 def test_the_waves_of_five_thousand_nodes_are_told_in_seconds_and_not_quadratically():
     def seconds(nodes: int) -> float:
         world, request = crowd(nodes), RefreshRequest.towards(NodeKind.CILIUM, node_budget="3%")
