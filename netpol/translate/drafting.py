@@ -28,7 +28,7 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
-from netpol.translate.closing import closes
+from netpol.translate.closing import closes, may_share
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
@@ -51,6 +51,8 @@ class _Rule:
     subjects: int = 0
     denied: bool = False
     """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
+    closed: bool = False
+    """Whether default deny says this Deny; then later allows are cut down for whomever it could select."""
 
 
 def is_native(policy: CalicoPolicy) -> bool:
@@ -181,7 +183,7 @@ class Drafting:
         staying = [
             self.target.model.subject(p)
             for p in policies[policies.index(item.policy) + 1 :]
-            if (p.meta.kind, p.meta.namespace, p.meta.name) in self._kept
+            if (p.meta.kind, p.meta.namespace, p.meta.name) in self._kept and p.rules(direction)
         ]
         return not item.unsaid and closes(self.boxes, item.boxes, passed, staying)
 
@@ -193,6 +195,7 @@ class Drafting:
             self._cannot(item, str(error))
             return
         self.closed.append(item.policy)
+        item.closed = True
         self.drafts += [self._closed(item.owner, direction, term, item.rule.where) for term in terms]
 
     def _closed(self, owner: int, direction: str, subject: tuple[Selector, ...], origin: str) -> Draft:
@@ -285,7 +288,8 @@ class Drafting:
         direction: str,
         denied: dict[int, list[Product]],
     ) -> None:
-        for box in item.boxes:
+        open_ = [box for whole in item.boxes if not self.boxes.void(box := _outside(whole, earlier))]
+        for box in open_:
             if not self.coverage.exceeds(box, direction, denied) and tier < len(tiers):
                 self._emit(item, box, direction, tiers, deny=False)
                 continue
@@ -294,6 +298,7 @@ class Drafting:
                 other
                 for other in earlier
                 if other is not item
+                and not other.closed
                 and other.subjects & item.subjects
                 and (other.action == "Deny" or (other.action == "Pass" and other.tier == tier))
             ]
@@ -381,3 +386,11 @@ class Drafting:
         out = copy.deepcopy(out)
         out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
         return distinct(out)
+
+
+def _outside(box: Box, earlier: list[_Rule]) -> Box:
+    """The box without the subjects that an earlier Deny of everything closed."""
+    for other in earlier:
+        if other.closed and may_share(box.subject, other.boxes[0].subject):
+            box = replace(box, subject=both(box.subject, negate(other.boxes[0].subject)))
+    return box

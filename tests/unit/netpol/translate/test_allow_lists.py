@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from netpol import Flow, World, decide, translate
+from netpol import Flow, World, decide, prove_future, translate
 from netpol.compare.prove import prove
 from netpol.translate.translation import Translation
 from tests.unit.netpol.worlds import docs, gnp, knp, np, tier, world
@@ -53,6 +53,15 @@ def test_what_nobody_thought_of_stays_out():
     assert not decide(moved, Flow.of("red/web", "100.64.0.1", "TCP", 80)).allowed
     assert decide(moved, Flow.of("red/web", "8.8.8.8", "TCP", 80)).allowed
     assert decide(moved, Flow.of("red/db", "100.64.0.1", "TCP", 80)).allowed
+
+
+def test_pods_to_come_stay_closed_though_nobody_is_like_them_today():
+    robots = f"{{order: 1, serviceAccountSelector: kind == 'machine', selector: app == 'later', {LISTED}}}"
+    where = world(docs(gnp(robots), OPEN))
+    result = translate(where)
+    assert result.complete
+    assert denies(result) == []
+    assert prove_future(where.enforced_by("calico"), after(where, result)).equal
 
 
 @pytest.mark.parametrize(
