@@ -45,9 +45,12 @@ class CalicoLint:
             yield from self._selectors()
         for direction in DIRECTIONS:
             placed = self._placed(direction)
-            yield from self._order_traps(direction, placed)
+            traps = list(self._order_traps(direction, placed))
+            yield from traps
             if self.known:
-                yield from self._dead(direction, placed)
+                # Who is told that a Deny comes too late is not told to remove it.
+                late = {(f.policy, f.rule) for f in traps if f.code == "deny-overridden"}
+                yield from (f for f in self._dead(direction, placed) if (f.policy, f.rule) not in late)
         yield from self._shape()
 
     def _placed(self, direction: str) -> list[_Placed]:
@@ -156,7 +159,7 @@ class CalicoLint:
                     "shadowed",
                     item,
                     "rules before it decide everything that it matches",
-                    "remove it, or move it up",
+                    "move it up, or remove it if what comes before is what is meant",
                 )
 
     def _takes(self, item: _Placed, earlier: list[_Placed], direction: str) -> bool:

@@ -6,6 +6,7 @@ workflows. Those are passed over and said; a template that may become a policy i
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ import reading
 from netpol.model.errors import Place, PolicyError
 from netpol.read.notes import Notes
 from netpol.read.reader import Reader, from_objects, load_text, objects_in, unread
-from reading import List, Map, Unreadable
+from reading import Document, List, Map, Unreadable
 
 __all__ = ["Reader", "from_objects", "load", "load_text"]
 _SUFFIXES: Final = (".yaml", ".yml", ".json")
@@ -34,6 +35,8 @@ _OF_FILES: Final = (
 )  # fmt: skip
 _TEMPLATE: Final = re.compile(r"\{\{|\{%[-+]?\s*[a-z]+ ")
 _PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\$\{[A-Za-z_][^}\n]*\}")
+_CUT: Final = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
+_MOST_PIECES: Final = 500
 _KIND_LINE: Final = re.compile(r"^kind:[ \t]*(\S+)", re.MULTILINE)
 
 
@@ -99,7 +102,12 @@ class _Intake:
                 elif (here / name).is_symlink():
                     self.notes.skip(Place(str(here / name)), "link to a directory", "name it to have it read")
             inner[:] = [name for name in inner if not name.startswith(".")]
-            found += [here / name for name in names if (here / name).is_file()]
+            for name in names:
+                path = here / name
+                if path.is_file() or (path.is_symlink() and not path.exists()):
+                    found.append(path)
+                elif path.suffix.lower() in _SUFFIXES:
+                    self.notes.skip(Place(str(path)), "no file", "a pipe or device is read only when it is named")
         yield from sorted(found)
 
     # -- one file -----------------------------------------------------------------------------------
@@ -122,10 +130,10 @@ class _Intake:
         try:
             found = reading.documents(text, str(path), lines=True)
         except Unreadable as error:
-            if (at := _TEMPLATE.search(text)) is None:
-                raise unread(error) from None
-            self.template(path, text, at.start(), walked=walked)
-            return
+            if (at := _TEMPLATE.search(text)) is not None:
+                self.template(path, text, at.start(), walked=walked)
+                return
+            found = self.pieces(path, text, error)
         for document in found:
             place = Place(str(path), document.line)
             try:
@@ -138,6 +146,20 @@ class _Intake:
                 continue
             readers = objects_in(document.value, place, self.notes, self.namespace)
             self.found += [r for r in readers if not ("{{" in text or "${" in text) or self.rendered(r, path)]
+
+    def pieces(self, path: Path, text: str, error: Unreadable) -> list[Document]:
+        """The documents of a file that can be read alone; what is wrong with each of the others is noted."""
+        cuts = [0, *(found.start() for found in _CUT.finditer(text)), len(text)]
+        known = len(self.notes.errors)
+        found: list[Document] = []
+        for start, end in itertools.pairwise(cuts) if len(cuts) <= _MOST_PIECES else ():
+            try:
+                found += reading.documents("\n" * text.count("\n", 0, start) + text[start:end], str(path), lines=True)
+            except Unreadable as inner:
+                self.notes.wrong(unread(inner))
+        if len(self.notes.errors) == known:
+            raise unread(error) from None
+        return found
 
     def rendered(self, reader: Reader, path: Path) -> bool:
         """Whether an object has no placeholder where it matters to policy."""

@@ -66,7 +66,9 @@ def passed_over(reader: Reader) -> str:
     api, kind = reader.kind
     if not kind or not api:
         missing = "apiVersion" if kind else "kind"
-        raise reader.error("is required: say what this object is", missing)
+        given = reader.value.get(missing)
+        why = "is required: say what this object is" if given is None else f"must be a string, is {brief(given)}"
+        raise reader.error(why, missing)
     group = api.rpartition("/")[0]
     ours = group in _OF_POLICY
     if kind in _UNSEEN and ours:

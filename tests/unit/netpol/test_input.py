@@ -126,6 +126,26 @@ def test_all_faults_of_a_run_come_at_once_each_with_file_line_object_and_field(t
     assert text.count("\n") == len(found)
 
 
+def test_faults_of_documents_around_one_that_is_no_yaml_are_told_with_it(tmp_path, capsys):
+    tree(tmp_path, {"a.yaml": docs(gnp("{ordr: 1}"), "a: [", gnp("{selectr: x}"), "a: {", "b: c")})
+    code, answer, _ = call(capsys, "lint", tmp_path)
+    assert code == 64
+    assert sorted((e["line"], e["field"]) for e in answer["errors"]) == [
+        (4, "spec.ordr"),
+        (8, ""),
+        (12, "spec.selectr"),
+        (16, ""),
+    ]
+
+
+def test_a_link_to_nothing_is_a_fault_and_a_pipe_keeps_nobody_waiting(tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.yaml")
+    assert call(capsys, "lint", tmp_path)[1]["skipped"][0]["what"] == "no file"
+    os.symlink(tmp_path / "nowhere", tmp_path / "link.yaml")
+    code, answer, _ = call(capsys, "lint", tmp_path)
+    assert (code, answer["file"]) == (64, str(tmp_path / "link.yaml"))
+
+
 def test_a_fault_that_follows_from_another_is_not_told():
     with pytest.raises(PolicyError) as caught:
         policies_from_text(gnp("{egress: [{action: Allow, protocol: TPC, destination: {ports: [80]}}]}"))
@@ -294,7 +314,7 @@ NO_YAML = {
 
 @pytest.mark.parametrize("kind", NO_YAML)
 def test_a_file_that_is_no_yaml_is_one_error_with_its_line(tmp_path, capsys, kind):
-    tree(tmp_path, {"bad.yaml": DENY + "---\n" + NO_YAML[kind], "good.yaml": DENY})
+    tree(tmp_path, {"bad.yaml": DENY + "---\n" + NO_YAML[kind], "good.yaml": CLUSTER})
     for paths in ([tmp_path], [tmp_path / "bad.yaml"]):
         code, answer, text = call(capsys, "lint", *paths)
         assert code == 64

@@ -120,6 +120,14 @@ def test_an_allow_that_reaches_beyond_a_later_deny_is_one_with_pods_and_without(
         ]
 
 
+def test_who_is_told_that_a_deny_comes_too_late_is_not_told_to_remove_it():
+    policies = docs(
+        gnp("{order: 1, selector: app == 'db', ingress: [{action: Allow}]}", "open"),
+        gnp("{order: 2, selector: app == 'db', ingress: [{action: Deny, source: {nets: [192.0.2.1/32]}}]}", "late"),
+    )
+    assert codes(policies) == [("deny-overridden", "GlobalNetworkPolicy late ingress[0]")]
+
+
 # -- files without pods ---------------------------------------------------------------------------------
 
 
