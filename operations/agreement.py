@@ -75,7 +75,7 @@ def made_by_calico(kind: str, obj: Obj) -> bool:
     """Whether Calico or its operator made an object for itself."""
     if kind == "Tier":
         return objects.name(obj) in CALICO_OWN_TIERS
-    owners: Iterable[Obj] = obj["metadata"].get("ownerReferences") or []
+    owners: Iterable[Obj] = objects.as_calico_reads(obj)["metadata"].get("ownerReferences") or []
     return objects.namespace(obj) in CALICO_OWN_NAMESPACES or any(
         str(o.get("apiVersion", "")).startswith("operator.tigera.io/") for o in owners
     )

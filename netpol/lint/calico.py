@@ -11,6 +11,8 @@ from netpol.compare.calico_steps import CalicoStep
 from netpol.compare.probes import with_probes
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
+from netpol.decide.calico import BUILT_IN_TIERS
+from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
 from netpol.lint.finding import Finding
 from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Tier
@@ -183,7 +185,7 @@ class CalicoLint:
     def _selectors(self) -> Iterator[Finding]:
         model = calico_model(self.world)
         for policy in model.policies:
-            if not self.rows.index.find(model.subject(policy)):
+            if not self.rows.index.find(model.subject(policy)) and not selected_endpoints(model, policy):
                 yield Finding(
                     code="selects-nothing",
                     policy=str(policy.meta),
@@ -195,7 +197,7 @@ class CalicoLint:
 
     # --- what does not carry over
     def _missing_tiers(self) -> Iterator[Finding]:
-        known = {"default", "kube-admin", "kube-baseline"} | {t.meta.name for t in self.world.of(Tier)}
+        known = set(BUILT_IN_TIERS) | {t.meta.name for t in self.world.of(Tier)}
         for policy in self.world.of(CalicoPolicy):
             if policy.tier not in known:
                 yield Finding(
@@ -211,14 +213,22 @@ class CalicoLint:
         for policy in self.world.of(CalicoPolicy):
             if policy.staged:
                 yield self._about(policy, "staged", "a staged policy decides nothing", "enforce or remove it")
-            if policy.do_not_track or policy.pre_dnat:
+            if policy.hosts_only:
                 yield self._about(
                     policy,
                     "hosts-only",
                     "preDNAT and doNotTrack policies act on host endpoints only and have no counterpart in Cilium",
                     "replace it by Cilium's host firewall before the migration",
                 )
-            for rule in (*policy.ingress, *policy.egress):
+            elif policy.apply_on_forward and (found := selected_endpoints(calico_model(self.world), policy)):
+                yield self._about(
+                    policy,
+                    "host-endpoint",
+                    f"it also polices what {', '.join(str(e.meta) for e in found[:3])} forwards, which has no "
+                    "counterpart in Cilium",
+                    "replace that part by Cilium's host firewall or security groups before the migration",
+                )
+            for rule in () if policy.hosts_only else (*policy.ingress, *policy.egress):
                 if rule.action == "Deny" and any(
                     e.selector or e.namespace_selector for e in (rule.source, rule.destination)
                 ):

@@ -9,7 +9,7 @@ from netpol.model.selector import ALL, Selector
 from netpol.model.values import Meta
 from netpol.read.reader import Reader
 from netpol.read.selector_text import SelectorError, parse_calico, parse_kubernetes
-from reading import brief
+from reading import METADATA, brief, metadata_of
 
 _SERVER_FIELDS = (
     "uid",
@@ -24,6 +24,7 @@ _SERVER_FIELDS = (
     "selfLink",
     "generateName",
 )
+_NO_NAME = "no name of an object: letters, digits, - and . only, at most 253, no sign at its ends"
 _NAME = re.compile(r"[A-Za-z0-9]([-_.A-Za-z0-9]{0,251}[A-Za-z0-9])?")
 _CALICO_PORT_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _PORT_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9]|-(?!-)){0,13}[a-zA-Z0-9]|[a-zA-Z0-9]")
@@ -40,13 +41,26 @@ def metadata(doc: Reader, *, namespaced: bool) -> Meta:
             meta.wrong("is required for this kind. Write it, or say which one is meant with --namespace", "namespace")
     if not namespaced and namespace:
         meta.wrong(f"this kind is cluster-scoped, {brief(namespace)} would be ignored. Remove it", "namespace")
+    name = object_name(meta)
+    own = {"labels": meta.labels("labels"), "annotations": meta.labels("annotations"), "name": name}
+    owners = [owner.text("apiVersion", "") for owner in meta.children("ownerReferences")]
+    try:
+        whole = metadata_of(api, {**own, "ownerReferences": meta.raw("ownerReferences")})
+    except ValueError as error:
+        raise meta.error(f"{METADATA} {error}", "annotations") from None
+    if whole.get("ownerReferences") is not meta.raw("ownerReferences"):
+        owners = [str(owner.get("apiVersion", "")) for owner in whole["ownerReferences"]]
+    if whole["name"] != name and not _NAME.fullmatch(whole["name"]):
+        meta.wrong(f"{METADATA} has the name {brief(whole['name'])}, which is {_NO_NAME}", "annotations")
     out = Meta(
         kind=kind,
         api=api,
-        name=object_name(meta),
+        name=whole["name"],
         namespace=namespace,
-        labels=meta.labels("labels"),
-        annotations=meta.labels("annotations"),
+        labels=whole["labels"],
+        annotations=whole["annotations"],
+        owners=tuple(owners),
+        stored=name if name != whole["name"] else "",
         place=doc.place(),
     )
     meta.done(*_SERVER_FIELDS)
@@ -57,10 +71,7 @@ def object_name(meta: Reader) -> str:
     """`metadata.name`, as it may stand in an address or in the name of a file."""
     name = meta.text("name")
     if isinstance(meta.value.get("name"), str) and not _NAME.fullmatch(name):
-        meta.wrong(
-            f"{brief(name)} is no name of an object: letters, digits, - and . only, at most 253, no sign at its ends",
-            "name",
-        )
+        meta.wrong(f"{brief(name)} is {_NO_NAME}", "name")
     return name
 
 

@@ -11,7 +11,8 @@ from reading import brief
 CALICO: Final = "projectcalico.org/v3"
 _WRITE: Final = {
     "NetworkPolicy": f"networking.k8s.io/v1 (Kubernetes) or {CALICO} (Calico)",
-    "ClusterNetworkPolicy": "policy.networking.k8s.io/v1alpha2",
+    "ClusterNetworkPolicy": "policy.networking.k8s.io/v1alpha2 or v1beta1",
+    **dict.fromkeys(("AdminNetworkPolicy", "BaselineAdminNetworkPolicy"), "policy.networking.k8s.io/v1alpha1"),
     **dict.fromkeys(
         (
             "GlobalNetworkPolicy", "StagedNetworkPolicy", "StagedGlobalNetworkPolicy", "StagedKubernetesNetworkPolicy",

@@ -1,4 +1,4 @@
-"""Kubernetes NetworkPolicy and ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) as values."""
+"""Kubernetes NetworkPolicy and ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2, v1beta1) as values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from netpol.read.common import is_port_name, label_selector, metadata, selector_
 from netpol.read.reader import Reader
 from reading import brief
 
-_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
+PORT_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 
 
 def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
@@ -77,7 +77,7 @@ def _peer(reader: Reader, _: int) -> KubernetesPeer:
 
 
 def _port(reader: Reader, _: int) -> KubernetesPort:
-    protocol = _PROTOCOLS[reader.text("protocol", "TCP", choices=_PROTOCOLS)]
+    protocol = PORT_PROTOCOLS[reader.text("protocol", "TCP", choices=PORT_PROTOCOLS)]
     value, last = reader.raw("port"), reader.integer("endPort", 1, PORT_MAX)
     reader.done()
     if value is None:
@@ -112,7 +112,7 @@ def cluster_policy(doc: Reader) -> ClusterPolicy:
         subject.wrong("exactly one of namespaces and pods is required")
     pod_selector = None
     if pods is not None:
-        namespaces, pod_selector = _namespaced_pods(pods)
+        namespaces, pod_selector = namespaced_pods(pods)
     priority = spec.integer("priority", 0, 1000)
     if priority is None and not spec.has("priority"):
         spec.wrong("is required", "priority")
@@ -130,7 +130,7 @@ def cluster_policy(doc: Reader) -> ClusterPolicy:
     return policy
 
 
-def _namespaced_pods(reader: Reader) -> tuple[Selector, Selector]:
+def namespaced_pods(reader: Reader) -> tuple[Selector, Selector]:
     namespaces, pods = label_selector(reader, "namespaceSelector"), label_selector(reader, "podSelector")
     reader.done()
     return namespaces or ALL, pods or ALL
@@ -159,7 +159,7 @@ def _cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
     if namespaces is not None:
         peer, given = ClusterPeer(namespaces=namespaces), given + 1
     if pods is not None:
-        found = _namespaced_pods(pods)
+        found = namespaced_pods(pods)
         peer, given = ClusterPeer(namespaces=found[0], pods=found[1]), given + 1
     if egress:
         nodes = reader.child("nodes")
@@ -178,7 +178,7 @@ def _cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
 def _cluster_port(reader: Reader, _: int) -> ClusterPort:
     name = reader.text("destinationNamedPort", "")
     out = ClusterPort(port=Port(name=name)) if name else None
-    for key, number in _PROTOCOLS.items():
+    for key, number in PORT_PROTOCOLS.items():
         child = reader.child(key.lower())
         if child is None:
             continue

@@ -8,7 +8,7 @@ from typing import Any
 
 from netpol.model.errors import PolicyError
 from netpol.model.values import Policy
-from netpol.read import calico, cilium, documents, kubernetes
+from netpol.read import admin, calico, cilium, documents, kubernetes
 from netpol.read.kinds import unknown
 from netpol.read.notes import Notes
 from netpol.read.reader import Reader, taken
@@ -17,7 +17,10 @@ from reading import brief
 _CALICO = (calico.V3, calico.V1)
 _KINDS: dict[tuple[str, str], Callable[[Reader], Policy | None]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): kubernetes.kubernetes_policy,
+    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"): admin.admin_policy,
+    ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"): admin.admin_policy,
     ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"): kubernetes.cluster_policy,
+    ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"): kubernetes.cluster_policy,
     ("cilium.io/v2", "CiliumNetworkPolicy"): cilium.cilium_policy,
     ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"): cilium.cilium_policy,
     ("cilium.io/v2", "CiliumCIDRGroup"): cilium.cidr_group,

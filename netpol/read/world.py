@@ -11,7 +11,7 @@ from typing import Any
 
 from netpol.model.errors import Place, PolicyError, WorldError
 from netpol.model.ranges import IPAddress
-from netpol.model.values import PROTOCOLS, Meta, Policy
+from netpol.model.values import PROTOCOLS, HostEndpoint, Meta, NetworkSet, Policy
 from netpol.model.world import (
     Backend,
     Engine,
@@ -118,6 +118,12 @@ def from_readers(
 _NAMELESS = Meta(name="", api="", kind="")
 
 
+def _said(policy: Policy) -> tuple[Policy, Mapping[str, str]]:
+    """What an object says, whatever it is called; of what selectors find, the labels too."""
+    found = isinstance(policy, NetworkSet | HostEndpoint)
+    return replace(policy, meta=_NAMELESS), policy.meta.labels if found else {}
+
+
 class _Seen:
     """What was read already: one object given in two ways counts once, and two of one name are a fault."""
 
@@ -133,7 +139,7 @@ class _Seen:
         if known is policy:
             return True
         # Calico shows each object in two API groups, and `kubectl get` of both gives it twice.
-        if known.meta.api != meta.api and replace(known, meta=_NAMELESS) == replace(policy, meta=_NAMELESS):
+        if "projectcalico" in group and known.meta.api != meta.api and _said(known) == _said(policy):
             self.notes.skip(meta.place, f"{meta.kind} ({meta.api})", f"the same is given as {known.meta.api}")
             return False
         raise reader.error(

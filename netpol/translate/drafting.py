@@ -16,7 +16,7 @@ from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
 from netpol.decide.models import cilium_model
-from netpol.model.selector import Selector, both, either, negate
+from netpol.model.selector import ALL, Selector, both, either, negate
 from netpol.model.values import (
     DIRECTIONS,
     CalicoPolicy,
@@ -27,7 +27,7 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.translate.boxes import EVERYBODY, FULL, Box, Boxes, UnsayableError
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
@@ -52,10 +52,16 @@ class _Rule:
     """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
 
 
+def is_native(policy: CalicoPolicy) -> bool:
+    """Whether it is a NetworkPolicy of Kubernetes, which stays."""
+    return policy.meta.api.startswith("networking.k8s.io")
+
+
 class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
-    def __init__(self, before: World, kept: tuple[Policy, ...]) -> None:
+    def __init__(self, before: World, kept: tuple[Policy, ...], *, closing: bool = True) -> None:
+        """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it."""
         after = before.with_policies(kept).enforced_by("cilium")
         self.universe = Universe((before, after))
         self.target = CalicoRows(CalicoShared(self.universe), 0)
@@ -66,6 +72,10 @@ class Drafting:
         self.owners: list[CalicoPolicy] = []
         self.drafts: list[Draft] = []
         self.unsaid: dict[tuple[str, str], list[str]] = {}
+        self.closing = closing
+        self.closed: list[CalicoPolicy] = []
+        """Policies whose Deny of everything became default deny."""
+        self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
         self._entries: dict[int, tuple[int, CiliumStep]] = {}
 
     def run(self) -> None:
@@ -74,8 +84,30 @@ class Drafting:
         unique: dict[tuple[int, str, bool], Draft] = {}
         for draft in self.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
-        self.drafts = list(unique.values())
+        self.drafts = [draft for draft in unique.values() if not self._said_anyway(draft)]
         self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
+
+    def _said_anyway(self, draft: Draft) -> bool:
+        """Whether a NetworkPolicy that stays says the same in Cilium too: whatever pods there will be, a copy of it
+        would only outlive its next change.
+
+        Both engines read its pods, its ports and the world's addresses alike; not that a block may hold pods and nodes.
+        """
+        owner = self.owners[draft.owner]
+        if draft.deny or not is_native(owner):
+            return False
+        selected, step = self._step(draft)
+        if selected and any(step.products.values()):
+            return False
+        peers = {key: value for key, value in draft.rule.items() if key not in ("toPorts", "icmps")}
+        outside = all(key.endswith("CIDRSet") or value == ["world"] for key, value in peers.items())
+        blocks = any(
+            entity.nets
+            for rule in owner.rules(draft.direction)
+            if rule.where == draft.origin
+            for entity in (rule.source, rule.destination)
+        )
+        return outside or not blocks
 
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
@@ -112,7 +144,9 @@ class Drafting:
             if tier.default_action != "Pass":
                 self._isolation(number, tier, direction)
         for at, item in enumerate(rules):
-            if item.action == "Deny":
+            if item.action == "Deny" and self.closing and self._closes(item, rules[:at], tiers):
+                self._close(item, direction)
+            elif item.action == "Deny":
                 self._deny(item, rules[:at], tiers, direction)
         for item in self._ends(tiers, direction):
             self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
@@ -130,26 +164,65 @@ class Drafting:
         """The end of a tier that denies: whoever a policy of it selects is in default deny."""
         del number
         for policy, _, _ in tier.policies:
-            if policy.meta.api.startswith("networking.k8s.io"):
+            if is_native(policy):
                 continue
             try:
                 terms = self.writer.literals(self.target.model.subject(policy))
             except UnsayableError as error:
                 self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
-            for term in terms:
-                self.drafts.append(
-                    Draft(
-                        owner=self._owner(policy),
-                        direction=direction,
-                        deny=False,
-                        default_deny=True,
-                        subject=term,
-                        rule={},
-                        origin=direction,
-                        expanded=frozenset(self.writer.expanded),
-                    )
-                )
+            self.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
+
+    def _closes(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier]) -> bool:
+        """Whether a Deny lets nothing past it, and nothing that stays behind it would let it through again in Cilium.
+
+        Then default deny and an allow list say the same, and still do for whatever nobody thought of, which a deny that
+        stands under somebody's wide allow has to name.
+        """
+        if item.unsaid or len(item.boxes) != 1 or not self._everything(item.boxes[0]):
+            return False
+        if any(e.action == "Pass" and e.tier == item.tier and e.subjects & item.subjects for e in earlier):
+            return False
+        behind = False
+        for tier in tiers[item.tier :]:
+            for policy, selected, _ in tier.policies:
+                meta = policy.meta
+                if behind and selected & item.subjects and (meta.kind, meta.namespace, meta.name) in self._kept:
+                    return False
+                behind = behind or policy is item.policy
+        return True
+
+    def _everything(self, box: Box) -> bool:
+        """Whether the box holds every peer and packet of the universe's families."""
+        others = box.others
+        whole = all(
+            others.space[at] == others.pod_space[at] == FULL[family]
+            for at, family in enumerate((4, 6))
+            if family in self.universe.families
+        )
+        return whole and others.pods == ALL and box.cells == self.universe.all_cells
+
+    def _close(self, item: _Rule, direction: str) -> None:
+        """Default deny for whoever the Deny is about."""
+        try:
+            terms = self.writer.literals(item.boxes[0].subject)
+        except UnsayableError as error:
+            self._cannot(item, str(error))
+            return
+        self.closed.append(item.policy)
+        self.drafts += [self._closed(item.owner, direction, term, item.rule.where) for term in terms]
+
+    def _closed(self, owner: int, direction: str, subject: tuple[Selector, ...], origin: str) -> Draft:
+        return Draft(
+            owner=owner,
+            direction=direction,
+            deny=False,
+            default_deny=True,
+            subject=subject,
+            rule={},
+            origin=origin,
+            expanded=frozenset(self.writer.expanded),
+        )
 
     def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
         """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
@@ -159,7 +232,7 @@ class Drafting:
             staying = 0
             for later in tiers[number + 1 :]:
                 for policy, selected, _ in later.policies:
-                    if policy.meta.api.startswith("networking.k8s.io"):
+                    if is_native(policy):
                         staying |= selected
             if tier.default_action == "Pass" or not staying:
                 continue
@@ -205,7 +278,7 @@ class Drafting:
     def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
         denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
         # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
-        native = item.policy.meta.api.startswith("networking.k8s.io")
+        native = is_native(item.policy)
         drafts, unsaid = self.writer.drafts(
             piece,
             owner=item.owner,

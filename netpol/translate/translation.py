@@ -17,13 +17,14 @@ from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
     ClusterPolicy,
+    HostEndpoint,
     KubernetesPolicy,
     Policy,
 )
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.drafting import Drafting
+from netpol.translate.drafting import Drafting, is_native
 from netpol.translate.refusals import Refusal, blame, hosts
 
 _MOST_REFUSED = 20
@@ -34,7 +35,9 @@ class Translation:
     """`manifests` is the whole translation when `refused` is empty, and must not be deployed otherwise.
 
     `expanded`: labels whose present values are written out, so that the translation must be made anew when they
-    change. `kept`: the policies that stay as they are.
+    change. `kept`: the policies that stay as they are. `left_out`: what the Tigera operator made for Calico's own pods,
+    which go with Calico: neither said in Cilium's words nor compared. `copies`: NetworkPolicies that stay and to which
+    a manifest adds what Cilium does not read in them.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -42,6 +45,8 @@ class Translation:
     expanded: tuple[str, ...]
     kept: tuple[Policy, ...]
     proof: Proof
+    left_out: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -60,23 +65,31 @@ def translate(world: World) -> Translation:
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
     """
-    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup)]
+    # What acts on hosts is refused by name; without it the pods' own policies still get an answer.
+    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup | HostEndpoint)]
+    left_out = tuple(str(p.meta) for p in mine if p.meta.of_operator)
+    mine = [p for p in mine if not p.meta.of_operator]
     before = world.with_policies(mine).enforced_by("calico")
     kept = tuple(
         p
         for p in mine
         if isinstance(p, KubernetesPolicy) or (isinstance(p, ClusterPolicy) and world.cilium.cluster_policies)
     )
-    drafting = Drafting(with_probes(before), kept)
-    drafting.run()
-    manifests = tuple(drafting.manifests())
-    after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
-    proof = prove(before, after, most=_MOST_REFUSED)
-    refused = [*hosts(before), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
+    for closing in (True, False):
+        drafting = Drafting(with_probes(before), kept, closing=closing)
+        drafting.run()
+        manifests = tuple(drafting.manifests())
+        after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
+        proof = prove(before, after, most=_MOST_REFUSED)
+        if proof.equal or not drafting.closed:
+            break
+    refused = [*hosts(world), *(blame(e, before, drafting.unsaid) for e in proof.differences)]
     return Translation(
         manifests=manifests,
         refused=tuple(refused),
         expanded=tuple(sorted({key for d in drafting.drafts for key in d.expanded})),
         kept=kept,
         proof=proof,
+        left_out=left_out,
+        copies=tuple(sorted({str(o.meta) for d in drafting.drafts if is_native(o := drafting.owners[d.owner])})),
     )

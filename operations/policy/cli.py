@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,18 +25,21 @@ from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
-from netpol.model.values import ClusterPolicy, KubernetesPolicy
+from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
-from netpol.translate.translation import Translation, translate
+from netpol.translate.translation import translate
 from operations.arguments import whole
 from operations.cluster import Cluster
 from operations.connection import WrongClusterError, through_kubeconfig
-from operations.policy.live import live_objects
+from operations.policy import out
+from operations.policy.live import live_objects, live_version
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
+_NEWEST = "3.32"
+"""Version of Calico that is meant where nothing says another."""
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
 
 
@@ -94,7 +98,11 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     which.add_argument(
         "--server", metavar="ADDRESS", help="of no stack: the API server that KUBECONFIG has to lead to, https://…"
     )
-    parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
+    parser.add_argument(
+        "--calico-version",
+        help="decides ties of equal order, and which of Kubernetes' cluster-wide policies count "
+        f"(default with --live: what runs there; else {_NEWEST})",
+    )
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
     parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
@@ -204,13 +212,16 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
             f"--namespace {arguments.namespace!r} is no name of a namespace: lower-case letters, digits, -"
         )
     readers = documents.load(chosen, notes=notes, namespace=arguments.namespace)
+    version = None if arguments.calico_version is None else _version(arguments.calico_version)
     if arguments.live:
-        readers += documents.from_objects(live_objects(_cluster(arguments)), "<live>")
+        cluster = _cluster(arguments)
+        readers += documents.from_objects(live_objects(cluster), "<live>")
+        version = version or live_version(cluster)
     options: dict[str, Any] = {
         "six_egress": arguments.six_egress,
         "apiserver": tuple(_network(c) for c in arguments.apiserver),
         "pod_cidrs": tuple(_network(c) for c in arguments.pod_cidr),
-        "calico_version": _version(arguments.calico_version),
+        "calico_version": version or _version(_NEWEST),
         "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
     }
     if arguments.families:
@@ -343,14 +354,31 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     for refusal in result.refused:
         _say(f"refused: {refusal}")
     _say(str(result.proof).splitlines()[0])
+    if result.left_out:
+        _say(f"left out: {_operators(result.left_out)}, which go with Calico")
+    for name in result.copies:
+        _say(
+            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
+            "the copy keeps allowing"
+        )
+    written: list[Path] = []
+    removed: list[Path] = []
     if result.complete and arguments.out is not None:
-        _write(result, arguments.out)
-        count = len(result.manifests)
+        try:
+            written, removed = out.write(result.manifests, arguments.out)
+        except out.NotOursError as error:
+            raise UsageError(str(error)) from error
+        count = len(written)
         _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
+        for path in removed:
+            _say(f"removed, as it was of an earlier translation: {path}")
     elif result.complete:
         _say(reading.dump_all(result.manifests))
     else:
         _say("nothing is written: a translation is deployed whole or not at all")
+        left = out.earlier(arguments.out) if arguments.out is not None else []
+        if left:
+            _say(f"{len(left)} of an earlier translation still in {arguments.out} say something else")
     return PASSED if result.complete else FAILED, {
         "complete": result.complete,
         "manifests": list(result.manifests) if result.complete else [],
@@ -364,28 +392,31 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
             for r in result.refused
         ],
         "expanded": list(result.expanded),
+        "left_out": list(result.left_out),
+        "copies": list(result.copies),
+        "written": [str(path) for path in written],
+        "removed": [str(path) for path in removed],
         "proof": _proof(result.proof),
     }
 
 
-def _write(result: Translation, directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for manifest in result.manifests:
-        meta = manifest["metadata"]
-        scope = meta.get("namespace", "cluster")
-        text = reading.dump(manifest)
-        (directory / f"{scope}.{meta['name']}.yaml").write_text(text, encoding="utf-8")
+def _operators(left_out: Sequence[object]) -> str:
+    count = len(left_out)
+    return f"{count} {'policy' if count == 1 else 'policies'} that the Tigera operator made for Calico's own pods"
 
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
+    theirs = [p for p in before.policies if p.meta.of_operator]
+    before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
     notes = _notes(arguments)
     readers = documents.load(arguments.after, notes=notes, namespace=arguments.namespace)
     found = _once(from_readers(readers, notes=notes), notes).policies
     _told(notes)
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
-    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
+    kubernetes = KubernetesPolicy | ClusterPolicy | AdminPolicy
+    stays = [p for p in before.policies if isinstance(p, kubernetes) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
@@ -393,6 +424,9 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
     else:
         proof = prove(before, after, most=arguments.most)
+    if theirs:
+        note = f"not compared: {_operators(theirs)}, which go with Calico"
+        proof = replace(proof, assumptions=(*proof.assumptions, note))
     _say(str(proof))
     for example in proof.differences[1:]:
         _say(str(example))

@@ -37,9 +37,9 @@ from operations.freeze import of_state
 from operations.policy import cli as policy_cli
 from operations.recover import locks, sidecars
 from operations.recover import state as exported
-from operations.refresh.lease import Memory
-from operations.refresh.parse import status
-from operations.refresh.request import Budget, InvalidRequest
+from operations.refresh.cluster.lease import Memory
+from operations.refresh.cluster.parse import status
+from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
@@ -98,6 +98,7 @@ FACTS = facts(
 MARK = Mark(
     id="a", stack="dev", deployers=("user:me",), guarded=("x",), open={"reason": "r", "until": "2027-01-31T18:00Z"}
 ).dump()
+ANNOTATED = Mark.load(MARK).annotations()
 LOCK = {"pid": 4, "username": "me", "hostname": "here", "timestamp": "2027-01-31T18:00:00Z"}
 OWN = {"id": "a", "attempt": 1, "taken": True, "reached": True, "place": "p", "guarded": ["x"], "deploys": False}
 MEMORY = {"towards": "cilium", "total": 3, "sizes": {"a": [1, 2, 3]}, "rebalancing": ["a"], "unhealthy": ["b"]}
@@ -309,11 +310,17 @@ PARSERS: dict[str, Parser] = {
     "selectors": Parser(texts(), parse_calico, (SelectorError,)),
     "add-on values": Parser(texts() | damaged({"env": {"A": "1"}, "affinity": {}}).map(as_json), addon_values.parse, (ValueError,)),
     "mark": Parser(damaged(MARK).filter(lambda value: isinstance(value, dict)), Mark.load, (DamagedMark,)),
+    "annotations of a mark": Parser(
+        damaged(ANNOTATED).filter(lambda value: isinstance(value, dict)), Mark.of, (DamagedMark,)
+    ),
+    "mark of a version before": Parser(
+        damaged(MARK).filter(lambda value: isinstance(value, dict)), Mark.of_earlier, (DamagedMark,)
+    ),
     "record of the freeze": Parser(texts() | damaged(RECORD).map(as_json), Record.load, (ValueError, Unreadable)),
     "deployers": Parser(texts(), deployers.canonical, (InvalidDeployer,)),
     "versions": Parser(texts(), versions.minor, (ValueError,)),
     "memory of a refresh": Parser(texts() | damaged(MEMORY).map(as_json), Memory.read),
-    "budget": Parser(texts(), Budget.parse, (InvalidRequest,)),
+    "node budget": Parser(texts(), NodeBudget.parse, (InvalidRequest,)),
     "answer of an API server": Parser(contents(), status),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
     "metrics of an agent": Parser(texts(), counted, (ValueError,)),
