@@ -173,6 +173,10 @@ class _Reading:
             mark = error.problem_mark or error.context_mark
             problem = ", ".join(str(part) for part in (error.problem, error.context) if part)
             raise self.error(mark.line + 1 if mark else 0, f"is no YAML: {problem}. Correct it") from None
+        except yaml.reader.ReaderError as error:
+            # libyaml counts bytes.
+            line = self.text.encode()[: error.position].count(b"\n") + 1
+            raise self.error(line, f"is no YAML: {error.reason}. Remove or escape the character") from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             if isinstance(error, Unreadable):
                 raise

@@ -155,7 +155,8 @@ def _unprefix(reader: Reader, key: str, *, nodes: bool = False) -> Callable[[str
             return rest
         if source == "reserved":
             return label
-        raise reader.error(f"label source {brief(source)} of {brief(label)} is not known here", key)
+        reader.wrong(f"label source {brief(source)} of {brief(label)} is not known here", key)
+        return label
 
     return bare
 

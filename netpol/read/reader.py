@@ -104,10 +104,11 @@ class _Object:
             return ""
         named = meta if isinstance(meta, Mapping) else {}
         parts = [part for part in (named.get("namespace"), named.get("name")) if isinstance(part, str) and part]
-        return f"{_shown(kind)} {_shown('/'.join(parts))}".strip()
+        return f"{shown(kind)} {shown('/'.join(parts))}".strip()
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A word of a file as a terminal may show it."""
     return text if text.isprintable() and len(text) <= 80 else brief(text)
 
 

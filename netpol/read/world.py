@@ -30,7 +30,7 @@ from netpol.read.common import object_name, spec_of
 from netpol.read.kinds import passed_over
 from netpol.read.notes import Notes
 from netpol.read.policies import parse, parses
-from netpol.read.reader import Reader, address, taken
+from netpol.read.reader import Reader, address, shown, taken
 
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
@@ -82,7 +82,7 @@ def from_readers(
                 if value is not None and seen.first_object(reader, value):
                     parts[part].append(value)
             else:
-                own.skip(reader.place(), f"{reader.kind[1]} ({reader.kind[0]})", passed_over(reader))
+                own.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), passed_over(reader))
         except PolicyError as error:
             own.wrong(error)
     if notes is None:

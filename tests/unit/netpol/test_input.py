@@ -319,8 +319,23 @@ def test_a_file_that_is_no_yaml_is_one_error_with_its_line(tmp_path, capsys, kin
         code, answer, text = call(capsys, "lint", *paths)
         assert code == 64
         (error,) = answer["errors"]
-        assert error["line"] >= 5 or error["line"] == 0
+        assert error["line"] >= 5
         assert "Traceback" not in text
+
+
+def test_nothing_of_a_file_reaches_the_terminal_as_a_control_character(tmp_path, capsys):
+    odd = json.dumps("\x1b[31m")
+    tree(
+        tmp_path,
+        {
+            "a.yaml": docs(
+                f"{{apiVersion: v1, kind: {odd}}}", f"{{apiVersion: v1, kind: Pod, metadata: {{name: {odd}}}}}"
+            )
+        },
+    )
+    text = call(capsys, "lint", tmp_path)[2]
+    assert "skipped" in text
+    assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "a\nb", "a\x1bb", "", " ", "a/b", "x" * 300, "-a"])
