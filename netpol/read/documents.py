@@ -134,6 +134,7 @@ class _Intake:
                 self.template(path, text, at.start(), walked=walked)
                 return
             found = self.pieces(path, text, error)
+        placeholders = "{{" in text or "${" in text
         for document in found:
             place = Place(str(path), document.line)
             try:
@@ -145,7 +146,7 @@ class _Intake:
                 self.notes.skip(place, "no object of Kubernetes", why)
                 continue
             readers = objects_in(document.value, place, self.notes, self.namespace)
-            self.found += [r for r in readers if not ("{{" in text or "${" in text) or self.rendered(r, path)]
+            self.found += [r for r in readers if not placeholders or self.rendered(r, path)]
 
     def pieces(self, path: Path, text: str, error: Unreadable) -> list[Document]:
         """The documents of a file that can be read alone; what is wrong with each of the others is noted."""
