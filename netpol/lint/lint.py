@@ -5,6 +5,7 @@ from __future__ import annotations
 from netpol.lint.calico import CalicoLint
 from netpol.lint.cilium import cilium_findings
 from netpol.lint.finding import Finding
+from netpol.lint.forecast import forecast
 from netpol.model.values import CiliumPolicy
 from netpol.model.world import World
 
@@ -19,6 +20,7 @@ def lint(world: World) -> tuple[Finding, ...]:
     out: list[Finding] = []
     if any(not isinstance(p, CiliumPolicy) for p in world.policies):
         out += CalicoLint(world.enforced_by("calico")).findings()
+        out += forecast(world)
     if any(isinstance(p, CiliumPolicy) for p in world.policies):
         out += cilium_findings(world.enforced_by("cilium"))
     # Whoever reads this cannot change what the operator makes.

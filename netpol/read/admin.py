@@ -6,8 +6,8 @@ from netpol.model.ranges import PORT_MAX
 from netpol.model.selector import ALL, Selector
 from netpol.model.values import AdminPolicy, ClusterPeer, ClusterPort, ClusterRule, Port
 from netpol.read.common import label_selector, metadata, selector_of, spec_of
-from netpol.read.documents import Reader
 from netpol.read.kubernetes import PORT_PROTOCOLS, namespaced_pods
+from netpol.read.reader import Reader
 
 _ADMIN = "AdminNetworkPolicy"
 _BASELINE_NAME = "default"
@@ -18,27 +18,27 @@ def admin_policy(doc: Reader) -> AdminPolicy:
     meta = metadata(doc, namespaced=False)
     admin = meta.kind == _ADMIN
     if not admin and meta.name != _BASELINE_NAME:
-        raise doc.error(f"a {meta.kind} is named {_BASELINE_NAME}", "metadata")
+        doc.wrong(f"a {meta.kind} is named {_BASELINE_NAME}", "metadata")
     spec = spec_of(doc)
     subject = spec_of(spec, "subject")
     namespaces, pods = label_selector(subject, "namespaces"), subject.child("pods")
     subject.done()
     if (namespaces is None) == (pods is None):
-        raise subject.error("exactly one of namespaces and pods is required")
+        subject.wrong("exactly one of namespaces and pods is required")
     selector: Selector | None = None
     if pods is not None:
         namespaces, selector = namespaced_pods(pods)
     priority = spec.integer("priority", 0, 1000) if admin else 0
-    if priority is None:
-        raise spec.error("is required", "priority")
+    if priority is None and not spec.has("priority"):
+        spec.wrong("is required", "priority")
     policy = AdminPolicy(
         meta=meta,
         tier="Admin" if admin else "Baseline",
-        priority=priority,
+        priority=priority or 0,
         namespaces=namespaces or ALL,
         pods=selector,
-        ingress=tuple(_rule(r, f"ingress[{i}]", "from", admin=admin) for i, r in enumerate(spec.children("ingress"))),
-        egress=tuple(_rule(r, f"egress[{i}]", "to", admin=admin) for i, r in enumerate(spec.children("egress"))),
+        ingress=spec.each("ingress", lambda r, i: _rule(r, f"ingress[{i}]", "from", admin=admin)),
+        egress=spec.each("egress", lambda r, i: _rule(r, f"egress[{i}]", "to", admin=admin)),
     )
     spec.done()
     doc.done("status")
@@ -54,8 +54,8 @@ def _rule(reader: Reader, where: str, side: str, *, admin: bool) -> ClusterRule:
         action="Accept" if action == "Allow" else action,
         where=where,
         name=reader.text("name", ""),
-        peers=tuple(_peer(p, egress=side == "to") for p in peers),
-        ports=tuple(_port(p) for p in reader.children("ports")),
+        peers=reader.each(side, lambda p, _: _peer(p, egress=side == "to")),
+        ports=reader.each("ports", _port),
         place=reader.place(),
     )
     reader.done()
@@ -84,7 +84,7 @@ def _peer(reader: Reader, *, egress: bool) -> ClusterPeer:
     return found[0] if found else ClusterPeer(unknown=True)
 
 
-def _port(reader: Reader) -> ClusterPort:
+def _port(reader: Reader, _: int) -> ClusterPort:
     number, span, name = reader.child("portNumber"), reader.child("portRange"), reader.text("namedPort", "")
     reader.done()
     if (number is not None) + (span is not None) + bool(name) != 1:

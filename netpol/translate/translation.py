@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from netpol.compare.probes import with_probes
 from netpol.compare.prove import Proof, prove
 from netpol.model.values import (
     CidrGroup,
@@ -24,7 +25,6 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.drafting import Drafting, is_native
-from netpol.translate.probes import with_probes
 from netpol.translate.refusals import Refusal, blame, hosts
 
 _MOST_REFUSED = 20

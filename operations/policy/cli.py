@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 import reading
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
 from netpol.compare.prove import Counterexample, Equality, Proof, prove
+from netpol.decide.copies import copies
 from netpol.decide.flow import Path as FlowPath
 from netpol.decide.flow import decide
 from netpol.lint.lint import lint
@@ -27,6 +28,7 @@ from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
+from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from netpol.translate.translation import translate
 from operations.arguments import whole
@@ -39,6 +41,9 @@ PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
 _NEWEST = "3.32"
 """Version of Calico that is meant where nothing says another."""
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
+
+
+NAMESPACE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?")
 
 
 class UsageError(Exception):
@@ -61,7 +66,7 @@ def _fill(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--from", dest="source", required=True, help="namespace/pod, node:NAME or an address")
     one.add_argument("--to", dest="destination", required=True, help="the same, or service:namespace/name[@node]")
     one.add_argument("--protocol", default="TCP")
-    one.add_argument("--port", type=whole(0, PORT_MAX), default=0)
+    one.add_argument("--port", type=whole(1, PORT_MAX), help="of the destination; TCP, UDP and SCTP need one")
     one.add_argument("--source-port", type=whole(0, PORT_MAX), default=0)
     one.add_argument("--icmp-type", type=whole(0, 255), default=8)
     one.add_argument("--icmp-code", type=whole(0, 255), default=0)
@@ -86,6 +91,7 @@ def _fill(parser: argparse.ArgumentParser) -> None:
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files and directories of objects")
+    parser.add_argument("--namespace", default="", help="of objects in files that do not say theirs, as for kubectl")
     parser.add_argument("--live", action="store_true", help="read the stack's cluster as well (never writes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--stack", help="whose cluster --live reads; left out: PULUMI_STACK, or the only stack here")
@@ -142,12 +148,13 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         code, answer = commands[arguments.policy_command](arguments)
-    except (PolicyError, UsageError) as error:
+    except UsageError as error:
         _say(str(error))
-        code = USAGE if isinstance(error, UsageError) else FAILED
-        answer = {"error": str(error)}
-        if isinstance(error, PolicyError):
-            answer |= {"file": error.place.file, "line": error.place.line, "field": error.field}
+        code, answer = USAGE, {"error": str(error)}
+    except PolicyError as error:
+        for one in error.errors:
+            _say(str(one))
+        code, answer = USAGE if any(e.unreadable for e in error.errors) else FAILED, _faults(error)
     except UndecidableError as error:
         _say(str(error))
         code, answer = UNKNOWN, {"error": str(error)}
@@ -157,12 +164,39 @@ def run(arguments: argparse.Namespace) -> int:
     except (WrongClusterError, BotoCoreError, ClientError) as error:
         _say(str(error))
         code, answer = UNKNOWN, {"error": str(error)}
-    print(json.dumps({"command": f"policy {arguments.policy_command}", **answer}))
+    skipped = [
+        {"file": s.place.file, "line": s.place.line, "what": s.what, "count": s.count, "reason": s.why}
+        for s in _notes(arguments).skipped
+    ]
+    print(json.dumps({"command": f"policy {arguments.policy_command}", **answer, "skipped": skipped}))
     return code
+
+
+def _faults(error: PolicyError) -> dict[str, Any]:
+    faults = [
+        {"file": e.place.file, "line": e.place.line, "object": e.about, "field": e.field, "reason": e.reason}
+        for e in error.errors
+    ]
+    return {"error": str(error), **{k: faults[0][k] for k in ("file", "line", "object", "field")}, "errors": faults}
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
+
+
+def _notes(arguments: argparse.Namespace) -> Notes:
+    """What this run found wrong with its input, and what it left out."""
+    if not hasattr(arguments, "notes"):
+        arguments.notes = Notes()
+    notes: Notes = arguments.notes
+    return notes
+
+
+def _told(notes: Notes) -> None:
+    """Tell what was left out, and stop where something is wrong: everything at once, as each run may take long."""
+    for skipped in notes.skipped:
+        _say(str(skipped))
+    notes.fail()
 
 
 # --- worlds
@@ -172,7 +206,12 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
         raise UsageError("give files or directories, or --live")
     if not arguments.live and (arguments.stack or arguments.server):
         raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
-    readers = documents.load(chosen)
+    notes = _notes(arguments)
+    if not NAMESPACE.fullmatch(arguments.namespace):
+        raise UsageError(
+            f"--namespace {arguments.namespace!r} is no name of a namespace: lower-case letters, digits, -"
+        )
+    readers = documents.load(chosen, notes=notes, namespace=arguments.namespace)
     version = None if arguments.calico_version is None else _version(arguments.calico_version)
     if arguments.live:
         cluster = _cluster(arguments)
@@ -192,7 +231,16 @@ def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -
     rules = [_node_rule(text) for text in getattr(arguments, "nodes", [])]
     if rules:
         options["engines"] = lambda labels: _chosen(labels, rules)
-    return from_readers(readers, **options)
+    return _once(from_readers(readers, notes=notes, **options), notes)
+
+
+def _once(world: World, notes: Notes) -> World:
+    """The world without Calico's copies of Kubernetes' policies."""
+    twice = copies(world.policies)
+    for copy in twice:
+        notes.skip(copy.meta.place, str(copy.meta), "Calico's copy of a NetworkPolicy that is given as well")
+    known = {id(copy) for copy in twice}
+    return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -263,13 +311,19 @@ def _chosen(
 # --- commands
 def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     world = _world(arguments)
+    _told(_notes(arguments))
+    if arguments.port is None and arguments.protocol.upper() in ("TCP", "UDP", "SCTP"):
+        raise UsageError(
+            f"say which port is meant: a flow of {arguments.protocol} has one. Add --port, such as --port "
+            f"{_a_port(world, arguments.destination)}"
+        )
     if not arguments.nodes:
         world = world.enforced_by(*(arguments.engine or ["calico"]))
     flow = Flow.of(
         arguments.source,
         arguments.destination,
         arguments.protocol,
-        arguments.port,
+        arguments.port or 0,
         source_port=arguments.source_port,
         icmp_type=arguments.icmp_type,
         icmp_code=arguments.icmp_code,
@@ -282,8 +336,21 @@ def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     }
 
 
+def _a_port(world: World, destination: str) -> int:
+    """A port that the destination has, as far as the objects say."""
+    kind, _, name = destination.rpartition(":")
+    namespace, _, rest = name.partition("/")
+    if kind == "service":
+        service = world.service_by_name.get((namespace, rest.partition("@")[0]))
+        return service.ports[0].port if service is not None and service.ports else 80
+    pod = world.pod_by_name.get((namespace, rest))
+    return pod.ports[0].number if pod is not None and pod.ports else 80
+
+
 def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    result = translate(_world(arguments))
+    world = _world(arguments)
+    _told(_notes(arguments))
+    result = translate(world)
     for refusal in result.refused:
         _say(f"refused: {refusal}")
     _say(str(result.proof).splitlines()[0])
@@ -342,7 +409,10 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     before = _world(arguments)
     theirs = [p for p in before.policies if p.meta.of_operator]
     before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
-    found = from_readers(documents.load(arguments.after)).policies
+    notes = _notes(arguments)
+    readers = documents.load(arguments.after, notes=notes, namespace=arguments.namespace)
+    found = _once(from_readers(readers, notes=notes), notes).policies
+    _told(notes)
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
     kubernetes = KubernetesPolicy | ClusterPolicy | AdminPolicy
@@ -364,7 +434,9 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
 
 
 def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    findings = lint(_world(arguments))
+    world = _world(arguments)
+    _told(_notes(arguments))
+    findings = lint(world)
     for finding in findings:
         _say(str(finding))
     return FAILED if findings else PASSED, {
@@ -377,6 +449,7 @@ def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
                 "line": f.place.line,
                 "message": f.message,
                 "fix": f.fix,
+                "page": f.page,
             }
             for f in findings
         ]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 from migration.versions import minor
-from netpol.decide.calico_kubernetes import from_kubernetes
+from netpol.decide.copies import COPY, copies
 from netpol.model.errors import PolicyError, UndecidableError
-from netpol.model.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta
 from netpol.read.policies import policies_from_objects
 from operations import calico
 from operations.cluster import Cluster, KubeError
@@ -32,8 +30,6 @@ _CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworkse
 _CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
 """Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404
-_COPY = "knp.default."
-_NAMELESS = Meta(name="", api="", kind="")
 Obj = dict[str, Any]
 
 
@@ -131,23 +127,12 @@ def _without_copies(found: list[Obj]) -> list[Obj]:
 
 def _copy(item: Obj, originals: Mapping[tuple[str | None, str], Obj]) -> bool:
     name = item["metadata"]["name"]
-    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(_COPY):
+    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(COPY):
         return False
-    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(_COPY)))
+    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(COPY)))
     if original is None:
         return False
     try:
-        one, other = policies_from_objects((item, original))
+        return bool(copies(policies_from_objects((item, original))))
     except (PolicyError, ValueError):  # who reads the objects after this says what is wrong
         return False
-    return (
-        isinstance(one, CalicoPolicy)
-        and isinstance(other, KubernetesPolicy)
-        and _said(one) == _said(from_kubernetes(other))
-    )
-
-
-def _said(policy: CalicoPolicy) -> CalicoPolicy:
-    """What a policy says, whatever it and its rules are called."""
-    sides = {side: tuple(replace(rule, where="") for rule in policy.rules(side)) for side in DIRECTIONS}
-    return replace(policy, meta=_NAMELESS, ingress=sides[INGRESS], egress=sides[EGRESS])

@@ -232,6 +232,13 @@ def _policies(content: bytes) -> None:
         netpol.load([path])
 
 
+def _directory(content: bytes) -> None:
+    with _file("tree/a.yaml", content) as path:
+        (path.parent / "kustomization.yaml").write_bytes(content)
+        (path.parent / "b.json").write_bytes(content)
+        netpol.load([path.parent])
+
+
 def _world(value: Any) -> None:
     netpol.from_objects([value] if isinstance(value, dict) else value if isinstance(value, list) else [])
 
@@ -316,6 +323,7 @@ PARSERS: dict[str, Parser] = {
     "facts": Parser(contents() | _yaml(damaged(FACTS)), _facts, (InvalidFacts,)),
     "manifests": Parser(contents() | _yaml(damaged(*[one for one in OBJECTS if "calico" in one["apiVersion"]])), _manifests, (InvalidManifest,)),
     "policy files": Parser(contents() | _yaml(damaged(*OBJECTS)), _policies, (PolicyError, WorldError)),
+    "policy directories": Parser(contents() | _yaml(damaged(*OBJECTS, {"patches": [{"path": "b.json"}], "patchesStrategicMerge": ["a.yaml"]})), _directory, (PolicyError, WorldError)),
     "policy objects": Parser(damaged(*OBJECTS, OBJECTS[-6:]), _world, (PolicyError, WorldError)),
     "selectors": Parser(texts(), parse_calico, (SelectorError,)),
     "add-on values": Parser(texts() | damaged({"env": {"A": "1"}, "affinity": {}}).map(as_json), addon_values.parse, (ValueError,)),
