@@ -6,7 +6,7 @@ JOURNEY ?= replace
 FROM ?= owned
 REAL ?=
 NODES ?= 100
-UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile
+UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile -m "not growth"
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
 ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --durations=25
 
@@ -52,7 +52,8 @@ test: check tools ## everything that must hold before a change lands
 matrix: tools ## besides: deploys interrupted and killed at every stage, every way back, other people's clusters
 	@$(ENGINE) -m matrix
 
-faults: tools ## break what a node refresh stands on (kills, lost answers, AWS) and what is read. MARK=core: the quick part
+faults: tools ## break what a node refresh stands on (kills, lost answers, AWS) and what is read, let it grow. MARK=core: the quick part
+	@$(if $(MARK),,$(RUN) -m pytest tests/unit -m growth)
 	@$(RUN) -m pytest tests/faults $(if $(MARK),-m $(MARK)) --durations=20
 
 lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in

@@ -41,16 +41,17 @@ from kubernetes import client, config
 from benchmarks.refresh_cluster import Cluster, end_node, say
 from benchmarks.refresh_scenario import SEED, declared_bound, scenario
 from migration.journeys import NodeKind
-from operations.refresh.actions import Outcome, Resize
-from operations.refresh.bound import Bound
-from operations.refresh.engine import Engine
-from operations.refresh.kube import Kube
-from operations.refresh.progress import Snapshot
-from operations.refresh.request import CNI_OF, RefreshRequest
-from operations.refresh.runner import Live, Runner
-from operations.refresh.terms import Goal, Pace
-from operations.refresh.values import CloudView, Group, Instance, Sizes
-from operations.refresh.world import World
+from operations.refresh.cluster.kube import Kube
+from operations.refresh.cluster.live import Live
+from operations.refresh.engine.engine import Engine
+from operations.refresh.model.actions import Outcome, Resize
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.terms import Goal, Pace
+from operations.refresh.model.values import CloudView, Group, Instance, Sizes
+from operations.refresh.model.world import World
+from operations.refresh.plan.bound import Bound
+from operations.refresh.run.progress import Snapshot
+from operations.refresh.run.runner import Runner
 from sandbox import toolcache
 
 MEASURED_AT_MOST = 600.0
@@ -180,7 +181,7 @@ class _Counting(Kube):
 
 def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: float) -> dict[str, Any]:
     """In a process of its own: the engine, its watches and requests. It stops cleanly after so many seconds."""
-    request = RefreshRequest.towards(NodeKind.CILIUM, budget=budget)
+    request = RefreshRequest.towards(NodeKind.CILIUM, node_budget=budget)
     api = config.new_client_from_config(kubeconfig)
     kube, helper = _Counting(api), Kube(client.ApiClient(api.configuration))
     live = Live(kube, World(CNI_OF[request.source], CNI_OF[request.target]))
@@ -228,7 +229,7 @@ class _Shower:
             self.once = {"nodes": snapshot.done, "cpu": _cpu(), "requests": self.kube.sent}
         if time.monotonic() - self.last > 10:
             self.last = time.monotonic()
-            counted = Counter(b.reason.split(" under ")[0][:50] for b in snapshot.blockers).most_common(3)
+            counted = Counter(b.reason.split(" under ")[0][:50] for b in snapshot.waits).most_common(3)
             say(
                 f"    {snapshot.seconds:5.0f} s: {snapshot.done}/{snapshot.total}, {snapshot.active} leaving, {counted}"
             )
@@ -292,11 +293,11 @@ def main() -> int:
     os.environ.setdefault("GOGC", "400")
     chosen = set(args.only.split(","))
     given = scenario(args.nodes)
-    request = RefreshRequest.towards(NodeKind.CILIUM, budget=given.budget)
+    request = RefreshRequest.towards(NodeKind.CILIUM, node_budget=given.budget)
     bound = declared_bound(given, request)
     say(f"{given.nodes} nodes, {given.pods} pods, {len(given.apps)} applications, {given.budget} nodes at once")
     say(f"lower bound {bound.seconds:.0f} s: {bound.binding.name}, {bound.binding.text}")
-    at_once = request.budget.of(args.nodes)
+    at_once = request.node_budget.of(args.nodes)
     kubectl = kubectl_path() if chosen & {"a", "b"} else Path("kubectl")
     found: dict[str, Measured] = {}
     detail: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from kubernetes import config
 
 from benchmarks import refresh_scenario as scenario
 from benchmarks.refresh_scenario import BUDGETS, ENDING, NEW_CAPACITY, PODS_A_NODE, REPLICA_SETS, App, Scenario
-from operations.refresh.kube import MERGE, Kube
+from operations.refresh.cluster.kube import MERGE, Kube
 from sandbox import lifecycle
 
 LEASE_SECONDS = 600

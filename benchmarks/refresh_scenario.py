@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from migration.names import CNI_LABEL
-from operations.refresh.bound import Bound, Times, lower_bound
-from operations.refresh.request import CNI_OF, RefreshRequest
-from operations.refresh.values import Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod
+from operations.refresh.model.world import World
+from operations.refresh.plan.bound import Bound, Times, lower_bound
 
 SEED = 5
 PODS_A_NODE = 10
@@ -159,7 +159,7 @@ def declared_bound(given: Scenario, request: RefreshRequest) -> Bound:
         if app.may_miss:
             key = (app.namespace, app.name)
             world.see_budget(
-                Disruption(
+                DisruptionBudget(
                     key, {"matchLabels": {"app": app.name}}, expected=app.replicas, desired=app.replicas - app.may_miss
                 )
             )

@@ -8,6 +8,7 @@ import pulumi_command as command
 
 from components.common import Component, token
 from components.gate import deletion, operations
+from migration.deployers import PARAM_KIND
 from migration.transition import Move
 
 MARK: Final = "mark"
@@ -26,7 +27,8 @@ class Mark(Component):
         where = ("--place", move.stage.place, "--attempt", move.marker.attempt)
         self.taken = command.local.Command(
             MARK,
-            create=operations("mark", "take", *identity),
+            # A text of its own for each form of the mark: a state of a version before runs it once more, in place.
+            create=operations("mark", "take", *identity, "--form", PARAM_KIND["kind"]),
             delete=deletion("mark", "give-up", *whose, stack=stack, cluster=cluster),
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m", delete="10m")),
         )

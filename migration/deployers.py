@@ -11,13 +11,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from migration.names import MARK, SYSTEM_NAMESPACE
+from migration.names import ANNOTATION_PREFIX, MARK, SYSTEM_NAMESPACE
 from reading import brief
 
 CANONICAL_ARN: Final = "canonicalArn"
 """Key of `userInfo.extra` in which EKS says the IAM principal behind a session."""
 DEPLOYERS_KEY: Final = "deployers"
-"""Key of the mark's data: principals in canonical form, one a line."""
+"""What of the mark says them: principals in canonical form, one a line."""
+MOST_BYTES: Final = 64 * 1024
+"""For all of them: they are an annotation, and an object has 256 KiB for them (apimachinery, `ValidateAnnotations`)."""
 USER, GROUP = "user:", "group:"
 
 _ARN = re.compile(
@@ -123,7 +125,12 @@ def is_deployer(user_info: Mapping[str, Any], deployers: Iterable[str]) -> bool:
     return not principals(user_info).isdisjoint(deployers)
 
 
-_LISTED: Final = f"params.?data[?'{DEPLOYERS_KEY}'].orValue('').split('\\n')"
+def of_mark(key: str) -> str:
+    """CEL: what the mark, a policy's parameter, says under a key; empty where it says nothing."""
+    return f"params.metadata.?annotations[?'{ANNOTATION_PREFIX}/{key}'].orValue('')"
+
+
+_LISTED: Final = f"{of_mark(DEPLOYERS_KEY)}.split('\\n')"
 IS_DEPLOYER: Final = (
     f"request.userInfo.?extra[?'{CANONICAL_ARN}'].orValue([]).exists(arn, arn in variables.deployers) "
     f"|| ('{USER}' + request.userInfo.?username.orValue('')) in variables.deployers "
@@ -135,6 +142,6 @@ VARIABLES: Final = (
     {"name": "isDeployer", "expression": IS_DEPLOYER},
 )
 """`spec.variables` of a ValidatingAdmissionPolicy that asks for `variables.isDeployer`; its parameter is the mark."""
-PARAM_KIND: Final = {"apiVersion": "v1", "kind": "ConfigMap"}
+PARAM_KIND: Final = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role"}
 PARAM_REF: Final = {"name": MARK, "namespace": SYSTEM_NAMESPACE, "parameterNotFoundAction": "Deny"}
 """`spec.paramKind` of such a policy, and `spec.paramRef` of its binding: without the mark nothing passes."""

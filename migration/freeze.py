@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import reading
-from migration.deployers import PARAM_KIND, PARAM_REF, VARIABLES
+from migration.deployers import PARAM_KIND, PARAM_REF, VARIABLES, of_mark
 from migration.manifests import Manifest
 from migration.names import FREEZE_POLICY, MAY_GO
 from migration.settings import Settings
@@ -202,10 +202,7 @@ def stored_policy() -> dict[str, Any]:
     """`spec` of the policy for what the API server stores itself."""
     manager = f"request.?options.?fieldManager.orValue('').startsWith('{STACK_MANAGER}')"
     # Whoever throws the whole cluster away has held the guard open for it.
-    may_go = (
-        f"(oldObject.metadata.?annotations[?'{MAY_GO}'].orValue('') == 'true' "
-        "|| params.?data[?'open'].orValue('') != '')"
-    )
+    may_go = f"(oldObject.metadata.?annotations[?'{MAY_GO}'].orValue('') == 'true' || {of_mark('open')} != '')"
     validation = {
         "expression": ("variables.reportsOnly || variables.neutral || (variables.isDeployer && variables.isStack)"),
         "reason": "Forbidden",

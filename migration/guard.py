@@ -7,13 +7,16 @@ is the mark, so a stage changes what is guarded by writing the mark, and the pol
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from migration import deployers
+from migration.deployers import of_mark
 from migration.invariants import NEEDED_BY
 from migration.journeys import Cni, Engine, Piece, Proxy, Stage
 from migration.names import (
+    ANNOTATION_PREFIX,
     AWS_NODE,
     CALICO_NAMESPACE,
     CALICO_NODE,
@@ -25,6 +28,7 @@ from migration.names import (
     MARK,
     SYSTEM_NAMESPACE,
     TIGERA_NAMESPACE,
+    WORKLOADS,
 )
 
 ADDON_MANAGER: Final = "eks:addon-manager"
@@ -67,10 +71,17 @@ _DELETED: Final = (
     ("operator.tigera.io", ("installations",)),
 )
 _UPDATED: Final = (
-    ("", ("configmaps", "secrets")),
+    ("", ("secrets",)),
     ("apps", ("daemonsets",)),
     ("operator.tigera.io", ("installations",)),
 )
+_OURS: Final = (
+    ("rbac.authorization.k8s.io", ("roles",), (MARK,)),
+    ("", ("configmaps",), (WORKLOADS, MARK)),
+)
+"""The mark and what stands beside it: (group, resources, names). An update has one name, so nothing else of these kinds
+waits for the guard's answer. A ConfigMap of the mark's name is of a version before: a freeze of that version still goes
+by it, until the deploy that takes it over has finished."""
 _SCHEDULING: Final = (
     *("nodeSelector", "affinity", "tolerations", "nodeName", "schedulerName", "schedulingGates"),
     *("topologySpreadConstraints", "priorityClassName", "runtimeClassName", "overhead", "resources", "resourceClaims"),
@@ -82,8 +93,10 @@ _OF_CONTAINERS: Final = ("resources", "ports")
 _OF_INSTALLATION: Final = ("calicoNodeDaemonSet", "componentResources", "cni", "variant", "kubernetesProvider")
 """Fields of an Installation by which the Tigera operator changes where calico-node runs, or whether it enforces."""
 
-PROBE: Final = "probe"
-"""Key that the guard never lets anybody write into the mark; the refusal says that it is in force."""
+PROBE: Final = f"{ANNOTATION_PREFIX}/probe"
+"""Annotation that the guard never lets anybody give to the mark; the refusal says that it is in force."""
+EARLIER_PROBE: Final = "probe"
+"""The same for a guard of a version that kept the mark in a ConfigMap: a key of its data."""
 
 
 def guarded(target: Stage, *before: Stage) -> frozenset[Piece]:
@@ -121,7 +134,11 @@ def policy() -> dict[str, Any]:
                     {"key": "kubernetes.io/metadata.name", "operator": "In", "values": list(_NAMESPACES)}
                 ]
             },
-            "resourceRules": [*_rules("DELETE", _DELETED), *_rules("UPDATE", _UPDATED)],
+            "resourceRules": [
+                *_rules("DELETE", _DELETED),
+                *_rules("UPDATE", _UPDATED),
+                *(rule for group, kinds, names in _OURS for rule in _rules("UPDATE", [(group, kinds)], names)),
+            ],
         },
         "variables": [dict(variable) for variable in (*deployers.VARIABLES, *_VARIABLES)],
         "validations": [
@@ -139,14 +156,15 @@ def binding() -> dict[str, Any]:
     return {"policyName": GUARD_POLICY, "paramRef": dict(deployers.PARAM_REF), "validationActions": ["Deny"]}
 
 
-def in_force(open_: bool | None = None, attempt: int | None = None) -> str:
+def in_force(open_: bool | None = None, attempt: int | None = None, *, version: str = "") -> str:
     """What the refusal of the probe says: which version of the guard an API server has, and which mark.
 
     Args:
         open_: whether the guard is open; None leaves the mark out.
         attempt: in the mark; None leaves it out.
+        version: revision of the guard; left out: of the declared one.
     """
-    text = f"guard {revision()}"
+    text = f"guard {version or revision()}"
     if open_ is not None:
         text += f" {'open' if open_ else 'closed'}"
         text += "" if attempt is None else f", attempt {attempt}."
@@ -155,8 +173,15 @@ def in_force(open_: bool | None = None, attempt: int | None = None) -> str:
 
 def revision() -> str:
     """Changes with whatever the guard asks."""
-    whole = json.dumps([_NAMESPACES, _DELETED, _UPDATED, _VARIABLES, deployers.VARIABLES, _PROBED, _VALIDATIONS])
+    whole = json.dumps([_NAMESPACES, _DELETED, _UPDATED, _OURS, _VARIABLES, deployers.VARIABLES, _PROBED, _VALIDATIONS])
     return hashlib.sha256(whole.encode()).hexdigest()[:8]
+
+
+def revision_of(policy: Mapping[str, Any]) -> str:
+    """The revision that a policy (its `spec`) says itself; empty when it says none."""
+    said = [str(validation.get("messageExpression", "")) for validation in policy.get("validations") or ()]
+    found = (re.match(r"'guard ([0-9a-f]{8})'", text) for text in said)
+    return next((match[1] for match in found if match), "")
 
 
 def digest(policy: Mapping[str, Any], binding: Mapping[str, Any]) -> str:
@@ -191,10 +216,13 @@ def _limits(match: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in match.items() if value and key != "matchPolicy"}
 
 
-def _rules(operation: str, kinds: Iterable[tuple[str, Sequence[str]]]) -> list[dict[str, Any]]:
-    # Without names of objects: a request that deletes a whole collection has none, and would pass.
+def _rules(
+    operation: str, kinds: Iterable[tuple[str, Sequence[str]]], names: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    # Deletions without names of objects: a request that deletes a whole collection has none, and would pass.
+    named = {"resourceNames": list(names)} if names else {}
     return [
-        {"apiGroups": [group], "apiVersions": ["*"], "operations": [operation], "resources": list(resources)}
+        {"apiGroups": [group], "apiVersions": ["*"], "operations": [operation], "resources": list(resources), **named}
         for group, resources in kinds
     ]
 
@@ -213,8 +241,8 @@ def _first(rows: Mapping[Piece, tuple[str, ...]], value: str, otherwise: str) ->
 
 _RELEASE_OF: Final = _first(_RELEASES, "variables.release", "''")
 _VARIABLES: Final = (
-    {"name": "guarded", "expression": "params.?data[?'guarded'].orValue('').split(',')"},
-    {"name": "open", "expression": "params.?data[?'open'].orValue('') != ''"},
+    {"name": "guarded", "expression": f"{of_mark('guarded')}.split(',')"},
+    {"name": "open", "expression": f"{of_mark('open')} != ''"},
     {"name": "user", "expression": "request.userInfo.?username.orValue('')"},
     {"name": "name", "expression": "oldObject.metadata.name"},
     {
@@ -240,7 +268,14 @@ _VARIABLES: Final = (
     {
         "name": "isMark",
         "expression": (
-            f"request.resource.resource == 'configmaps' && variables.name == '{MARK}' "
+            f"request.resource.resource == 'roles' && variables.name == '{MARK}' "
+            f"&& request.namespace == '{SYSTEM_NAMESPACE}'"
+        ),
+    },
+    {
+        "name": "isBeside",
+        "expression": (
+            f"request.resource.resource == 'configmaps' && variables.name in {_list((WORKLOADS, MARK))} "
             f"&& request.namespace == '{SYSTEM_NAMESPACE}'"
         ),
     },
@@ -266,11 +301,9 @@ _VARIABLES: Final = (
 )
 _UPDATE: Final = "request.operation == 'UPDATE'"
 _DELETE: Final = "request.operation == 'DELETE'"
-_PROBED: Final = f"!({_UPDATE} && variables.isMark) || !has(object.data) || !('{PROBE}' in object.data)"
-_STATE: Final = (
-    "(variables.open ? ' open, attempt ' : ' closed, attempt ') + params.?data[?'attempt'].orValue('') + '.'"
-)
-_AT: Final = "params.?data[?'reached'].orValue('')"
+_PROBED: Final = f"!({_UPDATE} && variables.isMark) || !object.metadata.?annotations[?'{PROBE}'].hasValue()"
+_STATE: Final = f"(variables.open ? ' open, attempt ' : ' closed, attempt ') + {of_mark('attempt')} + '.'"
+_AT: Final = of_mark("reached")
 _WHAT: Final = "request.resource.resource + ' ' + variables.name"
 _OPEN_IT: Final = "open the guard first: `python -m operations guard open` (docs/recovery.md)'"
 
@@ -293,9 +326,10 @@ _VALIDATIONS: Final = (
         "+ ': nobody may delete it. The stage that removes it lets it go; to delete it all the same, " + _OPEN_IT,
     ),
     (
-        f"!variables.isMark || variables.isDeployer && ({_UPDATE} || variables.open)",
-        f"'{MARK} says what this cluster guards: only deployers write it, and nobody deletes it. '"
-        " + 'The deployers are ' + params.?data[?'deployers'].orValue('').split('\\n').join(', ')",
+        f"!(variables.isMark || variables.isBeside) || variables.isDeployer && ({_UPDATE} || variables.open "
+        f"|| variables.isBeside && variables.name == '{MARK}')",
+        f"{_WHAT} + ' says what this cluster guards, or what it is judged by: only deployers write it, and nobody "
+        "deletes it. The deployers are ' + variables.deployers.join(', ')",
     ),
     (
         f"!({_UPDATE} && variables.kept && request.resource.resource == 'daemonsets') || variables.isOwner "

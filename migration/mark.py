@@ -1,15 +1,23 @@
 """The mark: the object in the cluster that says which stack moves it, and how far. A value.
 
-It is a ConfigMap, `names.MARK` in kube-system, written by `operations mark`. A stack that finds somebody else's mark,
-or lost its own state, is told so before it changes anything; admission policies take it as their parameter.
+It is the annotations of a Role without rules, `names.MARK` in kube-system, written by `operations mark`. A stack that
+finds somebody else's mark, or lost its own state, is told so before it changes anything; admission policies take it as
+their parameter.
+
+A Role, because every API server that authorizes by RBAC looks Roles up as long as it runs. Kinds that only a policy's
+binding makes it look up, ConfigMaps among them, it forgets as soon as no binding has named them for a second, until it
+is restarted (kubernetes/kubernetes#130887); a kind of our own would be unknown to it for half a minute after its start.
+Versions before kept the mark in the data of a ConfigMap of the same name.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Final, Self
 
 import reading
+from migration.names import ANNOTATION_PREFIX
+from migration.workloads import seal
 
 
 class DamagedMark(ValueError):
@@ -17,11 +25,18 @@ class DamagedMark(ValueError):
 
 
 _DIGITS = 12
+_PREFIX: Final = f"{ANNOTATION_PREFIX}/"
+MOST_BYTES: Final = 128 * 1024
+"""For the mark's own annotations: all those of an object may have 256 KiB, and the guard's log is one of them."""
+_LOG_LINES, _LOG_BYTES = 50, 64 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
     """What the mark says. In the cluster every value is text."""
+
+    ID: ClassVar[str] = f"{_PREFIX}id"
+    """Annotation of the id."""
 
     id: str
     """Random, made at the stack's first deploy and kept in its state. The only thing that is compared: a stack may be
@@ -41,10 +56,10 @@ class Mark:
     open: Mapping[str, str] | None = None
     """Reason, until when and by whom the guard is held open; None while it is closed."""
     workloads: str = ""
-    """How workloads stood before the move (`migration/workloads.py`); empty: nobody has recorded it."""
+    """Digest of the record of how workloads stood before the move (`migration/workloads.py`); empty: there is none."""
 
     def dump(self) -> dict[str, str]:
-        """`data` of the ConfigMap."""
+        """Key -> text."""
         return {
             "id": self.id,
             "stack": self.stack,
@@ -57,9 +72,32 @@ class Mark:
             "workloads": self.workloads,
         }
 
+    def annotations(self) -> dict[str, str]:
+        """What its Role has."""
+        return {f"{_PREFIX}{key}": value for key, value in self.dump().items()}
+
+    @classmethod
+    def of(cls, annotations: Mapping[str, str]) -> Self:
+        """The mark from the annotations of its Role; others may be among them.
+
+        Raises:
+            DamagedMark: naming the key that is missing or wrong.
+        """
+        return cls.load({k.removeprefix(_PREFIX): v for k, v in annotations.items() if k.startswith(_PREFIX)})
+
+    @classmethod
+    def of_earlier(cls, data: Mapping[str, str]) -> Self:
+        """The mark from `data` of the ConfigMap of a version before, which held the record of workloads itself.
+
+        Raises:
+            DamagedMark: naming the key that is missing or wrong.
+        """
+        found = cls.load(data)
+        return replace(found, workloads=seal(found.workloads))
+
     @classmethod
     def load(cls, data: Mapping[str, str]) -> Self:
-        """The mark from `data` of its ConfigMap.
+        """The mark from what `dump` made.
 
         Raises:
             DamagedMark: naming the key that is missing or wrong.
@@ -89,6 +127,18 @@ class Mark:
             open={str(k): str(v) for k, v in held.items()} if held else None,
             workloads=data.get("workloads", ""),
         )
+
+
+def kept_log(lines: Sequence[str]) -> str:
+    """Of the lines of the guard's log those that are kept: the newest, as many as fit beside the mark."""
+    kept: list[str] = []
+    size = 0
+    for line in reversed(lines[-_LOG_LINES:]):
+        size += len(line.encode()) + 1
+        if size > _LOG_BYTES:
+            break
+        kept.insert(0, line)
+    return "\n".join(kept)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ import reading
 from migration import addressing, affinity, aws_rules, node_labels, versions
 from migration.chart_keys import value_errors
 from migration.chart_rules import refusals
-from migration.deployers import InvalidDeployer, canonical
+from migration.deployers import MOST_BYTES, InvalidDeployer, canonical
 from migration.names import CANARY_GROUP, PROBE_IMAGE
 from reading import Unreadable
 
@@ -515,6 +515,14 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
 
 
 def _deployer_problems(deployers: tuple[str, ...]) -> Iterable[Problem]:
+    size = sum(len(entry.encode(errors="replace")) + 1 for entry in deployers)
+    if size > MOST_BYTES:
+        yield Problem(
+            "deployers",
+            f"{len(deployers)} entries",
+            f"have {size} bytes, and the mark in the cluster holds {MOST_BYTES} of them",
+            "Name a role or a group that they share",
+        )
     seen: dict[str, int] = {}
     for index, entry in enumerate(deployers):
         try:

@@ -1,9 +1,9 @@
 """How workloads stood before the move, and whether they stand worse now. Pure.
 
-The record is a text of the mark (`migration/mark.py`): only deployers may write that, nobody deletes it, and whoever
-takes a migration over takes the record with it. It is made when `canary` is entered from the stage before, while no
-node uses Cilium, and again when `move-workloads` is: what was deployed in between is known then, and of what stayed the
-same the better of the two counts.
+The record is a text of its own beside the mark (`migration/mark.py`), which has its digest: only deployers may write
+either, nobody deletes them, and whoever takes a migration over takes the record with it. It is made when `canary` is
+entered from the stage before, while no node uses Cilium, and again when `move-workloads` is: what was deployed in
+between is known then, and of what stayed the same the better of the two counts.
 """
 
 import hashlib
@@ -52,13 +52,18 @@ def digest(template: Mapping[str, Any]) -> str:
 
 
 def dump(standings: Standings) -> str:
-    """As the mark keeps it."""
+    """As it is kept."""
     compact = {key: [s.template, s.wanted, s.ready] for key, s in sorted(standings.items())}
     return json.dumps(compact, separators=(",", ":"))
 
 
+def seal(text: str) -> str:
+    """Digest of a record, by which the mark knows it; empty for none."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16] if text else ""
+
+
 def load(text: str) -> Standings:
-    """From the mark.
+    """From its text.
 
     Raises:
         DamagedRecord: saying what is wrong.

@@ -43,11 +43,13 @@ def schema_of(crd: Obj | None, api_version: str) -> Mapping[str, Any]:
 
 
 def differences(manifest: Manifest, live: Obj, schema: Mapping[str, Any]) -> list[str]:
-    """Paths at which a live object differs from its file; empty when it does not."""
+    """Paths at which a live object differs from its file; empty when it does not. It may have more labels."""
+    labels = objects.labels(objects.as_calico_reads(live))
+    unlike = [f"metadata.labels.{key}" for key, value in sorted(manifest.labels.items()) if labels.get(key) != value]
     rules = schema.get("properties") or {}
     wanted = with_defaults(dict(manifest.body), {"properties": {k: v for k, v in rules.items() if k not in METADATA}})
     found = with_defaults({k: v for k, v in live.items() if k not in METADATA}, {})
-    return list(_unequal(wanted, found, ""))
+    return [*unlike, *_unequal(wanted, found, "")]
 
 
 def _unequal(wanted: Any, found: Any, path: str) -> Iterator[str]:
@@ -75,7 +77,7 @@ def made_by_calico(kind: str, obj: Obj) -> bool:
     """Whether Calico or its operator made an object for itself."""
     if kind == "Tier":
         return objects.name(obj) in CALICO_OWN_TIERS
-    owners: Iterable[Obj] = obj["metadata"].get("ownerReferences") or []
+    owners: Iterable[Obj] = objects.as_calico_reads(obj)["metadata"].get("ownerReferences") or []
     return objects.namespace(obj) in CALICO_OWN_NAMESPACES or any(
         str(o.get("apiVersion", "")).startswith("operator.tigera.io/") for o in owners
     )

@@ -10,11 +10,12 @@ from urllib.parse import quote
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.manifests import InvalidManifest, Manifest
-from operations import admission, agreement, command, objects, state
+from operations import admission, agreement, calico, command, objects, state
 from operations.cluster import Cluster, Obj
 from operations.connection import connect
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from reading import METADATA, without_labels
 
 WRITER: Final = "pulumi-eks-cilium"
 """Field manager of what this command writes on a cluster of somebody else: a manager of the stack's."""
@@ -27,6 +28,7 @@ _POLICIES: Final = f"/apis/{freeze.STORED_GROUP}/v1/globalnetworkpolicies"
 _BY_KIND: Final = {resource: kind for kind, resource in freeze.RESOURCES.items()}
 _VERSIONS: Final = {
     freeze.STORED_GROUP: ("v1",),
+    freeze.SERVED_GROUP: ("v3",),
     freeze.OPERATOR_GROUP: ("v1",),
     freeze.POLICY_GROUP: freeze.POLICY_VERSIONS,
 }
@@ -159,10 +161,12 @@ def live(kube: Cluster) -> dict[str, str]:
 
 
 def frozen(kube: Cluster) -> Iterator[tuple[str, Obj]]:
-    """Resource and object of everything that the freeze keeps."""
+    """Resource and object of everything that the freeze keeps, Calico's from where Calico takes them."""
+    calicos = calico.api(kube).split("/", maxsplit=1)[0]
     for group, resources in freeze.FROZEN.items():
+        kept = calicos if group == freeze.STORED_GROUP else group
         for resource in resources:
-            found = (obj for obj in served(kube, group, resource) if not _calicos_own(resource, obj))
+            found = (obj for obj in served(kube, kept, resource) if not _calicos_own(resource, obj))
             yield from ((resource, obj) for obj in found)
 
 
@@ -174,7 +178,7 @@ def served(kube: Cluster, group: str, resource: str) -> list[Obj]:
 def _calicos_own(resource: str, obj: Obj) -> bool:
     if resource == "hostendpoints":
         label, value = _AUTOMATIC
-        return objects.labels(obj).get(label) == value
+        return objects.labels(objects.as_calico_reads(obj)).get(label) == value
     kind = _BY_KIND.get(resource)
     return kind is not None and agreement.made_by_calico(kind, obj)
 
@@ -202,8 +206,11 @@ def write(kube: Cluster, manifest: Manifest) -> None:
         )
         return
     kept = found["metadata"]
-    kept["labels"] = {**(kept.get("labels") or {}), **manifest.labels}
+    # Calico reads the annotation's labels over the object's own: there the file's would count for nothing.
+    kept["labels"] = {**objects.labels(objects.as_calico_reads(found)), **manifest.labels}
     kept["annotations"] = {**(kept.get("annotations") or {}), **manifest.annotations}
+    if METADATA in kept["annotations"]:
+        kept["annotations"][METADATA] = without_labels(kept["annotations"][METADATA])
     kept.pop("managedFields", None)
     kube.request(
         "PUT",

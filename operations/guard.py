@@ -9,13 +9,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from migration import guard
-from migration.deployers import InvalidDeployer, is_deployer, principal
-from migration.mark import DamagedMark, Mark
-from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY, MARK
+from migration.deployers import PARAM_KIND, InvalidDeployer, is_deployer, principal
+from migration.mark import Own, kept_log
+from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY
 from operations import admission, mark
 from operations.arguments import whole
 from operations.cluster import MERGE, KubeError, Obj
@@ -30,8 +31,8 @@ BINDING: Final = f"{ADMISSION}/validatingadmissionpolicybindings/{GUARD_POLICY}"
 ABOUT: Final = f"validatingadmissionpolicy {GUARD_POLICY}"
 LONGEST: Final = timedelta(hours=24)
 """A guard that is open for longer is no guard."""
-LINES: Final = 50
-"""Lines of the log that are kept."""
+LONGEST_REASON: Final = 500
+"""Characters: each is kept twice, in the mark and in its log."""
 STEADY_SECONDS: Final = 3.0
 
 
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     context = Context.load(args.stack, cluster=args.cluster)
     try:
         return _ACTS[args.act](context, args)
-    except (GuardRefused, DamagedMark, admission.NotInForceError) as error:
+    except (GuardRefused, mark.MarkRefused, admission.NotInForceError) as error:
         print(str(error), file=sys.stderr)
         return EXIT_CODES[Verdict.FAILED]
 
@@ -134,6 +135,8 @@ def _open(context: Context, args: argparse.Namespace) -> int:
     reason = " ".join(args.reason.split())
     if not reason:
         raise UsageError("--reason is empty: say why, it is what others see")
+    if len(reason) > LONGEST_REASON:
+        raise UsageError(f"--reason has {len(reason)} characters, and every gate shows it: say it in {LONGEST_REASON}")
     now = context.kube.now()
     end = until(args.until, now)
     held = {"reason": reason, "until": end.isoformat(), "since": now.isoformat()}
@@ -150,10 +153,13 @@ def _close(context: Context, args: argparse.Namespace) -> int:
 
 
 def _write(context: Context, held: Mapping[str, str] | None, line: str) -> None:
-    found = context.kube.again().get(f"{mark.PATH}/{MARK}")
-    if found is None:
-        raise GuardRefused(f"{mark.ABOUT} does not exist, so there is nothing to open or close. See docs/recovery.md")
-    known = Mark.load(found.get("data") or {})
+    found = mark.find(context.kube.again())
+    known = mark.known(found, context.stack)
+    if known is None:
+        raise GuardRefused(f"{found.about} does not exist, so there is nothing to open or close. See docs/recovery.md")
+    against = found.disagreement(known, Own(id=known.id, attempt=known.attempt), context.stack)
+    if against is not None:
+        raise GuardRefused(f"{found.about} {against.problem}. {against.fix}")
     who = mark.who(context.kube)
     try:
         by = principal(who)
@@ -161,37 +167,33 @@ def _write(context: Context, held: Mapping[str, str] | None, line: str) -> None:
         raise GuardRefused(str(error)) from None
     if not is_deployer(who, known.deployers):
         raise GuardRefused(f"{by} is none of the deployers ({', '.join(known.deployers)}), who alone open and close it")
-    if held is None and known.open is None:
+    if held is None and known.open is None and not found.outdated(known):
         return
-    log = ((found["metadata"].get("annotations") or {}).get(GUARD_LOG) or "").splitlines()
-    body = {
-        "metadata": {
-            "resourceVersion": found["metadata"]["resourceVersion"],
-            "annotations": {GUARD_LOG: "\n".join([*log, line.format(by=by)][-LINES:])},
-        },
-        "data": {"open": json.dumps({**held, "by": by}, sort_keys=True) if held else ""},
-    }
+    log = found.annotations.get(GUARD_LOG, "").splitlines()
+    changed = replace(known, open={**held, "by": by} if held else None)
     try:
-        context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
+        mark.write(context.kube, found, changed, notes={GUARD_LOG: kept_log([*log, line.format(by=by)])})
     except KubeError as error:
         if error.status == 409:
-            raise GuardRefused(f"{mark.ABOUT} was changed by somebody else at the same moment. Run again") from None
+            raise GuardRefused(f"{found.about} was changed by somebody else at the same moment. Run again") from None
         raise
-    if context.kube.again().get(BINDING) is not None:
-        _await(context, guard.in_force(open_=held is not None))
+    policy, binding = live(context.again())
+    if policy is not None and binding is not None:
+        spec = policy.get("spec") or {}
+        expected = guard.in_force(open_=held is not None, version=guard.revision_of(spec))
+        _await(context, probe(expected, earlier=spec.get("paramKind") != PARAM_KIND))
 
 
 def _status(context: Context, args: argparse.Namespace) -> int:
     policy, binding = live(context)
-    found = context.kube.get(f"{mark.PATH}/{MARK}")
-    known = Mark.load(found.get("data") or {}) if found else None
-    meta = (found or {}).get("metadata") or {}
+    found = mark.find(context.kube)
+    known = mark.known(found, context.stack)
     in_place = policy is not None and binding is not None and digest_of(policy, binding) == declared()
     shown = {
         "inPlace": in_place,
         "guarded": known.guarded if known else [],
         "open": known.open if known else None,
-        "log": ((meta.get("annotations") or {}).get(GUARD_LOG) or "").splitlines(),
+        "log": found.annotations.get(GUARD_LOG, "").splitlines(),
     }
     print(json.dumps(shown, indent=1))
     guards = in_place and known is not None and known.open is None
@@ -201,21 +203,27 @@ def _status(context: Context, args: argparse.Namespace) -> int:
 # -- waiting ----------------------------------------------------------------------------------------
 
 
-def probe(expected: str) -> admission.Probe:
-    """What asks whether the guard is in force: a write that it never lets through. Nothing is written either way."""
+def probe(expected: str, *, earlier: bool = False) -> admission.Probe:
+    """What asks whether the guard is in force: a write that it never lets through. Nothing is written either way.
+
+    Args:
+        earlier: ask a guard of a version that kept the mark in a ConfigMap.
+    """
+    question = "is the guard in force?"
+    annotated = {"metadata": {"annotations": {guard.PROBE: question}}}
     return admission.Probe(
         about="a forbidden write to the mark",
         method="PATCH",
-        path=f"{mark.PATH}/{MARK}",
-        body={"data": {guard.PROBE: "is the guard in force?"}},
+        path=mark.EARLIER if earlier else mark.PATH,
+        body={"data": {guard.EARLIER_PROBE: question}} if earlier else annotated,
         content_type=MERGE,
         manager=FIELD_MANAGER,
         refusal=expected,
     )
 
 
-def _await(context: Context, expected: str) -> None:
-    admission.wait(lambda: connect(context.aws, context.cluster_name), [probe(expected)], steady=STEADY_SECONDS)
+def _await(context: Context, *probes: admission.Probe) -> None:
+    admission.wait(lambda: connect(context.aws, context.cluster_name), probes, steady=STEADY_SECONDS)
 
 
 def _wait(context: Context, args: argparse.Namespace) -> int:
@@ -225,20 +233,27 @@ def _wait(context: Context, args: argparse.Namespace) -> int:
         raise GuardRefused(f"{lost} is gone. Find out who deleted it, then `pulumi up --refresh` puts it back")
     if digest_of(policy, binding) != declared():
         raise GuardRefused(f"{ABOUT} is not as declared: somebody changed it. `pulumi up --refresh` puts it back")
-    found = mark.read(context.kube)
-    if found is None:
-        raise GuardRefused(f"{mark.ABOUT} does not exist, so the guard lets nobody change anything")
-    _await(context, guard.in_force(open_=found.open is not None, attempt=args.attempt))
+    there = mark.find(context.kube)
+    found = mark.known(there, context.stack)
+    if found is None or there.role is None:
+        raise GuardRefused(
+            f"{mark.ABOUT} does not exist, so the guard lets nobody change anything. Of the mark of a version before a "
+            f"deploy without --target and --exclude makes it; if there is none, {mark.take_over(context.stack)}"
+        )
+    _await(context, probe(guard.in_force(open_=found.open is not None, attempt=args.attempt)))
     body = {"metadata": {"annotations": {GUARD_DIGEST: declared()}}}
-    context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
+    context.kube.merge(mark.PATH, body, manager=FIELD_MANAGER)
     print(json.dumps({"guarded": found.guarded}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED]
 
 
 def _gone(context: Context, args: argparse.Namespace) -> int:
-    if context.aws.cluster(context.cluster_name) is None or mark.read(context.kube) is None:
+    if context.aws.cluster(context.cluster_name) is None:
         return EXIT_CODES[Verdict.PASSED]
-    _await(context, "")
+    found = mark.find(context.kube)
+    asked = [probe("", earlier=earlier) for obj, earlier in ((found.role, False), (found.earlier, True)) if obj]
+    if asked:
+        _await(context, *asked)
     return EXIT_CODES[Verdict.PASSED]
 
 

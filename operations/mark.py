@@ -6,24 +6,31 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
-from migration.mark import DamagedMark, Mark, Own, disagreement
-from migration.names import FIELD_MANAGER, MARK, SYSTEM_NAMESPACE
-from migration.workloads import RECORDED, DamagedRecord, dump, load, merged
+from migration.mark import MOST_BYTES, DamagedMark, Disagreement, Mark, Own, disagreement, kept_log
+from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, MARK, SYSTEM_NAMESPACE, WORKLOADS
+from migration.workloads import RECORDED, DamagedRecord, dump, load, merged, seal
+from operations import objects
 from operations.arguments import whole
-from operations.cluster import Cluster, KubeError, Obj
+from operations.cluster import APPLY, Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 from operations.standings import seen
 
-PATH: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
+ROLES: Final = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/roles"
+CONFIGMAPS: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
+PATH: Final = f"{ROLES}/{MARK}"
+RECORD: Final = f"{CONFIGMAPS}/{WORKLOADS}"
+"""Where the record of workloads is."""
+EARLIER: Final = f"{CONFIGMAPS}/{MARK}"
+"""Where versions before kept the mark, the record in it."""
 REVIEWS: Final = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-ABOUT: Final = f"configmap {SYSTEM_NAMESPACE}/{MARK}"
+ABOUT: Final = f"role {SYSTEM_NAMESPACE}/{MARK}"
 ATTEMPTS: Final = 5
 
 
@@ -44,6 +51,8 @@ def add_parser(commands: Any) -> None:
         act = acts.add_parser(name, help=text)
         act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
         act.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
+        if name == "take":
+            act.add_argument("--form", help="not read: makes the command another one with the form of the mark")
         if name != "show":
             act.add_argument("--id", required=True, help="of the stack, from its state")
         if name in {"enter", "reach"}:
@@ -61,27 +70,177 @@ def run(args: argparse.Namespace) -> int:
     except MarkRefused as error:
         print(str(error), file=sys.stderr)
         return EXIT_CODES[Verdict.FAILED]
-    except DamagedMark as error:
-        print(f"{ABOUT}: {error}. Restore it, or {_take_over(context)}", file=sys.stderr)
-        return EXIT_CODES[Verdict.FAILED]
-    print(json.dumps({"mark": _shown(mark) if mark else None}, separators=(",", ":")))
+    print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
 
 
-def _shown(mark: Mark) -> dict[str, str]:
-    """Without the record of all workloads: a deploy keeps this text in its state."""
-    return {**mark.dump(), "workloads": "recorded" if mark.workloads else ""}
+# -- what is there ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Live:
+    """The objects of the mark, as they were read."""
+
+    role: Obj | None
+    earlier: Obj | None
+    """The ConfigMap of a version before. It is the mark while there is no Role; beside one it is there for policies
+    of that version only, and the first deploy of this one that finishes deletes it."""
+
+    @property
+    def about(self) -> str:
+        """The object that is the mark."""
+        return ABOUT if self.role is not None or self.earlier is None else f"configmap {SYSTEM_NAMESPACE}/{MARK}"
+
+    @property
+    def annotations(self) -> Mapping[str, str]:
+        """Of the object that is the mark."""
+        found = self.role if self.role is not None else self.earlier
+        return objects.annotations(found) if found is not None else {}
+
+    def mark(self) -> Mark | None:
+        """What they say; None when there is none.
+
+        Raises:
+            DamagedMark: it is not what this program writes.
+        """
+        if self.role is not None:
+            return Mark.of(objects.annotations(self.role))
+        return Mark.of_earlier(self.earlier.get("data") or {}) if self.earlier is not None else None
+
+    def outdated(self, mark: Mark) -> bool:
+        """Whether there is a ConfigMap of a version before that has another owner, or another opening."""
+        if self.earlier is None:
+            return False
+        try:
+            found = Mark.of_earlier(self.earlier.get("data") or {})
+        except DamagedMark:
+            return True
+        return (found.id, found.open) != (mark.id, mark.open)
+
+    def disagreement(self, mark: Mark | None, own: Own, stack: str) -> Disagreement | None:
+        """What keeps a stack from moving the cluster, see `migration.mark.disagreement`."""
+        against = disagreement(mark, own, stack)
+        if against is None and mark is not None and self.role is not None and self.earlier is not None:
+            other = _id(self.earlier)
+            if other != mark.id:
+                return Disagreement(
+                    f"has id {mark.id}, and the configmap beside it, in which versions before kept the mark, has "
+                    f"{f'id {other}' if other else 'none'}: another stack, with such a version, moves this cluster too",
+                    "Find out who wrote that one. If it is of nobody, delete it; if this stack is to go on, "
+                    f"{take_over(stack)}",
+                )
+        return against
+
+
+def find(kube: Cluster) -> Live:
+    """The objects of a cluster's mark.
+
+    Raises:
+        KubeError: they cannot be read.
+    """
+    return Live(kube.get(PATH), kube.get(EARLIER))
 
 
 def read(kube: Cluster) -> Mark | None:
-    """The mark of a cluster; None when it has none.
+    """The mark of a cluster, in whichever form; None when it has none.
 
     Raises:
         DamagedMark: it is not what this program writes.
         KubeError: it cannot be read.
     """
-    found = kube.get(f"{PATH}/{MARK}")
-    return Mark.load(found.get("data") or {}) if found else None
+    return find(kube).mark()
+
+
+def known(live: Live, stack: str) -> Mark | None:
+    """The mark; of one that is damaged the text says what to do.
+
+    Raises:
+        MarkRefused: it is damaged.
+    """
+    try:
+        return live.mark()
+    except DamagedMark as error:
+        raise MarkRefused(f"{live.about}: {error}. Restore it, or {take_over(stack)}") from None
+
+
+def record(kube: Cluster, digest: str) -> str:
+    """The record of workloads that the mark knows by this digest; empty when there is none."""
+    return next((text for text in _records(kube) if seal(text) == digest), "")
+
+
+def _records(kube: Cluster) -> list[str]:
+    kept = [(found.get("data") or {}).get("workloads") for found in (kube.get(RECORD), kube.get(EARLIER)) if found]
+    return [text for text in kept if text]
+
+
+def _id(earlier: Obj) -> str:
+    return str((earlier.get("data") or {}).get("id") or "")
+
+
+# -- writing ----------------------------------------------------------------------------------------
+
+
+def write(kube: Cluster, live: Live, mark: Mark, *, notes: Mapping[str, str] | None = None) -> None:
+    """Write the mark on the versions of its objects that were read.
+
+    A ConfigMap of a version before is written first, when it would have another owner or another opening: whoever still
+    goes by it knows no later than everybody else. It is not made a Role here, see `edit`.
+
+    Args:
+        notes: annotations besides.
+
+    Raises:
+        MarkRefused: it is larger than an object's annotations may be.
+    """
+    sent = {**_annotations(mark), **(notes or {})}
+    if live.earlier is not None and live.outdated(mark):
+        metadata = {"resourceVersion": live.earlier["metadata"]["resourceVersion"], "annotations": dict(notes or {})}
+        data = {key: value for key, value in mark.dump().items() if key != "workloads"}
+        kube.merge(EARLIER, {"metadata": metadata, "data": data}, manager=FIELD_MANAGER)
+    if live.role is not None and not sent.items() <= objects.annotations(live.role).items():
+        metadata = {"resourceVersion": live.role["metadata"]["resourceVersion"], "annotations": sent}
+        kube.merge(PATH, {"metadata": metadata, "rules": []}, manager=FIELD_MANAGER)
+
+
+def _make(kube: Cluster, mark: Mark, earlier: Obj | None) -> None:
+    """The Role; of what an earlier version kept, its notes and the record go along.
+
+    The Role comes last, as it is the mark from then on.
+    """
+    annotations = _annotations(mark)
+    if earlier is not None:
+        notes = objects.annotations(earlier)
+        annotations |= {GUARD_DIGEST: notes[GUARD_DIGEST]} if GUARD_DIGEST in notes else {}
+        annotations |= {GUARD_LOG: kept_log(notes[GUARD_LOG].splitlines())} if GUARD_LOG in notes else {}
+        keep(kube, (earlier.get("data") or {}).get("workloads") or "")
+    metadata = {"name": MARK, "namespace": SYSTEM_NAMESPACE, "annotations": annotations}
+    body = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": []}
+    kube.request("POST", f"{ROLES}?fieldManager={FIELD_MANAGER}", body=body, content_type="application/json")
+
+
+def keep(kube: Cluster, text: str) -> None:
+    """Keep a record of workloads beside the mark, which has to know it by its digest before it counts.
+
+    One that is there already is not written again: a guard that finds no mark refuses every update of it.
+    """
+    found = kube.again().get(RECORD)
+    if not text or (found and (found.get("data") or {}).get("workloads") == text):
+        return
+    metadata = {"name": WORKLOADS, "namespace": SYSTEM_NAMESPACE}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"workloads": text}}
+    kube.request("PATCH", f"{RECORD}?fieldManager={FIELD_MANAGER}&force=true", body=body, content_type=APPLY)
+
+
+def _annotations(mark: Mark) -> dict[str, str]:
+    found = mark.annotations()
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in found.items())
+    if size > MOST_BYTES:
+        largest = max(found, key=lambda key: len(found[key].encode()))
+        raise MarkRefused(
+            f"{ABOUT} would have {size} bytes, and may have {MOST_BYTES}: most of them are in {largest}. Of deployers, "
+            "name a role or a group that they share"
+        )
+    return found
 
 
 # -- what deploys do --------------------------------------------------------------------------------
@@ -94,40 +253,42 @@ def take(context: Context, identity: str) -> Mark:
         MarkRefused: it is another one's.
     """
     mark = Mark(id=identity, stack=context.stack, deployers=deployers(context, ()))
-    metadata = {"name": MARK, "namespace": SYSTEM_NAMESPACE}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": mark.dump()}
-    try:
-        context.kube.request("POST", f"{PATH}?fieldManager={FIELD_MANAGER}", body=body, content_type="application/json")
-    except KubeError as error:
-        if error.status != 409:
-            raise
-        return edit(context, identity, lambda found: found)
-    return mark
+    live = find(context.kube.again())
+    if live.role is None and live.earlier is None:
+        try:
+            _make(context.kube, mark, None)
+        except KubeError as error:
+            if error.status != 409:
+                raise
+        else:
+            return mark
+    return edit(context, identity, lambda found: found)
 
 
 def edit(context: Context, identity: str | None, change: Callable[[Mark], Mark]) -> Mark:
     """Change the mark on the version of it that was read; `identity` None changes whoever's it is.
 
+    A mark that a version before kept in a ConfigMap becomes a Role. The ConfigMap stays: policies of that version go by
+    it until the deploy has put its own in their place.
+
     Raises:
         MarkRefused: it is another one's, gone, or damaged.
     """
     for _ in range(ATTEMPTS):
-        found = context.kube.again().get(f"{PATH}/{MARK}")
-        try:
-            mark = Mark.load(found.get("data") or {}) if found else None
-        except DamagedMark as error:
-            raise MarkRefused(f"{ABOUT}: {error}. Restore it, or {_take_over(context)}") from None
-        own = Own(id=identity if identity is not None else mark.id if mark else None, attempt=sys.maxsize, taken=True)
-        against = disagreement(mark, own, context.stack)
-        if against is not None or mark is None or found is None:
+        live = find(context.kube.again())
+        mark = known(live, context.stack)
+        if identity is None:
+            against = None
+        else:
+            against = live.disagreement(mark, Own(id=identity, attempt=sys.maxsize, taken=True), context.stack)
+        if against is not None or mark is None:
             problem = f"{against.problem}. {against.fix}" if against else "is gone"
-            raise MarkRefused(f"{ABOUT} {problem}")
+            raise MarkRefused(f"{live.about} {problem}")
         changed = change(mark)
-        if changed == mark:
-            return mark
-        body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "data": changed.dump()}
         try:
-            context.kube.merge(f"{PATH}/{MARK}", body, manager=FIELD_MANAGER)
+            write(context.kube, live, changed)
+            if live.role is None:
+                _make(context.kube, changed, live.earlier)
         except KubeError as error:
             if error.status == 409:
                 continue
@@ -138,17 +299,30 @@ def edit(context: Context, identity: str | None, change: Callable[[Mark], Mark])
 
 def give_up(context: Context, identity: str) -> None:
     """Take this stack's mark away. One that is another's by now stays, and so does a cluster that is gone."""
+    kube = context.kube
     try:
-        found = context.kube.get(f"{PATH}/{MARK}")
+        live = find(kube)
     except WrongClusterError:
         if context.aws.cluster(context.cluster_name) is None:
             return
         raise
-    if found is None or (found.get("data") or {}).get("id") != identity:
+    ours = live.role is not None and objects.annotations(live.role).get(Mark.ID) == identity
+    earlier = live.earlier is not None and _id(live.earlier) == identity
+    if not ours and (live.role is not None or not earlier):
+        return
+    # By the mark itself a destroy that is tried again knows that the rest is its own to delete: it goes last.
+    _delete(kube, RECORD, kube.get(RECORD))
+    if earlier:
+        _delete(kube, EARLIER, live.earlier)
+    _delete(kube, PATH, live.role)
+
+
+def _delete(kube: Cluster, path: str, found: Obj | None) -> None:
+    if found is None:
         return
     only = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": found["metadata"]["uid"]}}
     try:
-        context.kube.request("DELETE", f"{PATH}/{MARK}", body=only, content_type="application/json")
+        kube.request("DELETE", path, body=only, content_type="application/json")
     except KubeError as error:
         if error.status != 404:
             raise
@@ -183,8 +357,9 @@ def who(kube: Cluster) -> Obj:
     return found
 
 
-def _take_over(context: Context) -> str:
-    return f"`python -m operations recover --stack {context.stack} --take-over`"
+def take_over(stack: str) -> str:
+    """The command that makes a stack the one that moves the cluster, for people."""
+    return f"`python -m operations recover --stack {stack} --take-over`"
 
 
 def _guarded(args: argparse.Namespace) -> tuple[str, ...]:
@@ -194,25 +369,31 @@ def _guarded(args: argparse.Namespace) -> tuple[str, ...]:
 def _enter(context: Context, args: argparse.Namespace) -> Mark:
     now = seen(context.kube) if args.place in RECORDED else {}
 
-    def record(found: Mark) -> str:
+    def fresh(found: Mark) -> str | None:
+        """A new record; None where the one that is there stays."""
         if found.reached != RECORDED.get(args.place) or found.entering == args.place:
-            return found.workloads  # a deploy that is tried again may have moved something already
+            return None  # a deploy that is tried again may have moved something already
         if args.place == "canary" or not found.workloads:
             return dump(now)
+        # A deploy that died right here has left a record that the mark does not know: of the same the better counts.
+        kept = [record(context.kube, found.workloads), *_records(context.kube)]
         try:
-            return dump(merged(load(found.workloads), now))
+            return dump(merged(load(next(filter(None, kept), "{}")), now))
         except DamagedRecord:
             return dump(now)
 
     def change(found: Mark) -> Mark:
+        chosen, text = deployers(context, found.deployers), fresh(found)
+        if text is not None:
+            keep(context.kube, text)
         return replace(
             found,
             stack=context.stack,
             entering=args.place,
-            workloads=record(found),
+            workloads=found.workloads if text is None else seal(text),
             attempt=args.attempt,
             guarded=_guarded(args),
-            deployers=deployers(context, found.deployers),
+            deployers=chosen,
         )
 
     return edit(context, args.id, change)
@@ -227,7 +408,20 @@ def _reach(context: Context, args: argparse.Namespace) -> Mark:
             )
         return replace(found, reached=args.place, entering="", guarded=_guarded(args))
 
-    return edit(context, args.id, change)
+    done = edit(context, args.id, change)
+    _let_go(context.kube.again(), done)
+    return done
+
+
+def _let_go(kube: Cluster, mark: Mark) -> None:
+    """Delete the ConfigMap in which a version before kept this mark: every policy goes by the Role now."""
+    earlier = kube.get(EARLIER)
+    if earlier is None or _id(earlier) != mark.id:
+        return
+    text = (earlier.get("data") or {}).get("workloads") or ""
+    if text and seal(text) == mark.workloads:
+        keep(kube, text)
+    _delete(kube, EARLIER, earlier)
 
 
 def _give_up(context: Context, args: argparse.Namespace) -> None:
@@ -235,7 +429,7 @@ def _give_up(context: Context, args: argparse.Namespace) -> None:
 
 
 _ACTS: Final[dict[str, Callable[[Context, argparse.Namespace], Mark | None]]] = {
-    "show": lambda context, _: read(context.kube),
+    "show": lambda context, _: known(find(context.kube), context.stack),
     "take": lambda context, args: take(context, args.id),
     "enter": _enter,
     "reach": _reach,

@@ -12,6 +12,7 @@ from migration.names import (
     LEGACY_CNI,
 )
 from operations.cluster import Obj
+from reading import STORED_API, metadata_of
 
 COMPUTE_TYPE: Final = "eks.amazonaws.com/compute-type"
 NOT_EC2: Final = frozenset({"fargate", "hybrid", "auto"})
@@ -41,6 +42,20 @@ def labels(obj: Obj) -> Mapping[str, str]:
 
 def annotations(obj: Obj) -> Mapping[str, str]:
     return obj["metadata"].get("annotations") or {}
+
+
+def as_calico_reads(obj: Obj, api: str = STORED_API) -> Obj:
+    """One of Calico's objects with the metadata that Calico gives it.
+
+    Where its annotation holds none the object is as it stands: Calico does not read it, so whose it is stays open.
+
+    Args:
+        api: under which it was read; items of a list do not say it.
+    """
+    try:
+        return {**obj, "metadata": metadata_of(str(obj.get("apiVersion") or api), obj["metadata"])}
+    except ValueError:
+        return obj
 
 
 def condition(obj: Obj, kind: str) -> Obj | None:

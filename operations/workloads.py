@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Any
 
 from migration.mark import DamagedMark, Mark
-from migration.workloads import DamagedRecord, Standing, changes, dump, load
+from migration.names import SYSTEM_NAMESPACE, WORKLOADS
+from migration.workloads import DamagedRecord, Standing, changes, dump, load, seal
 from operations import mark, objects
+from operations.cluster import Cluster
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
 from operations.standings import seen
@@ -42,26 +44,33 @@ def run(args: argparse.Namespace) -> int:
         return EXIT_CODES[Verdict.UNKNOWN]
 
 
-def recorded(found: Mark | None) -> Mapping[str, Standing]:
+def recorded(kube: Cluster) -> Mapping[str, Standing]:
     """How they stood before the move.
 
     Raises:
-        UnknownError: nobody recorded it, or the record is damaged.
+        UnknownError: nobody recorded it, or the record is damaged, or not the one that the mark knows.
+        migration.mark.DamagedMark: see `mark.read`.
     """
     fix = (
         "Compare by hand; if all is well, `python -m operations workloads record` takes how they stand now for it "
         "(docs/recovery.md, Workloads that stand worse)"
     )
+    found = mark.read(kube)
     if found is None or not found.workloads:
         raise UnknownError("nobody has recorded how workloads stood before the move", fix, about=mark.ABOUT)
+    about = f"configmap {SYSTEM_NAMESPACE}/{WORKLOADS}"
+    text = mark.record(kube, found.workloads)
+    if not text:
+        reason = "is gone or changed: it does not hold how workloads stood before the move, as the mark knows it"
+        raise UnknownError(reason, fix, about=about)
     try:
-        return load(found.workloads)
+        return load(text)
     except DamagedRecord as error:
-        raise UnknownError(f"its record of how workloads stood: {error}", fix, about=mark.ABOUT) from None
+        raise UnknownError(f"its record of how workloads stood: {error}", fix, about=about) from None
 
 
 def _show(context: Context) -> int:
-    found = list(changes(recorded(mark.read(context.kube)), seen(context.kube)))
+    found = list(changes(recorded(context.kube), seen(context.kube)))
     for change in found:
         _say(f"{'WORSE' if change.worse else 'note':6}{change.workload} {change.text}")
     worse = [change.workload for change in found if change.worse]
@@ -71,10 +80,12 @@ def _show(context: Context) -> int:
 
 def _record(context: Context) -> int:
     now = seen(context.kube)
+    text = dump(now)
 
     def change(found: Mark) -> Mark:
         mark.deployers(context, found.deployers)
-        return replace(found, workloads=dump(now))
+        mark.keep(context.kube, text)
+        return replace(found, workloads=seal(text))
 
     mark.edit(context, context.own().id or "", change)
     _say(f"{objects.count(len(now), 'workload')} recorded")

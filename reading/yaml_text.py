@@ -1,13 +1,13 @@
 """YAML and JSON as `kubectl` reads them: the same value as sigs.k8s.io/yaml gives, or an error.
 
 Refused, although one reader or the other takes it: a key that is given twice, tags, directives, what follows `---` on
-its line, a merge (`<<`) behind other keys, keys that are no words, numbers that are not exact, and more nesting or
-repetition than any object has.
+its line, a merge (`<<`) of a key that stands before it, keys that are no words, numbers that are not exact, and more
+nesting or repetition than any object has.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
@@ -79,6 +79,15 @@ def value(text: str, file: str = "<text>", *, strictly: bool = False) -> Any:
 
 
 @dataclass(slots=True)
+class _Anchored:
+    """What an anchor stands for; of two with one name, an alias means the one that began last before it."""
+
+    value: Any = None
+    size: int = 0
+    """Values in it, 0 until it has ended."""
+
+
+@dataclass(slots=True)
 class _Open:
     """A mapping or list that has begun and not ended."""
 
@@ -86,16 +95,16 @@ class _Open:
     line: int
     before: int
     """Values that were counted before it."""
-    anchor: str | None
+    anchored: _Anchored | None
     merges: bool = False
     """It is a list behind `<<`."""
     flow: bool = False
     """It stands in brackets or braces."""
     key: str | None = None
     key_line: int = 0
-    own: int = 0
-    """Keys of its own, so without merged ones."""
-    merged: frozenset[str] = frozenset()
+    merged: set[str] = field(default_factory=set)
+    """Keys that a merge brought and that no key of its own replaces yet."""
+    has_merged: bool = False
 
 
 class _Reading:
@@ -109,8 +118,7 @@ class _Reading:
         self.ends = text.endswith("\n")
         self.slashes = "\\/" in text
         self.stack: list[_Open] = []
-        self.anchors: dict[str, tuple[Any, int]] = {}
-        self.unfinished: set[str] = set()
+        self.anchors: dict[str, _Anchored] = {}
         self.worded: set[int] = set()
         """Mappings, by id, with keys that were no text before they became keys."""
         self.count = self.repeated = 0
@@ -165,6 +173,10 @@ class _Reading:
             mark = error.problem_mark or error.context_mark
             problem = ", ".join(str(part) for part in (error.problem, error.context) if part)
             raise self.error(mark.line + 1 if mark else 0, f"is no YAML: {problem}. Correct it") from None
+        except yaml.reader.ReaderError as error:
+            # libyaml counts bytes.
+            line = self.text.encode()[: error.position].count(b"\n") + 1
+            raise self.error(line, f"is no YAML: {error.reason}. Remove or escape the character") from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             if isinstance(error, Unreadable):
                 raise
@@ -176,7 +188,7 @@ class _Reading:
             raise self.error(line, "directives (%) are not read by everybody. Remove them")
         if number > 1 and not event.explicit:
             raise self.error(line, "kubectl would not read what follows `...`. Put `---` on a line before it")
-        self.stack, self.anchors, self.unfinished, self.worded = [], {}, set(), set()
+        self.stack, self.anchors, self.worded = [], {}, set()
         self.root = None
 
     # -- values -----------------------------------------------------------------------------------
@@ -193,7 +205,7 @@ class _Reading:
             return self._key(event, line)
         if isinstance(event, yaml.ScalarEvent):
             found = self._scalar(event, line)
-            self._anchor(event.anchor, found, line)
+            self._anchor(event.anchor, found)
             return self._put(found, line)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, line)
@@ -228,35 +240,29 @@ class _Reading:
         into: Any = (Map() if self.lines else {}) if mapping else (List() if self.lines else [])
         if isinstance(into, Map):
             into.line = line
-        if event.anchor:
-            self._named(event.anchor, line)
-            self.unfinished.add(event.anchor)
+        anchored = _Anchored() if event.anchor else None
+        if anchored is not None:
+            self.anchors[event.anchor] = anchored
         merges = top is not None and top.key == _MERGE_KEY and not mapping
-        self.stack.append(_Open(into, line, self.count - 1, event.anchor, merges, bool(event.flow_style)))
+        self.stack.append(_Open(into, line, self.count - 1, anchored, merges, bool(event.flow_style)))
 
     def _ends(self) -> None:
         done = self.stack.pop()
-        if done.anchor:
-            self.unfinished.discard(done.anchor)
-            self.anchors[done.anchor] = (done.into, self.count - done.before)
+        if done.anchored is not None:
+            done.anchored.value, done.anchored.size = done.into, self.count - done.before
         self._put(done.into, done.line)
 
-    def _anchor(self, anchor: str | None, found: Any, line: int) -> None:
+    def _anchor(self, anchor: str | None, found: Any) -> None:
         if anchor:
-            self._named(anchor, line)
-            self.anchors[anchor] = (found, 1)
-
-    def _named(self, anchor: str, line: int) -> None:
-        if anchor in self.anchors or anchor in self.unfinished:
-            raise self.error(line, f"the anchor &{_bare(anchor)} is given twice. Give each a name of its own")
+            self.anchors[anchor] = _Anchored(found, 1)
 
     def _alias(self, event: Any, line: int) -> None:
         name = event.anchor
-        if name in self.unfinished:
-            raise self.error(line, f"*{_bare(name)} is part of what it stands for. Write the value out")
         if name not in self.anchors:
             raise self.error(line, f"*{_bare(name)} stands for nothing: there is no &{_bare(name)} before it")
-        found, size = self.anchors[name]
+        found, size = self.anchors[name].value, self.anchors[name].size
+        if not size:
+            raise self.error(line, f"*{_bare(name)} is part of what it stands for. Write the value out")
         top = self.stack[-1] if self.stack else None
         if top is not None and (top.key == _MERGE_KEY or top.merges) and not isinstance(found, dict):
             raise self._no_merge(line)
@@ -284,12 +290,12 @@ class _Reading:
         if not isinstance(event, yaml.ScalarEvent):
             raise self.error(line, "a key is a word, this is a value of several. Put the key in quotes")
         if event.value == "<<" and event.implicit[0]:
-            if top.own or top.merged or top.key_line:
-                raise self.error(line, "<< stands behind other keys. Put it first, once, with a list to merge several")
+            if top.has_merged and self.strictly:
+                raise self.error(line, "<< is given twice. Give it once, with a list to merge several")
             top.key, top.key_line = _MERGE_KEY, line
             return
         found = self._scalar(event, line)
-        self._anchor(event.anchor, found, line)
+        self._anchor(event.anchor, found)
         key = found if isinstance(found, str) else shown(found)
         if not isinstance(found, str) and (self.strictly or not (isinstance(found, bool) or is_integer(event.value))):
             raise self.error(line, f"the key {_short(event.value)} is no text. Put it in quotes")
@@ -297,8 +303,8 @@ class _Reading:
             raise self.error(line, f"field {_short(key)} is given twice. Remove one of the two")
         if not isinstance(found, str):
             self.worded.add(id(top.into))
-        top.merged -= {key}
-        top.key, top.key_line, top.own = key, line, top.own + 1
+        top.merged.discard(key)
+        top.key, top.key_line = key, line
         if isinstance(top.into, Map):
             top.into.lines[key] = line
 
@@ -327,12 +333,18 @@ class _Reading:
         for source in sources:
             if id(source) in self.worded:
                 raise self.error(line, "<< takes in keys that are no text. Put those keys in quotes")
+        before = frozenset(top.into)
+        for source in sources:
             for key, inner in source.items():
-                if key not in top.into:
+                # kubectl lets the merge win here, and other readers the key that is there already.
+                if key in before:
+                    raise self.error(line, f"<< brings {_short(key)}, which stands before it. Put << first")
+                if key not in top.merged:
                     top.into[key] = inner
+                    top.merged.add(key)
                     if isinstance(top.into, Map):
                         top.into.lines[key] = line
-        top.merged = frozenset(top.into)
+        top.has_merged = True
 
     def _no_merge(self, line: int) -> Unreadable:
         return self.error(line, "<< takes a mapping, or a list of them. Name one with an alias")

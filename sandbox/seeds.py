@@ -9,6 +9,7 @@ operator, for policy only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,12 +28,12 @@ from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 
 from sandbox import charts, lifecycle, toolcache
 from sandbox.operators import modules
+from sandbox.record import ACCOUNT
 
 VPC_CIDR = "10.0.0.0/16"
 SECOND_CIDR = "100.64.0.0/16"
 KUBERNETES = "1.35"
 OFFICE = "203.0.113.0/24"
-BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
 
 VPC_CNI_VALUES = """\
 # kept by the platform team
@@ -98,7 +99,7 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     if kind == "owned":
         values["cluster"]["version"] = KUBERNETES
         values["cluster"]["publicAccessCidrs"] = [OFFICE]
-        values["permissionsBoundary"] = BOUNDARY
+        values["permissionsBoundary"] = boundary(account)
         values["legacy"] = {
             "groups": [{"name": "general", "instanceType": "m5.large", "size": 3, "maxSize": 6}],
             "calico": {
@@ -117,6 +118,18 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     install_calico(directory, chart_paths, by_digest=kind == "adopted")
     workloads(directory)
     return values
+
+
+def boundary(account: Account) -> str:
+    """ARN of a policy that lets everything through: what bounds the roles of a walk."""
+    iam, name = account("iam"), "boundary"
+    arn = f"arn:aws:iam::{ACCOUNT}:policy/{name}"
+    statement = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_policy(
+            PolicyName=name, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        )
+    return arn
 
 
 def network(account: Account, name: str) -> Network:

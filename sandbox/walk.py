@@ -171,12 +171,14 @@ def walk(
     until: str | None = None,
     stack: str | None = None,
     keep: bool = False,
+    previews: bool = True,
 ) -> Result:
     """Walk a journey from its first stage (or where the stack is) to its last (or `until`).
 
     `start`: whose cluster it is, `owned`, `adopted` or `self-managed`. `real`: stand-in plugins to leave out. `keep`:
     save the sandbox before the first deploy, as JOURNEY-start, and after each stage, as JOURNEY-STAGE. A stack that
-    exists goes on after the stage it reached: restore a save to begin late.
+    exists goes on after the stage it reached: restore a save to begin late. `previews`: show each step before it is
+    taken, as a reviewer sees it; afterwards a preview without a change is wanted either way.
     """
     begun = time.monotonic()
     result = Result(journey=journey, start=start)
@@ -193,12 +195,12 @@ def walk(
                 lifecycle.save(directory, f"{journey}-start", report)
             report(_row("stage", "changes", "gates", "seconds"))
             for stage in remaining:
-                _enter(walked, stage, result, report)
+                _enter(walked, stage, result, report, preview=previews)
                 if keep:
                     lifecycle.save(directory, f"{journey}-{stage}", report)
                 if stage == until:
                     break
-            if result.journey == "replace" and until in (None, stages[-1]):
+            if result.journey == "replace" and until in (None, stages[-1]) and previews:
                 result.greenfield_differences = _greenfield_differences(walked)
         except (WalkFailed, seeds.SeedFailed, subprocess.TimeoutExpired) as error:
             result.failed = str(error).partition("\n")[0]
@@ -222,11 +224,12 @@ def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: R
     return 0
 
 
-def _enter(walked: Stack, stage: str, result: Result, report: Report) -> None:
+def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview: bool) -> None:
     begun = time.monotonic()
-    report(f"{stage}: preview")
     walked.set("stage", stage)
-    walked.preview(f"{stage}-preview")
+    if preview:
+        report(f"{stage}: preview")
+        walked.preview(f"{stage}-preview")
     report(f"{stage}: deploy")
     code, _ = walked.pulumi("up", "--yes", "--skip-preview", log=stage)
     if code:

@@ -82,7 +82,7 @@ class CalicoRows:
             not self.model.kubernetes_only
             and self.shared.are_first(self.index)
             and _by_name(self.model.sets) == _by_name(first.sets)
-            and self.model.host_endpoints == first.host_endpoints
+            and self.model.all_host_endpoints == first.all_host_endpoints
         )
 
     # --- what a selector, an entity and a rule match
@@ -94,9 +94,9 @@ class CalicoRows:
             found = self.index.find(selector)
             for number in bits(self._sets.find(selector)):
                 found |= self.universe.in_networks(self.model.sets[number][0].nets, family)
-            for node, endpoint in self.model.host_endpoints.items():
-                if selector.matches(endpoint.meta.labels):
-                    found |= self._host(node) & self.universe.in_networks(endpoint.expected_ips, family)
+            for endpoint in self.model.all_host_endpoints:
+                if selector.matches(self.model.host_labels(endpoint)):
+                    found |= self._host(endpoint.node) & self.universe.in_networks(endpoint.expected_ips, family)
             self._selected[key] = found
         return found
 

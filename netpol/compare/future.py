@@ -31,12 +31,14 @@ from netpol.compare.prove import Equality, Proof, assumed, compared, one_sided
 from netpol.compare.rows import rows_of
 from netpol.compare.universe import Universe
 from netpol.decide import calico
+from netpol.decide.hosts import refuse_forwarding
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.named import GIVEN_BY_KUBERNETES
 from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.selector import Has, In, NotIn, Selector, Text, atoms
 from netpol.model.values import DIRECTIONS, INGRESS, WITH_PORTS, CiliumPort, Port
 from netpol.model.world import Engine, NamedPort, Namespace, Node, Pod, World
+from netpol.read.common import is_port_name
 
 DEFAULT_LIMIT = 3000
 _MOST_SAMPLED = 400
@@ -74,6 +76,8 @@ def prove_future(before: World, after: World, *, limit: int = DEFAULT_LIMIT, mos
     `limit` kinds of pods and a sample of them shows no difference.
     """
     pair = (before, after)
+    for world in pair:
+        refuse_forwarding(world)
     nodes = [n.name for n in before.nodes if n.name in after.node_by_name]
     if not nodes:
         raise ValueError("a proof about pods to come needs a node that both worlds have")
@@ -329,14 +333,15 @@ def _values(worlds: Iterable[World]) -> dict[str, int]:
 
 
 def _port_names(worlds: Iterable[World]) -> Iterator[str]:
+    """The names that policies ask for and pods can declare."""
     for world in worlds:
         for policy in calico_model(world).policies:
             for rule in (*policy.ingress, *policy.egress):
                 for entity in (rule.source, rule.destination):
-                    yield from (p.name for p in (*entity.ports, *entity.not_ports) if p.name)
+                    yield from (p.name for p in (*entity.ports, *entity.not_ports) if is_port_name(p.name))
         for entry in cilium_model(world).entries:
             for port in entry.ports or ():
-                if isinstance(port, CiliumPort) and isinstance(port.port, Port) and port.port.name:
+                if isinstance(port, CiliumPort) and isinstance(port.port, Port) and is_port_name(port.port.name):
                     yield port.port.name
 
 

@@ -75,9 +75,8 @@ def _read_calico(
                 for port in (*entity.ports, *entity.not_ports):
                     cuts.port(port, source=source)
                 _read_service(model, entity, policy.meta.namespace, cuts, networks)
-    if model.host_endpoints:
-        for endpoint in model.host_endpoints.values():
-            networks.update(endpoint.expected_ips)
+    for endpoint in model.all_host_endpoints:
+        networks.update(endpoint.expected_ips)
 
 
 def _read_packets(rule: CalicoRule, cuts: Cuts) -> None:

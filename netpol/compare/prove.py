@@ -14,10 +14,12 @@ from enum import StrEnum
 from netpol.compare.rows import Rows, rows_of
 from netpol.compare.sets import bits, overlay
 from netpol.compare.universe import Universe
+from netpol.decide.calico import CalicoModel
 from netpol.decide.flow import Path, judge
+from netpol.decide.hosts import refuse_forwarding, selected_endpoints
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.packets import Packet
-from netpol.model.values import DIRECTIONS, EGRESS, OTHER, TCP, UDP
+from netpol.model.values import DIRECTIONS, EGRESS, OTHER, TCP, UDP, AdminPolicy, ClusterPolicy
 from netpol.model.world import Engine, World
 
 _KINDS = {"pod": 0, "address": 1, "own": 2, "remote": 3, "local": 4}
@@ -118,6 +120,8 @@ def prove(before: World, after: World, *, most: int = 1) -> Proof:
 
     >>> prove(world.enforced_by("calico"), translated.enforced_by("cilium")).verdict    # doctest: +SKIP
     """
+    for world in (before, after):
+        refuse_forwarding(world)
     universe = Universe((before, after))
     one, other = rows_of(universe)
     return compared(universe, (one, other), assumed(before, after), most)
@@ -295,6 +299,14 @@ def _about(example: Counterexample) -> tuple[object, ...]:
     )
 
 
+def _on_hosts(model: CalicoModel) -> Iterator[str]:
+    """Policies that act on what host endpoints forward, where nobody gave one that they select."""
+    for policy in model.forward_policies:
+        if not selected_endpoints(model, policy):
+            what = "only on host endpoints" if policy.hosts_only else "also on what host endpoints forward"
+            yield f"{policy.meta} acts {what}, and none that it selects is given: none was taken to be there"
+
+
 def assumed(*worlds: World) -> tuple[str, ...]:
     """What a proof about these worlds takes for granted; each is a fact of the worlds, named once."""
     out: dict[str, None] = {}
@@ -312,11 +324,16 @@ def assumed(*worlds: World) -> tuple[str, ...]:
                     out[f"{entry.policy} polices nodes themselves, which was not compared"] = None
         if Engine.CALICO in engines:
             calico = calico_model(world)
-            for name, endpoint in sorted(calico.host_endpoints.items()):
+            for endpoint in sorted(calico.all_host_endpoints, key=lambda h: (h.node, h.meta.name)):
                 out[
-                    f"{endpoint.meta} polices node {name} itself; flows from and to the node were compared at the "
-                    "pod only"
+                    f"{endpoint.meta} polices node {endpoint.node} itself; flows from and to the node were compared at "
+                    "the pod only"
                 ] = None
+            out |= dict.fromkeys(_on_hosts(calico))
+            for other in (*world.of(ClusterPolicy), *world.of(AdminPolicy)):
+                if not calico.enforces(other):
+                    version = ".".join(map(str, world.calico_version))
+                    out[f"{other.meta} is of a kind that Calico {version} does not enforce"] = None
             for policy in calico.policies:
                 if any(r.http for r in (*policy.ingress, *policy.egress)):
                     out[f"{policy.meta} has HTTP matches, which Calico without its L7 layer ignores"] = None

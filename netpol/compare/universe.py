@@ -365,5 +365,4 @@ def _pair(addresses: Iterable[IPAddress]) -> tuple[IPAddress | None, IPAddress |
 
 
 def _host_endpoint(world: World, node: Node) -> object:
-    endpoint = calico_model(world).host_endpoints.get(node.name)
-    return None if endpoint is None else endpoint.meta.name
+    return tuple(endpoint.meta.name for endpoint in calico_model(world).host_endpoints.get(node.name, ()))

@@ -19,7 +19,10 @@ from netpol.decide.calico_kubernetes import (
     ADMIN_TIER,
     BASELINE_TIER,
     DEFAULT_TIER,
+    OLD_ADMIN_TIER,
+    OLD_BASELINE_TIER,
     ORCHESTRATOR,
+    from_admin,
     from_cluster,
     from_kubernetes,
 )
@@ -31,6 +34,7 @@ from netpol.model.values import (
     SCTP,
     TCP,
     UDP,
+    AdminPolicy,
     CalicoPolicy,
     CalicoRule,
     ClusterPolicy,
@@ -40,6 +44,7 @@ from netpol.model.values import (
     KubernetesPolicy,
     NetworkSet,
     Port,
+    Profile,
     Tier,
 )
 from netpol.model.world import Backend, Pod, World
@@ -50,9 +55,13 @@ NAMESPACE_PREFIX = "pcns."
 ACCOUNT_PREFIX = "pcsa."
 NAME = "projectcalico.org/name"
 
-_BUILT_IN_TIERS = {DEFAULT_TIER: (1e6, "Deny"), ADMIN_TIER: (1e3, "Pass"), BASELINE_TIER: (1e7, "Pass")}
+BUILT_IN_TIERS = {
+    DEFAULT_TIER: (1e6, "Deny"),
+    **dict.fromkeys((ADMIN_TIER, OLD_ADMIN_TIER), (1e3, "Pass")),
+    **dict.fromkeys((BASELINE_TIER, OLD_BASELINE_TIER), (1e7, "Pass")),
+}
 _TIE_BREAK_BY_NAME = (3, 32)
-_CLUSTER_POLICIES = (3, 32)
+_CLUSTER_POLICIES, _ADMIN_POLICIES, _BASELINE_POLICIES = (3, 32), (3, 29), (3, 30)
 _ACCOUNT_LABEL_LIMIT = 63
 
 _IN_NAMESPACE = Has(NAMESPACE)
@@ -88,9 +97,11 @@ class CalicoModel:
         self.kubernetes_only = kubernetes_only
         self._namespace_labels: dict[str, Mapping[str, str]] = {}
         self.sets = [] if kubernetes_only else [(s, self._set_labels(s)) for s in world.of(NetworkSet)]
-        self.host_endpoints: dict[str, HostEndpoint] = (
-            {} if kubernetes_only else {h.node: h for h in world.of(HostEndpoint)}
-        )
+        self.all_host_endpoints: list[HostEndpoint] = [] if kubernetes_only else world.of(HostEndpoint)
+        self.host_endpoints: dict[str, list[HostEndpoint]] = {}
+        """By node; a node has one for each interface that is policed."""
+        for endpoint in self.all_host_endpoints:
+            self.host_endpoints.setdefault(endpoint.node, []).append(endpoint)
         self._pod_labels: dict[tuple[str, str], dict[str, str]] = {}
         self._subjects: dict[int, Selector] = {}
         self._entities: dict[tuple[int, str], tuple[Selector | None, Selector | None]] = {}
@@ -98,18 +109,31 @@ class CalicoModel:
     # --- order
     @cached_property
     def policies(self) -> tuple[CalicoPolicy, ...]:
-        """Every policy that may decide, Kubernetes' as Calico converts them; not the staged ones."""
+        """Every policy that may decide at a pod, Kubernetes' as Calico converts them; not the staged ones."""
         out: list[CalicoPolicy] = [from_kubernetes(p) for p in self.world.of(KubernetesPolicy)]
         if not self.kubernetes_only:
-            out += [p for p in self.world.of(CalicoPolicy) if not p.staged]
-            if self.world.calico_version >= _CLUSTER_POLICIES:
-                out += [from_cluster(p) for p in self.world.of(ClusterPolicy)]
+            out += [p for p in self.world.of(CalicoPolicy) if not p.staged and not p.hosts_only]
+            out += [from_cluster(p) for p in self.world.of(ClusterPolicy) if self.enforces(p)]
+            out += [from_admin(p) for p in self.world.of(AdminPolicy) if self.enforces(p)]
         return tuple(out)
+
+    def enforces(self, policy: ClusterPolicy | AdminPolicy) -> bool:
+        """Whether this version of Calico knows the kind at all (release notes of v3.29, v3.30, v3.32)."""
+        version = self.world.calico_version
+        if isinstance(policy, ClusterPolicy):
+            return version >= _CLUSTER_POLICIES
+        return (_ADMIN_POLICIES if policy.tier == "Admin" else _BASELINE_POLICIES) <= version < _CLUSTER_POLICIES
+
+    @cached_property
+    def forward_policies(self) -> tuple[CalicoPolicy, ...]:
+        """Policies that act on what host endpoints forward."""
+        mine = [] if self.kubernetes_only else self.world.of(CalicoPolicy)
+        return tuple(p for p in mine if not p.staged and (p.apply_on_forward or p.hosts_only))
 
     @cached_property
     def tiers(self) -> tuple[EvaluatedTier, ...]:
         """Tiers in order, each with its policies in order. A tier that does not exist comes last and denies."""
-        known = _BUILT_IN_TIERS | {
+        known = BUILT_IN_TIERS | {
             t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._declared_tiers
         }
         by_tier: dict[str, list[CalicoPolicy]] = {}
@@ -135,7 +159,7 @@ class CalicoModel:
         if self.world.calico_version >= _TIE_BREAK_BY_NAME:
             kind = "Kubernetes" + meta.kind if "k8s.io" in meta.api else meta.kind
             return order, f"{meta.name}/{meta.namespace}/{kind}"
-        name = meta.name
+        name = meta.stored or meta.name
         if meta.api.startswith("networking.k8s.io"):
             name = f"knp.default.{name}"
         elif meta.api.startswith("projectcalico.org") and not name.startswith(f"{policy.tier}."):
@@ -169,6 +193,14 @@ class CalicoModel:
             self._namespace_labels[namespace] = found
         return found
 
+    def host_labels(self, endpoint: HostEndpoint) -> Mapping[str, str]:
+        """A host endpoint's labels with those that its profiles apply."""
+        out: dict[str, str] = {}
+        for profile in self.world.of(Profile):
+            if profile.meta.name in endpoint.profiles:
+                out |= profile.labels_to_apply
+        return out | dict(endpoint.meta.labels)
+
     def _set_labels(self, network_set: NetworkSet) -> Mapping[str, str]:
         labels = dict(network_set.meta.labels)
         if network_set.meta.namespace:
@@ -196,10 +228,10 @@ class CalicoModel:
         """Whether a selector finds this end: the pod itself, a host endpoint, or a network set with its address."""
         if who.pod is not None and selector.matches(self.pod_labels(who.pod)):
             return True
-        if who.node is not None and who.pod is None and who.node.name in self.host_endpoints:
-            endpoint = self.host_endpoints[who.node.name]
-            if selector.matches(endpoint.meta.labels) and within(who, endpoint.expected_ips, family):
-                return True
+        if who.node is not None and who.pod is None:
+            for endpoint in self.host_endpoints.get(who.node.name, ()):
+                if selector.matches(self.host_labels(endpoint)) and within(who, endpoint.expected_ips, family):
+                    return True
         return any(selector.matches(labels) and within(who, s.nets, family) for s, labels in self.sets)
 
     # --- the decision

@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from netpol.model.errors import UndecidableError
 from netpol.model.selector import both, equals
 from netpol.model.values import (
     ANYBODY,
     DIRECTIONS,
     EGRESS,
     INGRESS,
+    AdminPolicy,
     CalicoPolicy,
     CalicoRule,
     ClusterPeer,
@@ -31,6 +35,7 @@ KUBERNETES_ORDER = 1000.0
 
 
 DEFAULT_TIER, ADMIN_TIER, BASELINE_TIER = "default", "kube-admin", "kube-baseline"
+OLD_ADMIN_TIER, OLD_BASELINE_TIER = "adminnetworkpolicy", "baselineadminnetworkpolicy"
 
 
 _IS_POD = equals(ORCHESTRATOR, "k8s")
@@ -94,7 +99,23 @@ def _kubernetes_entity(peer: KubernetesPeer | None, ports: tuple[Port, ...], dir
     return Entity(selector=both(_IS_POD, peer.pods), namespace_selector=peer.namespaces, ports=ports)
 
 
-def from_cluster(policy: ClusterPolicy) -> CalicoPolicy:
+def from_admin(policy: AdminPolicy) -> CalicoPolicy:
+    """Tier adminnetworkpolicy or baselineadminnetworkpolicy, both ending in Pass (v3.29 to v3.31).
+
+    Raises UndecidableError for what nobody here saw Calico convert.
+    """
+    for rule in (*policy.ingress, *policy.egress):
+        odd = any(p.unknown or p.nodes is not None or p.domains for p in rule.peers)
+        if odd or any(p.port is not None and p.port.name for p in rule.ports):
+            raise UndecidableError(
+                f"{policy.meta} {rule.where} ({rule.place}): how Calico enforces nodes, domainNames and namedPort of "
+                f"this kind is not modelled. Say the rule in networks, pods and port numbers"
+            )
+    tier = OLD_ADMIN_TIER if policy.tier == "Admin" else OLD_BASELINE_TIER
+    return replace(from_cluster(policy), tier=tier)
+
+
+def from_cluster(policy: ClusterPolicy | AdminPolicy) -> CalicoPolicy:
     """Tier kube-admin or kube-baseline, both ending in Pass (conversion/clusternetworkpolicy.go, v3.32)."""
     rules: dict[str, tuple[CalicoRule, ...]] = {
         d: tuple(r for rule in policy.rules(d) for r in _cluster_rules(rule, d)) for d in DIRECTIONS

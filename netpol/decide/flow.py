@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from netpol.decide.hosts import refuse_at, refuse_entering, refuse_passing
 from netpol.decide.missing import Missing, missing, opened, settled
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.errors import Place, UndecidableError
@@ -227,11 +228,13 @@ def _to_backend(world: World, flow: Flow, service: Service, backend: Backend, po
     if via:
         if via not in world.node_by_name:
             raise ValueError(f"no node {via} in this world")
+        refuse_entering(world, world.node_by_name[via])
         same_node = target.node is not None and target.node.name == via
         if service.local and not same_node:
             return []
         if not service.local and not same_node:
             arrived = judge(world, party(world, NodeEnd(via), family), target, packet)
+            refuse_passing(world, source, target)
             left = _enforce(world, EGRESS, source, target, packet)
             decisions = (*left, *arrived.decided_by)
             return [
@@ -248,6 +251,7 @@ def _to_backend(world: World, flow: Flow, service: Service, backend: Backend, po
 def judge(world: World, source: Party, destination: Party, packet: Packet) -> Path:
     """Both directions of one concrete flow between two known ends."""
     source, destination = related(world, source, destination), related(world, destination, source)
+    refuse_passing(world, source, destination)
     decisions = (
         *_enforce(world, EGRESS, source, destination, packet),
         *_enforce(world, INGRESS, destination, source, packet),
@@ -279,8 +283,7 @@ def _refuse_host_policy(world: World, who: Party) -> None:
     """Policy on hosts themselves is not modelled; where there is some, nothing is said rather than guessed."""
     if who.node is None:
         return
-    if Engine.CALICO in who.node.engines and who.node.name in calico_model(world).host_endpoints:
-        raise UndecidableError(f"node {who.node.name} has a host endpoint: policy on hosts is not modelled")
+    refuse_at(world, who.node, "what it sends and receives itself is")
     if (
         Engine.CILIUM in who.node.engines
         and world.cilium.host_firewall

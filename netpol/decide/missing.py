@@ -34,7 +34,6 @@ from netpol.model.world import Namespace, Rest, ServiceAccount, World
 MOST = 64
 """Most combinations of what is unknown that are looked at; more are not decided."""
 
-_BUILT_IN_TIERS = ("default", "kube-admin", "kube-baseline")
 _OTHER = "some-other-value"
 _MOST_LABELLINGS = 256
 _EVERYWHERE = tuple(ipaddress.ip_network(n) for n in ("0.0.0.0/0", "::/0"))
@@ -250,7 +249,7 @@ def _sets(world: World, which: str) -> Iterator[Missing]:
     model = calico_model(world)
     labels = [model.pod_labels(p) for p in world.pods]
     labels += [known for _, known in model.sets]
-    labels += [e.meta.labels for e in model.host_endpoints.values()]
+    labels += [model.host_labels(e) for e in model.all_host_endpoints]
     for selector in dict.fromkeys(_peer_selectors(world)):
         wide = which == "any" or (which == "open" and selector.matches({}))
         if wide or not any(selector.matches(known) for known in labels):
@@ -297,7 +296,7 @@ def _tiers(world: World) -> Iterator[Missing]:
     orders = sorted({1e3, 1e6, 1e7, *(o for o in known.values() if o is not None)})
     places = [orders[0] - 1, *((a + b) / 2 for a, b in itertools.pairwise(orders)), orders[-1] + 1]
     for name in dict.fromkeys(p.tier for p in _calico_policies(world)):
-        if name not in known and name not in _BUILT_IN_TIERS:
+        if name not in known and name not in calico.BUILT_IN_TIERS:
             yield Missing(
                 "Tier", name, (_as_it_is, *(_with_tier(name, o, a) for o in places for a in ("Deny", "Pass")))
             )
@@ -327,7 +326,7 @@ def _nodes(world: World) -> Iterator[Missing]:
 
 # --- rules
 def _calico_policies(world: World) -> list[CalicoPolicy]:
-    return [p for p in world.of(CalicoPolicy) if not p.staged]
+    return [p for p in world.of(CalicoPolicy) if not p.staged and not p.hosts_only]
 
 
 def selectors(world: World) -> Iterator[Selector]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netpol.compare.calico_rows import CalicoRows
 from netpol.compare.calico_shared import CalicoShared
 from netpol.compare.calico_steps import CalicoStep
+from netpol.compare.probes import with_probes
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
+from netpol.decide.calico import BUILT_IN_TIERS
+from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
 from netpol.lint.finding import Finding
 from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Tier
-from netpol.model.world import World
+from netpol.model.world import Namespace, World
 
 _KUBERNETES = "networking.k8s.io"
 
@@ -33,16 +36,23 @@ class CalicoLint:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.universe = Universe((world,))
+        # Without pods, those that policies look for show which rules meet; that none is found says nothing then.
+        self.known = bool(world.pods)
+        self.universe = Universe((world if self.known else with_probes(_named(world)),))
         self.rows = CalicoRows(CalicoShared(self.universe), 0)
 
     def findings(self) -> Iterator[Finding]:
         yield from self._missing_tiers()
-        yield from self._selectors()
+        if self.known:
+            yield from self._selectors()
         for direction in DIRECTIONS:
             placed = self._placed(direction)
-            yield from self._order_traps(direction, placed)
-            yield from self._dead(direction, placed)
+            traps = list(self._order_traps(direction, placed))
+            yield from traps
+            if self.known:
+                # Who is told that a Deny comes too late is not told to remove it.
+                late = {(f.policy, f.rule) for f in traps if f.code == "deny-overridden"}
+                yield from (f for f in self._dead(direction, placed) if (f.policy, f.rule) not in late)
         yield from self._shape()
 
     def _placed(self, direction: str) -> list[_Placed]:
@@ -85,7 +95,7 @@ class CalicoLint:
                     if e.step.action == "Allow"
                     and e.tier == item.tier
                     and e.policy is not item.policy
-                    and self._overlap(e, item)
+                    and self._overrides(e, item)
                 ]
                 if over:
                     names = ", ".join(dict.fromkeys(f"{e.policy.meta} {e.step.rule.where}" for e in over[:3]))
@@ -121,31 +131,37 @@ class CalicoLint:
                 found[product] = None
         return list(found)
 
-    def _overlap(self, one: _Placed, other: _Placed) -> bool:
-        for subject in bits(one.selected & other.selected):
+    def _overrides(self, allow: _Placed, deny: _Placed) -> bool:
+        """Whether an Allow lets through some of what a later Deny is about, and more: inside it, it is an exception."""
+        for subject in bits(allow.selected & deny.selected):
             signature = self.universe.classes[subject].ports
-            for cells, peers in one.step.at(subject, signature):
-                for also_cells, also_peers in other.step.at(subject, signature):
-                    if cells & also_cells and peers & also_peers:
-                        return True
+            denied = deny.step.at(subject, signature)
+            left = list(allow.step.at(subject, signature))
+            meet = any(cells & c and peers & p for cells, peers in left for c, p in denied)
+            for product in denied:
+                left = [part for whole in left for part in _minus(whole, product)]
+            if meet and left:
+                return True
         return False
 
     # --- rules that do nothing
     def _dead(self, direction: str, placed: list[_Placed]) -> Iterator[Finding]:
         for at, item in enumerate(placed):
+            if not item.selected:  # its policy selects nothing, which is said once
+                continue
             if not self._products(item):
                 yield self._finding(
                     "reaches-nothing",
                     item,
-                    "nothing in this cluster matches it: no pod, node or address, or no packet",
-                    "remove it, or correct its selectors, nets or ports",
+                    "nothing that was given matches it: no pod, node or address, or no packet",
+                    "correct its selectors, nets or ports; remove it only if nothing is ever to match it",
                 )
             elif not self._takes(item, placed[:at], direction):
                 yield self._finding(
                     "shadowed",
                     item,
                     "rules before it decide everything that it matches",
-                    "remove it, or move it up",
+                    "move it up, or remove it if what comes before is what is meant",
                 )
 
     def _takes(self, item: _Placed, earlier: list[_Placed], direction: str) -> bool:
@@ -169,19 +185,19 @@ class CalicoLint:
     def _selectors(self) -> Iterator[Finding]:
         model = calico_model(self.world)
         for policy in model.policies:
-            if not self.rows.index.find(model.subject(policy)):
+            if not self.rows.index.find(model.subject(policy)) and not selected_endpoints(model, policy):
                 yield Finding(
                     code="selects-nothing",
                     policy=str(policy.meta),
                     rule="",
                     place=policy.meta.place,
-                    message="its selector matches no pod",
-                    fix="remove it, or correct the selector",
+                    message="its selector matches no pod that was given",
+                    fix="correct the selector; remove the policy only if no pod is ever to match it",
                 )
 
     # --- what does not carry over
     def _missing_tiers(self) -> Iterator[Finding]:
-        known = {"default", "kube-admin", "kube-baseline"} | {t.meta.name for t in self.world.of(Tier)}
+        known = set(BUILT_IN_TIERS) | {t.meta.name for t in self.world.of(Tier)}
         for policy in self.world.of(CalicoPolicy):
             if policy.tier not in known:
                 yield Finding(
@@ -197,14 +213,22 @@ class CalicoLint:
         for policy in self.world.of(CalicoPolicy):
             if policy.staged:
                 yield self._about(policy, "staged", "a staged policy decides nothing", "enforce or remove it")
-            if policy.do_not_track or policy.pre_dnat:
+            if policy.hosts_only:
                 yield self._about(
                     policy,
                     "hosts-only",
                     "preDNAT and doNotTrack policies act on host endpoints only and have no counterpart in Cilium",
                     "replace it by Cilium's host firewall before the migration",
                 )
-            for rule in (*policy.ingress, *policy.egress):
+            elif policy.apply_on_forward and (found := selected_endpoints(calico_model(self.world), policy)):
+                yield self._about(
+                    policy,
+                    "host-endpoint",
+                    f"it also polices what {', '.join(str(e.meta) for e in found[:3])} forwards, which has no "
+                    "counterpart in Cilium",
+                    "replace that part by Cilium's host firewall or security groups before the migration",
+                )
+            for rule in () if policy.hosts_only else (*policy.ingress, *policy.egress):
                 if rule.action == "Deny" and any(
                     e.selector or e.namespace_selector for e in (rule.source, rule.destination)
                 ):
@@ -250,6 +274,16 @@ class CalicoLint:
             message=message,
             fix=fix,
         )
+
+
+def _named(world: World) -> World:
+    """The world with the namespaces that its policies are in."""
+    known = {n.name for n in world.namespaces}
+    named = dict.fromkeys(
+        p.meta.namespace for p in world.policies if p.meta.namespace and p.meta.namespace not in known
+    )
+    more = tuple(Namespace(name=name, labels={"kubernetes.io/metadata.name": name}) for name in named)
+    return replace(world, namespaces=(*world.namespaces, *more))
 
 
 def _minus(product: Product, other: Product) -> list[Product]:

@@ -17,16 +17,6 @@ def cilium_findings(world: World) -> Iterator[Finding]:
     for entry in rows.model.entries:
         if entry.node or entry.policy.kind == "NetworkPolicy":
             continue
-        if not rows.subjects.find(entry.subject):
-            yield Finding(
-                code="selects-nothing",
-                policy=str(entry.policy),
-                rule=entry.where,
-                place=entry.place,
-                message="its endpointSelector matches no pod",
-                fix="remove it, or correct the selector",
-            )
-            continue
         if entry.peers.selectors and entry.verdict == "deny":
             yield Finding(
                 code="deny-by-identity",
@@ -37,6 +27,18 @@ def cilium_findings(world: World) -> Iterator[Finding]:
                 "and passes",
                 fix="keep the bridge healthy until every pod is on a Cilium node",
             )
+        if not world.pods:  # that nothing is found says nothing then
+            continue
+        if not rows.subjects.find(entry.subject):
+            yield Finding(
+                code="selects-nothing",
+                policy=str(entry.policy),
+                rule=entry.where,
+                place=entry.place,
+                message="its endpointSelector matches no pod that was given",
+                fix="correct the selector; remove the rule only if no pod is ever to match it",
+            )
+            continue
         pods = [p.addresses for i, p in enumerate(universe.peers) if universe.pod_peers >> i & 1]
         for cidr in entry.peers.cidrs:
             inside = [
@@ -62,6 +64,6 @@ def cilium_findings(world: World) -> Iterator[Finding]:
                 policy=str(entry.policy),
                 rule=entry.where,
                 place=entry.place,
-                message="nothing in this cluster matches it",
-                fix="remove it, or correct its peers or ports",
+                message="nothing that was given matches it",
+                fix="correct its peers or ports; remove it only if nothing is ever to match it",
             )

@@ -18,6 +18,11 @@ class Finding:
     message: str
     fix: str
 
+    @property
+    def page(self) -> str:
+        """Where more is said about findings of this kind."""
+        return f"docs/lint.md#{self.code}"
+
     def __str__(self) -> str:
         where = f"{self.policy}{' ' + self.rule if self.rule else ''}"
-        return f"{self.place}: {self.code}: {where}: {self.message} ({self.fix})"
+        return f"{self.place}: {self.code}: {where}: {self.message} ({self.fix}) [{self.page}]"

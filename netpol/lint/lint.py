@@ -5,6 +5,7 @@ from __future__ import annotations
 from netpol.lint.calico import CalicoLint
 from netpol.lint.cilium import cilium_findings
 from netpol.lint.finding import Finding
+from netpol.lint.forecast import forecast
 from netpol.model.values import CiliumPolicy
 from netpol.model.world import World
 
@@ -23,10 +24,13 @@ def lint(world: World) -> tuple[Finding, ...]:
     out: list[Finding] = []
     if any(not isinstance(p, CiliumPolicy) for p in world.policies):
         out += CalicoLint(world.enforced_by("calico")).findings()
+        out += forecast(world)
     if any(isinstance(p, CiliumPolicy) for p in world.policies):
         out += cilium_findings(world.enforced_by("cilium"))
     if not world.whole:
         # What seems to reach nothing may be meant for what was not given, which is said by itself.
         out = [f for f in out if f.code not in _ABOUT_ABSENCE]
-    unique = dict.fromkeys(out)
+    # Whoever reads this cannot change what the operator makes.
+    theirs = {str(p.meta) for p in world.policies if p.meta.of_operator}
+    unique = dict.fromkeys(f for f in out if f.policy not in theirs)
     return tuple(sorted(unique, key=lambda f: (f.place.file, f.place.line, f.code, f.rule)))

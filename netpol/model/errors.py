@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+_MOST_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +20,59 @@ class Place:
 
 
 class PolicyError(ValueError):
-    """A policy or cluster object that cannot be read: file, line, field and reason."""
+    """Policies or cluster objects that cannot be read: file, line, object, field and reason of the first fault.
 
-    def __init__(self, place: Place, field: str, reason: str) -> None:
-        super().__init__(f"{place}: {field}: {reason}" if field else f"{place}: {reason}")
+    `about`: kind and name of the object. `within`: the field of the mapping that the fault is about as a whole.
+    `unreadable`: the file could not be taken apart at all. `errors`: every fault, this one first.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        field: str,
+        reason: str,
+        *,
+        about: str = "",
+        within: str | None = None,
+        unreadable: bool = False,
+        others: tuple[PolicyError, ...] = (),
+    ) -> None:
+        text = ": ".join(part for part in (str(place), field, reason) if part)
+        super().__init__(f"{text} [{about}]" if about else text)
         self.place = place
         self.field = field
         self.reason = reason
+        self.about = about
+        self.within = within
+        self.unreadable = unreadable
+        self._others = others
+
+    @classmethod
+    def of(cls, errors: Sequence[PolicyError]) -> PolicyError:
+        """One error that stands for all of these, of which there is at least one."""
+        first, *others = [single for error in errors for single in error.errors]
+        return first.beside(tuple(others))
+
+    def beside(self, others: tuple[PolicyError, ...]) -> PolicyError:
+        """This fault, together with these and no others."""
+        return PolicyError(
+            self.place,
+            self.field,
+            self.reason,
+            about=self.about,
+            within=self.within,
+            unreadable=self.unreadable,
+            others=others,
+        )
+
+    @property
+    def errors(self) -> tuple[PolicyError, ...]:
+        return (self.beside(()), *self._others) if self._others else (self,)
+
+    def __str__(self) -> str:
+        shown = [super().__str__(), *(str(error) for error in self._others[: _MOST_SHOWN - 1])]
+        more = len(self._others) + 1 - len(shown)
+        return "\n".join(shown) + (f"\nand {more} more" if more else "")
 
 
 class WorldError(ValueError):

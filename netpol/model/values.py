@@ -38,7 +38,16 @@ class Meta:
     api: str = ""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
+    owners: tuple[str, ...] = ()
+    """API versions of the objects that own this one."""
+    stored: str = ""
+    """Under which name Calico stores the object, where that is another one."""
     place: Place = field(default_factory=Place, compare=False)
+
+    @property
+    def of_operator(self) -> bool:
+        """Whether the Tigera operator made the object, for Calico's own pods; it goes with Calico."""
+        return any(owner.startswith("operator.tigera.io/") for owner in self.owners)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"
@@ -125,6 +134,11 @@ class CalicoPolicy:
     apply_on_forward: bool = False
     pre_dnat: bool = False
     do_not_track: bool = False
+
+    @property
+    def hosts_only(self) -> bool:
+        """Whether it acts on host endpoints alone; pods never see it."""
+        return self.pre_dnat or self.do_not_track
 
     def rules(self, direction: str) -> tuple[CalicoRule, ...]:
         return self.ingress if direction == INGRESS else self.egress
@@ -232,8 +246,8 @@ class ClusterRule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterPolicy:
-    """Kubernetes ClusterNetworkPolicy v1alpha2. The subject is a namespace selector, with or without a pod selector."""
+class _ClusterWide:
+    """The subject is a namespace selector, with or without a pod selector."""
 
     meta: Meta
     tier: str
@@ -245,6 +259,16 @@ class ClusterPolicy:
 
     def rules(self, direction: str) -> tuple[ClusterRule, ...]:
         return self.ingress if direction == INGRESS else self.egress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterPolicy(_ClusterWide):
+    """Kubernetes ClusterNetworkPolicy, v1alpha2 and v1beta1, which are alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminPolicy(_ClusterWide):
+    """Kubernetes AdminNetworkPolicy (tier Admin) and BaselineAdminNetworkPolicy (Baseline), v1alpha1."""
 
 
 # --- Cilium ---------------------------------------------------------------------------------------
@@ -341,6 +365,7 @@ Policy = (
     | HostEndpoint
     | KubernetesPolicy
     | ClusterPolicy
+    | AdminPolicy
     | CiliumPolicy
     | CidrGroup
 )

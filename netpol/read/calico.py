@@ -30,9 +30,9 @@ from netpol.model.values import (
     ServiceRef,
     Tier,
 )
-from netpol.read.common import calico_selector, is_port_name, metadata, spec_of
-from netpol.read.documents import Reader
+from netpol.read.common import calico_selector, is_calico_port_name, metadata, spec_of
 from netpol.read.kubernetes import kubernetes_policy
+from netpol.read.reader import Reader
 from reading import brief
 
 V3, V1 = "projectcalico.org/v3", "crd.projectcalico.org/v1"
@@ -80,9 +80,9 @@ def _policy(doc: Reader, *, namespaced: bool) -> CalicoPolicy:
     spec.done()
     doc.done("status")
     if (policy.pre_dnat or policy.do_not_track) and not policy.apply_on_forward:
-        raise spec.error("preDNAT and doNotTrack need applyOnForward: true", "applyOnForward")
+        spec.wrong("preDNAT and doNotTrack need applyOnForward: true", "applyOnForward")
     if policy.pre_dnat and policy.egress:
-        raise spec.error("a preDNAT policy has no egress rules", "egress")
+        spec.wrong("a preDNAT policy has no egress rules", "egress")
     return policy
 
 
@@ -100,7 +100,7 @@ def _directions(
 
 
 def _rules(spec: Reader, direction: str) -> tuple[CalicoRule, ...]:
-    return tuple(_rule(r, f"{direction}[{i}]") for i, r in enumerate(spec.children(direction)))
+    return spec.each(direction, lambda reader, i: _rule(reader, f"{direction}[{i}]"))
 
 
 def _rule(reader: Reader, where: str) -> CalicoRule:
@@ -144,7 +144,8 @@ def _protocol(reader: Reader, key: str) -> int | None:
         value = whole(value, 255) or value
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 255:
         return value
-    raise reader.error(f"{brief(value)} is not a number 1-255 or one of {', '.join(PROTOCOLS)}", key)
+    reader.wrong(f"{brief(value)} is not a number 1-255 or one of {', '.join(PROTOCOLS)}", key)
+    return None
 
 
 def _icmp(reader: Reader, key: str) -> Icmp | None:
@@ -190,7 +191,7 @@ def _entity(reader: Reader, key: str) -> Entity:
 
 
 def _ports(reader: Reader, key: str) -> tuple[Port, ...]:
-    return tuple([_port(reader, key, i, item) for i, item in enumerate(reader.list_of(key))])
+    return reader.items(key, lambda i, item: _port(reader, key, i, item))
 
 
 def _port(reader: Reader, key: str, index: int, item: object) -> Port:
@@ -201,7 +202,7 @@ def _port(reader: Reader, key: str, index: int, item: object) -> Port:
         low, high = whole(first, PORT_MAX), whole(last if colon else first, PORT_MAX)
         if low is not None and high is not None and low <= high:
             return Port(low, high)
-        if is_port_name(item):
+        if is_calico_port_name(item):
             return Port(name=item)
     raise reader.item_error(
         key, index, f"{brief(item)} is not a port, a range 'a:b' within 0-{PORT_MAX} or a port name"

@@ -6,8 +6,8 @@ applied and be dropped by the agents.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
+from functools import partial
 
 from netpol.model.identity import NAMESPACE
 from netpol.model.ranges import PORT_MAX, whole
@@ -31,7 +31,7 @@ from netpol.model.values import (
     Port,
 )
 from netpol.read.common import is_port_name, metadata, selector_of
-from netpol.read.documents import Reader
+from netpol.read.reader import Reader
 from reading import brief
 
 ENTITIES = (
@@ -110,12 +110,10 @@ def _spec(reader: Reader, where: str, *, clusterwide: bool) -> CiliumSpec:
         raise reader.error("only a CiliumClusterwideNetworkPolicy selects nodes", "nodeSelector")
     if endpoints is not None and not clusterwide and NAMESPACE in keys(endpoints):
         raise reader.error("a CiliumNetworkPolicy applies in its own namespace only", "endpointSelector")
-    rules = [
-        _rule(item, f"{where}.{key}[{i}]", direction, deny=deny)
-        for direction in DIRECTIONS
-        for key, deny in ((direction, False), (f"{direction}Deny", True))
-        for i, item in enumerate(reader.children(key))
-    ]
+    rules: list[CiliumRule] = []
+    for direction in DIRECTIONS:
+        for key, deny in ((direction, False), (f"{direction}Deny", True)):
+            rules += reader.each(key, partial(_rule, where=f"{where}.{key}", direction=direction, deny=deny))
     switches = reader.child("enableDefaultDeny")
     default_deny: dict[str, bool | None] = dict.fromkeys(DIRECTIONS)
     if switches is not None:
@@ -157,7 +155,8 @@ def _unprefix(reader: Reader, key: str, *, nodes: bool = False) -> Callable[[str
             return rest
         if source == "reserved":
             return label
-        raise reader.error(f"label source {brief(source)} of {brief(label)} is not known here", key)
+        reader.wrong(f"label source {brief(source)} of {brief(label)} is not known here", key)
+        return label
 
     return bare
 
@@ -168,7 +167,7 @@ def _selectors(reader: Reader, key: str, *, nodes: bool = False) -> tuple[Select
     return tuple(rename(selector_of(item), _unprefix(reader, key, nodes=nodes)) for item in reader.children(key))
 
 
-def _rule(reader: Reader, where: str, direction: str, *, deny: bool) -> CiliumRule:
+def _rule(reader: Reader, index: int, *, where: str, direction: str, deny: bool) -> CiliumRule:
     side = "from" if direction == INGRESS else "to"
     names: dict[str, bool] = {
         f"{side}Endpoints": False,
@@ -197,7 +196,7 @@ def _rule(reader: Reader, where: str, direction: str, *, deny: bool) -> CiliumRu
     rule = CiliumRule(
         direction=direction,
         deny=deny,
-        where=where,
+        where=f"{where}[{index}]",
         endpoints=_selectors(reader, f"{side}Endpoints"),
         nodes=_selectors(reader, f"{side}Nodes", nodes=True),
         entities=reader.strings(f"{side}Entities", choices=ENTITIES) if reader.has(f"{side}Entities") else None,
@@ -272,10 +271,10 @@ def _ports(reader: Reader, direction: str, *, deny: bool) -> tuple[tuple[CiliumP
     out: list[CiliumPort] = []
     l7 = ""
     for item in items:
-        ports = item.children("ports")
-        if len(ports) > MAX_ITEMS:
-            raise item.error(f"at most {MAX_ITEMS} ports, these are {len(ports)}", "ports")
-        out.extend(_port(p) for p in ports)
+        count = len(item.list_of("ports"))
+        if count > MAX_ITEMS:
+            item.wrong(f"at most {MAX_ITEMS} ports, these are {count}", "ports")
+        out.extend(item.each("ports", _port))
         for key in ("rules", "terminatingTLS", "originatingTLS", "serverNames", "listener"):
             if item.has(key):
                 if deny:
@@ -288,7 +287,7 @@ def _ports(reader: Reader, direction: str, *, deny: bool) -> tuple[tuple[CiliumP
     return tuple(out), l7
 
 
-def _port(reader: Reader) -> CiliumPort:
+def _port(reader: Reader, _: int) -> CiliumPort:
     name = reader.text("protocol", "ANY").upper() or "ANY"
     if name != "ANY" and name not in _PORTED and name not in EXTENDED_PROTOCOLS:
         raise reader.error(f"{brief(name)} is not one of ANY, {', '.join((*_PORTED, *EXTENDED_PROTOCOLS))}", "protocol")
@@ -337,12 +336,7 @@ def cidr_group(doc: Reader) -> CidrGroup:
     spec = doc.child("spec")
     if spec is None:
         raise doc.error("is required", "spec")
-    nets = []
-    for i, item in enumerate(spec.strings("externalCIDRs")):
-        try:
-            nets.append(ipaddress.ip_network(item, strict=False))
-        except ValueError as error:
-            raise spec.item_error("externalCIDRs", i, f"not a CIDR: {error}") from error
+    nets = spec.networks("externalCIDRs")
     spec.done()
     doc.done("status")
-    return CidrGroup(meta=meta, nets=tuple(nets))
+    return CidrGroup(meta=meta, nets=nets)

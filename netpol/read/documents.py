@@ -1,272 +1,285 @@
-"""The edge: YAML in, checked plain values out, every one of them with the file and line where it stands.
+"""Files and directories as people have them: objects out of them, and a line for whatever is no object.
 
-`load` reads documents (and unwraps `List`s); `Reader` takes a mapping apart field by field and `done()` refuses
-whatever nobody asked for, so that a misspelt field is an error and never silently ignored.
+What `kubectl apply -R -f` would take is read. Directories hold more: values of charts, patches of kustomizations,
+workflows. Those are passed over and said; a template that may become a policy is an error that says how to render it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final
 
 import reading
 from netpol.model.errors import Place, PolicyError
-from netpol.model.ranges import IPAddress, IPNetwork
-from reading import List, Map, Unreadable, brief
+from netpol.read.notes import Notes
+from netpol.read.reader import Reader, from_objects, load_text, objects_in, unread
+from reading import Document, List, Map, Unreadable
+
+__all__ = ["Reader", "from_objects", "load", "load_text"]
+_SUFFIXES: Final = (".yaml", ".yml", ".json")
+_KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+_KEEPING: Final = frozenset(
+    (
+        "apiVersion", "kind", "metadata", "resources", "bases", "crds", "images", "replicas", "generatorOptions",
+        "configMapGenerator", "secretGenerator", "commonAnnotations", "buildMetadata", "sortOptions", "openapi",
+    )
+)  # fmt: skip
+"""What a kustomization may say without changing what its policies mean."""
+_OF_FILES: Final = (
+    "patches", "patchesJson6902", "patchesStrategicMerge", "transformers", "configurations", "replacements",
+)  # fmt: skip
+_TEMPLATE: Final = re.compile(r"\{\{|\{%[-+]?\s*[a-z]+ ")
+_PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\$\{[A-Za-z_][^}\n]*\}")
+_CUT: Final = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
+_MOST_PIECES: Final = 500
+_KIND_LINE: Final = re.compile(r"^kind:[ \t]*(\S+)", re.MULTILINE)
 
 
-def load_text(text: str, file: str = "<text>") -> list[Reader]:
-    """Every object in a YAML text, `List`s unwrapped. Raises PolicyError with the line of the fault."""
-    try:
-        found = reading.documents(text, file, lines=True)
-    except Unreadable as error:
-        raise _unread(error) from None
-    return [reader for document in found for reader in _objects(document.value, file)]
+def load(paths: Iterable[str | Path], *, notes: Notes | None = None, namespace: str = "") -> list[Reader]:
+    """Every object in the files; a directory stands for its *.yaml, *.yml and *.json, sorted, recursively.
 
+    Args:
+        notes: where faults and omissions go; without, faults are raised.
+        namespace: of objects that do not say theirs.
 
-def load(paths: Iterable[str | Path]) -> list[Reader]:
-    """Every object in the files; a directory stands for its *.yaml, *.yml and *.json, sorted, recursively."""
-    out: list[Reader] = []
+    Raises:
+        PolicyError: every fault at once, unless there are `notes`.
+    """
+    intake = _Intake(notes or Notes(), namespace)
     for path in map(Path, paths):
-        files = (
-            sorted(p for p in path.rglob("*") if p.suffix in (".yaml", ".yml", ".json") and p.is_file())
-            if path.is_dir()
-            else [path]
-        )
-        for file in files:
-            try:
-                text = reading.text_of(file)
-            except FileNotFoundError:
-                raise PolicyError(Place(str(file)), "", "does not exist. Name a file or directory that does") from None
-            except Unreadable as error:
-                raise _unread(error) from None
-            out.extend(load_text(text, str(file)))
-    return out
-
-
-def _unread(error: Unreadable) -> PolicyError:
-    return PolicyError(Place(error.file, error.line), "", error.reason)
-
-
-def from_objects(objects: Iterable[Mapping[str, Any]], name: str = "<value>") -> list[Reader]:
-    """Readers over plain mappings, such as an API server's answers."""
-    return [reader for item in objects for reader in _objects(item, name)]
-
-
-def _objects(document: Any, file: str) -> Iterator[Reader]:
-    if not isinstance(document, Mapping):
-        raise PolicyError(Place(file, 1), "", f"an object is a mapping, this is {_kind(document)}")
-    if str(document.get("kind", "")).endswith("List") and "items" in document:
-        items = document["items"] or []
-        if not isinstance(items, list):
-            raise PolicyError(Place(file, 1), "items", f"must be a list, is {_kind(items)}")
-        for item in items:
-            yield from _objects(item, file)
-    else:
-        yield Reader(document, file)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "a mapping", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
-    for kind, name in names.items():
-        if isinstance(value, kind):
-            return f"{name} ({brief(value)})" if kind in (str, bool, int) else name
-    return "nothing" if value is None else brief(value)
-
-
-class Reader:
-    """One mapping, read field by field. Absent and `null` are the same, as in the Kubernetes API."""
-
-    __slots__ = ("_asked", "_key", "_parent", "file", "line", "value")
-
-    def __init__(
-        self, value: Mapping[str, Any], file: str, parent: Reader | None = None, key: str = "", line: int = 0
-    ) -> None:
-        self.value = value
-        self.file = file
-        self.line = (value.line or line) if isinstance(value, Map) else line
-        self._parent = parent
-        self._key = key
-        self._asked: set[str] = set()
-
-    @property
-    def field(self) -> str:
-        """Where the mapping stands in its object; put together only when somebody complains."""
-        return self._parent.path(self._key) if self._parent is not None else ""
-
-    # --- places and complaints
-    def place(self, key: str | None = None) -> Place:
-        return Place(self.file, self.line if key is None else self._line(key))
-
-    def _line(self, key: str) -> int:
-        return self.value.lines.get(key, self.line) if isinstance(self.value, Map) else self.line
-
-    def path(self, key: str | int | None = None) -> str:
-        if key is None:
-            return self.field
-        if isinstance(key, int):
-            return f"{self.field}[{key}]"
-        return f"{self.field}.{key}" if self.field else key
-
-    def error(self, reason: str, key: str | None = None) -> PolicyError:
-        return PolicyError(self.place(key), self.path(key), reason)
-
-    def done(self, *ignored: str) -> None:
-        """Refuse every field that was neither read nor named here."""
-        if self.value.keys() <= self._asked:
-            return
-        unknown = [k for k in self.value if k not in self._asked and k not in ignored]
-        if unknown:
-            known = ", ".join(sorted(self._asked | set(ignored)))
-            raise self.error(f"unknown field; known here are: {known}", unknown[0])
-
-    # --- values
-    def raw(self, key: str) -> Any:
-        self._asked.add(key)
-        return self.value.get(key)
-
-    def has(self, key: str) -> bool:
-        """Whether the field is there, even empty (an empty list and no list mean different things)."""
-        self._asked.add(key)
-        return self.value.get(key) is not None
-
-    def text(self, key: str, default: str | None = None, *, choices: Collection[str] = ()) -> str:
-        self._asked.add(key)
-        value = self.value.get(key)
-        if value is None:
-            if default is None:
-                raise self.error("is required", key)
-            return default
-        if not isinstance(value, str):
-            raise self.error(f"must be a string, is {_kind(value)}", key)
-        if choices and value not in choices:
-            raise self.error(f"{brief(value)} is not one of {', '.join(choices)}", key)
-        return value
-
-    def flag(self, key: str, default: bool = False) -> bool:
-        value = self.raw(key)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise self.error(f"must be true or false, is {_kind(value)}", key)
-        return value
-
-    def number(self, key: str, low: float, high: float) -> float | None:
-        value = self.raw(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(f"must be a number, is {_kind(value)}", key)
-        if not low <= value <= high:
-            raise self.error(f"{value} is not between {low:g} and {high:g}", key)
-        return value
-
-    def integer(self, key: str, low: int, high: int) -> int | None:
-        value = self.number(key, low, high)
-        if value is None:
-            return None
-        if value != int(value):
-            raise self.error(f"must be a whole number, is {value}", key)
-        return int(value)
-
-    def list_of(self, key: str) -> list[Any]:
-        self._asked.add(key)
-        value = self.value.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self.error(f"must be a list, is {_kind(value)}", key)
-        return value
-
-    def strings(self, key: str, *, choices: Collection[str] = ()) -> tuple[str, ...]:
-        if self.raw(key) is None:
-            return ()
-        out: list[str] = []
-        for i, item in enumerate(self.list_of(key)):
-            if not isinstance(item, str):
-                raise self.item_error(key, i, f"must be a string, is {_kind(item)}")
-            if choices and item not in choices:
-                raise self.item_error(key, i, f"{brief(item)} is not one of {', '.join(choices)}")
-            out.append(item)
-        return tuple(out)
-
-    def item_error(self, key: str, index: int, reason: str) -> PolicyError:
-        lines = getattr(self.value.get(key), "lines", ())
-        line = lines[index] if index < len(lines) else self._line(key)
-        return PolicyError(Place(self.file, line), f"{self.path(key)}[{index}]", reason)
-
-    def labels(self, key: str) -> dict[str, str]:
-        value = self.raw(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict | Mapping):
-            raise self.error(f"must be a mapping, is {_kind(value)}", key)
-        for name, item in value.items():
-            if not isinstance(name, str) or not isinstance(item, str):
-                raise PolicyError(
-                    Place(self.file, getattr(value, "lines", {}).get(name, self._line(key))),
-                    f"{self.path(key)}.{name}",
-                    f"must be a string, is {_kind(item)}: put it in quotes",
-                )
-        return dict(value)
-
-    def child(self, key: str) -> Self | None:
-        """The mapping under `key`, or None when it is not there (an empty mapping is there)."""
-        self._asked.add(key)
-        value = self.value.get(key)
-        if value is None:
-            return None
-        if not isinstance(value, dict | Mapping):
-            raise self.error(f"must be a mapping, is {_kind(value)}", key)
-        return type(self)(value, self.file, self, key, self._line(key))
-
-    def children(self, key: str) -> list[Self]:
-        items = self.list_of(key)
-        if not items:
-            return []
-        out: list[Self] = []
-        lines = items.lines if isinstance(items, List) else ()
-        for i, item in enumerate(items):
-            value = {} if item is None else item
-            if not isinstance(value, dict | Mapping):
-                raise self.item_error(key, i, f"must be a mapping, is {_kind(item)}")
-            line = lines[i] if i < len(lines) else self._line(key)
-            out.append(type(self)(value, self.file, self, f"{key}[{i}]", line))
-        return out
-
-    def networks(self, key: str, *, address_ok: bool = True) -> tuple[IPNetwork, ...]:
-        """CIDRs; host bits are masked away, as every engine here does."""
-        if self.raw(key) is None:
-            return ()
-        out: list[IPNetwork] = []
-        for i, item in enumerate(self.strings(key)):
-            if "/" not in item and not address_ok:
-                raise self.item_error(key, i, f"{item!r} is not a CIDR: it has no prefix length")
-            try:
-                out.append(_network(item))
-            except ValueError as error:
-                raise self.item_error(key, i, f"not a CIDR: {error}") from error
-        return tuple(out)
-
-    def network(self, key: str) -> IPNetwork:
-        item = self.text(key)
         try:
-            return _network(item)
-        except ValueError as error:
-            raise self.error(f"not a CIDR: {error}", key) from error
+            intake.take(path)
+        except PolicyError as error:
+            intake.notes.wrong(error)
+    intake.charts()
+    if notes is None:
+        intake.notes.fail()
+    return intake.found
 
 
-@lru_cache(maxsize=16384)
-def _network(text: str) -> IPNetwork:
-    """The same few networks stand in many rules, and taking one apart is slow."""
-    return ipaddress.ip_network(text, strict=False)
+@dataclass(slots=True)
+class _Intake:
+    notes: Notes
+    namespace: str
+    found: list[Reader] = field(default_factory=list)
+    patches: dict[Path, Path] = field(default_factory=dict)
+    """Files that are patches, and whose."""
+    templates: dict[Path, list[tuple[Place, str]]] = field(default_factory=dict)
+    """Templates of each chart, with what each of them says it is."""
+
+    def take(self, path: Path) -> None:
+        if not os.path.isdir(path):
+            self.file(path, walked=False)
+            return
+        files = list(self.walk(path))
+        for file in files:
+            if file.name in _KUSTOMIZATIONS:
+                self.kustomization(file)
+        for file in files:
+            if file.name in _KUSTOMIZATIONS or file.suffix.lower() not in _SUFFIXES:
+                continue
+            try:
+                self.file(file, walked=True)
+            except PolicyError as error:
+                self.notes.wrong(error)
+
+    def walk(self, top: Path) -> Iterator[Path]:
+        def refused(error: OSError) -> None:
+            reason = f"cannot be listed: {error.strerror}. Give a directory that may be read"
+            self.notes.wrong(PolicyError(Place(str(error.filename)), "", reason, unreadable=True))
+
+        found: list[Path] = []
+        for directory, inner, names in os.walk(top, onerror=refused):
+            here = Path(directory)
+            for name in sorted(inner):
+                if name.startswith("."):
+                    self.notes.skip(Place(str(here / name)), "hidden directory", "name it to have it read")
+                elif (here / name).is_symlink():
+                    self.notes.skip(Place(str(here / name)), "link to a directory", "name it to have it read")
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            for name in names:
+                path = here / name
+                if path.is_file() or (path.is_symlink() and not path.exists()):
+                    found.append(path)
+                elif path.suffix.lower() in _SUFFIXES:
+                    self.notes.skip(Place(str(path)), "no file", "a pipe or device is read only when it is named")
+        yield from sorted(found)
+
+    # -- one file -----------------------------------------------------------------------------------
+
+    def file(self, path: Path, *, walked: bool) -> None:
+        owner = self.patches.get(path.resolve()) if walked else None
+        if owner is not None:
+            self.notes.skip(Place(str(path)), "patch", f"it belongs to {owner}: {_build(owner)}")
+            return
+        try:
+            text = reading.text_of(path)
+        except FileNotFoundError:
+            reason = "does not exist. Name a file or directory that does"
+            raise PolicyError(Place(str(path)), "", reason, unreadable=True) from None
+        except Unreadable as error:
+            raise unread(error) from None
+        if path.name in _KUSTOMIZATIONS:
+            self.kustomization(path)
+            return
+        try:
+            found = reading.documents(text, str(path), lines=True)
+        except Unreadable as error:
+            if (at := _TEMPLATE.search(text)) is not None:
+                self.template(path, text, at.start(), walked=walked)
+                return
+            found = self.pieces(path, text, error)
+        placeholders = "{{" in text or "${" in text
+        for document in found:
+            place = Place(str(path), document.line)
+            try:
+                why = _no_object(document.value, walked=walked)
+            except PolicyError as error:
+                self.notes.wrong(PolicyError(place, error.field, error.reason))
+                continue
+            if why:
+                self.notes.skip(place, "no object of Kubernetes", why)
+                continue
+            readers = objects_in(document.value, place, self.notes, self.namespace)
+            self.found += [r for r in readers if not placeholders or self.rendered(r, path)]
+
+    def pieces(self, path: Path, text: str, error: Unreadable) -> list[Document]:
+        """The documents of a file that can be read alone; what is wrong with each of the others is noted."""
+        cuts = [0, *(found.start() for found in _CUT.finditer(text)), len(text)]
+        known = len(self.notes.errors)
+        found: list[Document] = []
+        for start, end in itertools.pairwise(cuts) if len(cuts) <= _MOST_PIECES else ():
+            try:
+                found += reading.documents("\n" * text.count("\n", 0, start) + text[start:end], str(path), lines=True)
+            except Unreadable as inner:
+                self.notes.wrong(unread(inner))
+        if len(self.notes.errors) == known:
+            raise unread(error) from None
+        return found
+
+    def rendered(self, reader: Reader, path: Path) -> bool:
+        """Whether an object has no placeholder where it matters to policy."""
+        meta = reader.value.get("metadata")
+        parts: list[Any] = [
+            {k: v for k, v in meta.items() if k != "annotations"} if isinstance(meta, Mapping) else None
+        ]
+        if reader.kind[1].endswith(("NetworkPolicy", "NetworkSet", "CIDRGroup")):
+            parts.append(reader.value.get("spec"))
+        found = next(filter(None, map(_placeholder, parts)), None)
+        if found is not None:
+            how = _render(path) if "{{" in found else f"envsubst < {path} > rendered.yaml, and give rendered.yaml"
+            self.notes.wrong(reader.error(f"has the placeholder {found[:60]!r}. Render it first: {how}"))
+        return found is None
+
+    # -- what is not YAML yet -----------------------------------------------------------------------
+
+    def template(self, path: Path, text: str, at: int, *, walked: bool) -> None:
+        line = text.count("\n", 0, at) + 1
+        kinds = _KIND_LINE.findall(text)
+        what = ", ".join(dict.fromkeys(kinds))
+        if walked and kinds and not any(_may_matter(kind) for kind in kinds):
+            self.notes.skip(Place(str(path), line), "template", f"of {what}, which decides no traffic")
+            return
+        chart = _chart(path)
+        if chart is None:
+            reason = f"is a template: it has {text[at : at + 2]} here. Render it first: {_render(path)}"
+            self.notes.wrong(PolicyError(Place(str(path), line), "", reason, unreadable=True))
+        else:
+            self.templates.setdefault(chart, []).append((Place(str(path), line), what))
+
+    def charts(self) -> None:
+        """One error for each chart, however many templates it has."""
+        for chart, places in self.templates.items():
+            more = f", and {len(places) - 1} more of the chart are" if len(places) > 1 else ""
+            reason = f"is a template: it has {{{{ here{more}. Render it first: {_render(chart / 'templates')}"
+            self.notes.wrong(PolicyError(places[0][0], "", reason, unreadable=True))
+
+    def kustomization(self, path: Path) -> None:
+        try:
+            said = reading.value(reading.text_of(path), str(path))
+        except FileNotFoundError:
+            return
+        except Unreadable as error:
+            self.notes.wrong(unread(error))
+            return
+        said = said if isinstance(said, dict) else {}
+        for name in _patch_files(said):
+            self.patches[(path.parent / name).resolve()] = path
+        changes = sorted(key for key in said if key not in _KEEPING and said[key])
+        why = "it only lists files"
+        if changes:
+            why = f"what it changes ({', '.join(changes)}) is not seen here: {_build(path)}"
+        self.notes.skip(Place(str(path)), "Kustomization", why)
 
 
-def address(text: str, reader: Reader, key: str) -> IPAddress:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError as error:
-        raise reader.error(f"not an address: {error}", key) from error
+def _patch_files(said: Mapping[str, Any]) -> Iterator[str]:
+    for key in (
+        "patches",
+        "patchesJson6902",
+        "patchesStrategicMerge",
+        "transformers",
+        "configurations",
+        "replacements",
+    ):
+        listed = said.get(key)
+        for item in listed if isinstance(listed, list) else ():
+            name = item.get("path") if isinstance(item, dict) else item
+            if isinstance(name, str) and "\n" not in name and "\0" not in name:
+                yield name
+
+
+def _build(kustomization: Path) -> str:
+    return f"build it first: kubectl kustomize {kustomization.parent} > built.yaml, and give built.yaml"
+
+
+def _chart(path: Path) -> Path | None:
+    return next((above for above in path.parents if (above / "Chart.yaml").is_file()), None)
+
+
+def _render(path: Path) -> str:
+    chart = _chart(path)
+    where = chart if chart is not None else "CHART"
+    return f"helm template NAME {where} > rendered.yaml (or the tool that it is written for), and give rendered.yaml"
+
+
+def _may_matter(kind: str) -> bool:
+    """Whether an object of this kind, as far as a template tells it, may decide traffic."""
+    return "{" in kind or kind.strip("'\"").endswith(
+        ("Policy", "NetworkSet", "Tier", "Profile", "HostEndpoint", "CIDRGroup", "List", "Pod", "Namespace", "Service")
+    )
+
+
+def _no_object(value: Any, *, walked: bool) -> str:
+    """Why a document is no object of Kubernetes; nothing when it is one. Raises PolicyError where it should be one."""
+    if isinstance(value, List):
+        if value and all(isinstance(item, Map) and "op" in item and "path" in item for item in value):
+            return "a list of JSON patches"
+        if any(isinstance(item, Map) and ("kind" in item or "apiVersion" in item) for item in value):
+            reason = "objects in a plain list are not read by kubectl. Put --- between them, or make it kind: List"
+            raise PolicyError(Place(), "", reason)
+        return "a list" if walked else ""
+    if not isinstance(value, Map):
+        return "plain text" if walked else ""
+    if value.get("kind") or {"metadata", "spec"} <= value.keys() or ("apiVersion" in value and "metadata" in value):
+        return ""
+    return "it has no kind" if walked or "apiVersion" not in value else ""
+
+
+def _placeholder(value: Any) -> str | None:
+    """The first `{{…}}` or `${…}` in a value."""
+    todo = [value]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, str):
+            if found := _PLACEHOLDER.search(one):
+                return found[0]
+        elif isinstance(one, Mapping):
+            todo += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            todo += one
+    return None

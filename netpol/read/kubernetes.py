@@ -1,4 +1,4 @@
-"""Kubernetes NetworkPolicy and ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2) as values."""
+"""Kubernetes NetworkPolicy and ClusterNetworkPolicy (policy.networking.k8s.io/v1alpha2, v1beta1) as values."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from netpol.model.values import (
     Port,
 )
 from netpol.read.common import is_port_name, label_selector, metadata, selector_of, spec_of
-from netpol.read.documents import Reader
+from netpol.read.reader import Reader
 from reading import brief
 
-_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
+PORT_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 
 
 def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
@@ -34,10 +34,11 @@ def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
     if staged:
         spec.text("stagedAction", "Set")
     pods = label_selector(spec, "podSelector")
-    if pods is None and not staged:
-        raise spec.error("is required ({} selects every pod of the namespace)", "podSelector")
-    ingress = tuple(_rule(r, f"ingress[{i}]", "from") for i, r in enumerate(spec.children("ingress")))
-    egress = tuple(_rule(r, f"egress[{i}]", "to") for i, r in enumerate(spec.children("egress")))
+    # An empty `podSelector:` is there, and to the API server it is {}.
+    if "podSelector" not in spec.value and not staged:
+        spec.wrong("is required ({} selects every pod of the namespace)", "podSelector")
+    ingress = spec.each("ingress", lambda r, i: _rule(r, f"ingress[{i}]", "from"))
+    egress = spec.each("egress", lambda r, i: _rule(r, f"egress[{i}]", "to"))
     types = frozenset(t.lower() for t in spec.strings("policyTypes", choices=("Ingress", "Egress")))
     if not types:
         types = frozenset((INGRESS, EGRESS)) if egress else frozenset((INGRESS,))
@@ -49,21 +50,21 @@ def kubernetes_policy(doc: Reader, *, staged: bool = False) -> KubernetesPolicy:
 def _rule(reader: Reader, where: str, side: str) -> KubernetesRule:
     rule = KubernetesRule(
         where=where,
-        peers=tuple(_peer(p) for p in reader.children(side)),
-        ports=tuple(_port(p) for p in reader.children("ports")),
+        peers=reader.each(side, _peer),
+        ports=reader.each("ports", _port),
         place=reader.place(),
     )
     reader.done()
     return rule
 
 
-def _peer(reader: Reader) -> KubernetesPeer:
+def _peer(reader: Reader, _: int) -> KubernetesPeer:
     block = reader.child("ipBlock")
     pods, namespaces = label_selector(reader, "podSelector"), label_selector(reader, "namespaceSelector")
     reader.done()
     if block is None:
         if pods is None and namespaces is None:
-            raise reader.error("a peer needs podSelector, namespaceSelector or ipBlock")
+            raise reader.error("a peer needs podSelector, namespaceSelector or ipBlock ({} selects all)")
         return KubernetesPeer(pods=pods, namespaces=namespaces)
     if pods is not None or namespaces is not None:
         raise reader.error("cannot be combined with a selector", "ipBlock")
@@ -75,8 +76,8 @@ def _peer(reader: Reader) -> KubernetesPeer:
     return KubernetesPeer(block=cidr, excepted=excepted)
 
 
-def _port(reader: Reader) -> KubernetesPort:
-    protocol = _PROTOCOLS[reader.text("protocol", "TCP", choices=_PROTOCOLS)]
+def _port(reader: Reader, _: int) -> KubernetesPort:
+    protocol = PORT_PROTOCOLS[reader.text("protocol", "TCP", choices=PORT_PROTOCOLS)]
     value, last = reader.raw("port"), reader.integer("endPort", 1, PORT_MAX)
     reader.done()
     if value is None:
@@ -91,7 +92,8 @@ def _port(reader: Reader) -> KubernetesPort:
             raise reader.error("cannot be combined with a named port", "endPort")
         return KubernetesPort(protocol=protocol, port=Port(name=value))
     number = reader.integer("port", 1, PORT_MAX)
-    assert number is not None  # noqa: S101
+    if number is None:
+        return KubernetesPort(protocol=protocol)
     if last is not None and last < number:
         raise reader.error(f"{last} is below port {number}", "endPort")
     return KubernetesPort(protocol=protocol, port=Port(number, last or number))
@@ -107,28 +109,28 @@ def cluster_policy(doc: Reader) -> ClusterPolicy:
     namespaces, pods = label_selector(subject, "namespaces"), subject.child("pods")
     subject.done()
     if (namespaces is None) == (pods is None):
-        raise subject.error("exactly one of namespaces and pods is required")
+        subject.wrong("exactly one of namespaces and pods is required")
     pod_selector = None
     if pods is not None:
-        namespaces, pod_selector = _namespaced_pods(pods)
+        namespaces, pod_selector = namespaced_pods(pods)
     priority = spec.integer("priority", 0, 1000)
-    if priority is None:
-        raise spec.error("is required", "priority")
+    if priority is None and not spec.has("priority"):
+        spec.wrong("is required", "priority")
     policy = ClusterPolicy(
         meta=meta,
         tier=spec.text("tier", choices=("Admin", "Baseline")),
-        priority=priority,
+        priority=priority or 0,
         namespaces=namespaces or ALL,
         pods=pod_selector,
-        ingress=tuple(_cluster_rule(r, f"ingress[{i}]", "from") for i, r in enumerate(spec.children("ingress"))),
-        egress=tuple(_cluster_rule(r, f"egress[{i}]", "to") for i, r in enumerate(spec.children("egress"))),
+        ingress=spec.each("ingress", lambda r, i: _cluster_rule(r, f"ingress[{i}]", "from")),
+        egress=spec.each("egress", lambda r, i: _cluster_rule(r, f"egress[{i}]", "to")),
     )
     spec.done()
     doc.done("status")
     return policy
 
 
-def _namespaced_pods(reader: Reader) -> tuple[Selector, Selector]:
+def namespaced_pods(reader: Reader) -> tuple[Selector, Selector]:
     namespaces, pods = label_selector(reader, "namespaceSelector"), label_selector(reader, "podSelector")
     reader.done()
     return namespaces or ALL, pods or ALL
@@ -142,8 +144,8 @@ def _cluster_rule(reader: Reader, where: str, side: str) -> ClusterRule:
         action=reader.text("action", choices=("Accept", "Deny", "Pass")),
         where=where,
         name=reader.text("name", ""),
-        peers=tuple(_cluster_peer(p, egress=side == "to") for p in peers),
-        ports=tuple(_cluster_port(p) for p in reader.children("protocols")),
+        peers=reader.each(side, lambda p, _: _cluster_peer(p, egress=side == "to")),
+        ports=reader.each("protocols", _cluster_port),
         place=reader.place(),
     )
     reader.done()
@@ -157,7 +159,7 @@ def _cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
     if namespaces is not None:
         peer, given = ClusterPeer(namespaces=namespaces), given + 1
     if pods is not None:
-        found = _namespaced_pods(pods)
+        found = namespaced_pods(pods)
         peer, given = ClusterPeer(namespaces=found[0], pods=found[1]), given + 1
     if egress:
         nodes = reader.child("nodes")
@@ -173,10 +175,10 @@ def _cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
     return peer
 
 
-def _cluster_port(reader: Reader) -> ClusterPort:
+def _cluster_port(reader: Reader, _: int) -> ClusterPort:
     name = reader.text("destinationNamedPort", "")
     out = ClusterPort(port=Port(name=name)) if name else None
-    for key, number in _PROTOCOLS.items():
+    for key, number in PORT_PROTOCOLS.items():
         child = reader.child(key.lower())
         if child is None:
             continue
@@ -199,8 +201,7 @@ def _cluster_port_range(reader: Reader) -> Port | None:
     if (number is None) == (span is None):
         raise port.error("exactly one of number and range is required")
     if span is None:
-        assert number is not None  # noqa: S101
-        return Port(number, number)
+        return Port(number or 1, number or 1)
     first, last = span.integer("start", 1, PORT_MAX), span.integer("end", 1, PORT_MAX)
     span.done()
     if first is None or last is None or first > last:

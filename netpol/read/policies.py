@@ -6,15 +6,21 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from netpol.model.errors import PolicyError
 from netpol.model.values import Policy
-from netpol.read import calico, cilium, documents, kubernetes
-from netpol.read.documents import Reader
+from netpol.read import admin, calico, cilium, documents, kubernetes
+from netpol.read.kinds import unknown
+from netpol.read.notes import Notes
+from netpol.read.reader import Reader, taken
 from reading import brief
 
 _CALICO = (calico.V3, calico.V1)
 _KINDS: dict[tuple[str, str], Callable[[Reader], Policy | None]] = {
     ("networking.k8s.io/v1", "NetworkPolicy"): kubernetes.kubernetes_policy,
+    ("policy.networking.k8s.io/v1alpha1", "AdminNetworkPolicy"): admin.admin_policy,
+    ("policy.networking.k8s.io/v1alpha1", "BaselineAdminNetworkPolicy"): admin.admin_policy,
     ("policy.networking.k8s.io/v1alpha2", "ClusterNetworkPolicy"): kubernetes.cluster_policy,
+    ("policy.networking.k8s.io/v1beta1", "ClusterNetworkPolicy"): kubernetes.cluster_policy,
     ("cilium.io/v2", "CiliumNetworkPolicy"): cilium.cilium_policy,
     ("cilium.io/v2", "CiliumClusterwideNetworkPolicy"): cilium.cilium_policy,
     ("cilium.io/v2", "CiliumCIDRGroup"): cilium.cidr_group,
@@ -33,25 +39,31 @@ for _api in _CALICO:
         (_api, "Profile"): calico.profile,
         (_api, "HostEndpoint"): calico.host_endpoint,
     }
-_POLICY_GROUPS = (*_CALICO, "networking.k8s.io/v1", "policy.networking.k8s.io/v1alpha2", "cilium.io/v2")
 
 
 def parses(reader: Reader) -> bool:
     """Whether the document is of a kind this module reads."""
-    return (reader.text("apiVersion", ""), reader.text("kind", "")) in _KINDS
+    return reader.kind in _KINDS
 
 
 def parse(reader: Reader) -> Policy | None:
     """The policy in one document (None for a kind that never decides anything). Raises PolicyError."""
-    key = (reader.text("apiVersion"), reader.text("kind"))
-    if key not in _KINDS:
-        raise reader.error(f"{brief(key[1])} of {brief(key[0])} is not a policy kind known here", "kind")
-    return _KINDS[key](reader)
+    if reader.kind not in _KINDS:
+        why = unknown(reader)
+        raise reader.error(f"{brief(reader.kind[1])} of {brief(reader.kind[0])} is not a policy kind: {why}", "kind")
+    return taken(reader, _KINDS[reader.kind])
 
 
 def policies(readers: Iterable[Reader]) -> tuple[Policy, ...]:
     """Every policy among the documents; anything else is an error."""
-    return tuple(p for p in map(parse, readers) if p is not None)
+    notes, out = Notes(), []
+    for reader in readers:
+        try:
+            out.append(parse(reader))
+        except PolicyError as error:
+            notes.wrong(error)
+    notes.fail()
+    return tuple(p for p in out if p is not None)
 
 
 def policies_from_text(text: str) -> tuple[Policy, ...]:

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from netpol.model.errors import Place, WorldError
+from netpol.model.errors import Place, PolicyError, WorldError
 from netpol.model.ranges import IPAddress
-from netpol.model.values import PROTOCOLS
+from netpol.model.values import PROTOCOLS, HostEndpoint, Meta, NetworkSet, Policy
 from netpol.model.world import (
     Backend,
     Engine,
@@ -27,9 +27,11 @@ from netpol.model.world import (
     World,
 )
 from netpol.read import documents
-from netpol.read.documents import Reader
+from netpol.read.common import object_name, spec_of
+from netpol.read.kinds import passed_over
+from netpol.read.notes import Notes
 from netpol.read.policies import parse, parses
-from reading import brief
+from netpol.read.reader import Reader, address, shown, taken
 
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
@@ -59,39 +61,43 @@ def from_readers(
     engines: Callable[[Mapping[str, str]], tuple[Iterable[Engine | str], Recognition | str]] | None = None,
     whole: bool = False,
     assume: str | None = None,
+    notes: Notes | None = None,
     **options: Any,
 ) -> World:
-    """A world from objects. `engines` maps a node's labels to its engines and how its pods are recognised."""
+    """A world from objects. `engines` maps a node's labels to its engines and how its pods are recognised.
+
+    Raises PolicyError with every fault; or leaves them in `notes`, and then the world is empty.
+    """
     if whole and assume:
         raise WorldError("of a whole world there is nothing to assume: say whole or assume, not both")
     options["rest"] = Rest.ABSENT if whole else Rest(assume or Rest.UNKNOWN)
+    own = notes or Notes()
     parts: dict[str, list[Any]] = {
         name: [] for name in ("policies", "pods", "namespaces", "nodes", "services", "service_accounts")
     }
     slices: list[tuple[str, str, tuple[Backend, ...]]] = []
-    seen: dict[tuple[str, str, str, str], Place] = {}
+    seen = _Seen(own)
     for reader in readers:
-        kind = reader.text("kind")
-        if parses(reader):
-            policy = parse(reader)
-            if policy is None:
-                continue
-            group = policy.meta.api.split("/")[0].removeprefix("crd.")
-            key = (group, kind, policy.meta.namespace, policy.meta.name)
-            if key in seen:
-                raise reader.error(f"{policy.meta} is given twice, first at {seen[key]}", "metadata")
-            seen[key] = policy.meta.place
-            parts["policies"].append(policy)
-        elif kind == "EndpointSlice":
-            slices.append(_endpoint_slice(reader))
-        elif kind in _WORLD_OBJECTS:
-            part, read = _WORLD_OBJECTS[kind]
-            value = read(reader)
-            if value is not None:
-                parts[part].append(value)
-        else:
-            known = ", ".join(sorted(_WORLD_OBJECTS))
-            raise reader.error(f"{brief(kind)} is neither a policy kind nor one of {known}, EndpointSlice", "kind")
+        try:
+            if parses(reader):
+                policy = parse(reader)
+                if policy is not None and seen.first_policy(reader, policy):
+                    parts["policies"].append(policy)
+            elif reader.kind in _SLICES:
+                slices.append(taken(reader, _endpoint_slice))
+            elif reader.kind in _WORLD_OBJECTS:
+                part, read = _WORLD_OBJECTS[reader.kind]
+                value = taken(reader, read)
+                if value is not None and seen.first_object(reader, value):
+                    parts[part].append(value)
+            else:
+                own.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), passed_over(reader))
+        except PolicyError as error:
+            own.wrong(error)
+    if notes is None:
+        own.fail()
+    elif own.errors:
+        return World()
     parts["services"] = [_with_slices(service, slices) for service in parts["services"]]
     if engines is not None:
         nodes = []
@@ -121,16 +127,66 @@ def from_readers(
     return World(**everything, **options).with_named()
 
 
+_NAMELESS = Meta(name="", api="", kind="")
+
+
+def _said(policy: Policy) -> tuple[Policy, Mapping[str, str]]:
+    """What an object says, whatever it is called; of what selectors find, the labels too."""
+    found = isinstance(policy, NetworkSet | HostEndpoint)
+    return replace(policy, meta=_NAMELESS), policy.meta.labels if found else {}
+
+
+class _Seen:
+    """What was read already: one object given in two ways counts once, and two of one name are a fault."""
+
+    def __init__(self, notes: Notes) -> None:
+        self.notes = notes
+        self.policies: dict[tuple[str, str, str, str], Policy] = {}
+        self.objects: dict[tuple[str, str, str], tuple[Place, Any]] = {}
+
+    def first_policy(self, reader: Reader, policy: Policy) -> bool:
+        meta = policy.meta
+        group = meta.api.split("/")[0].removeprefix("crd.")
+        known = self.policies.setdefault((group, meta.kind, meta.namespace, meta.name), policy)
+        if known is policy:
+            return True
+        # Calico shows each object in two API groups, and `kubectl get` of both gives it twice.
+        if "projectcalico" in group and known.meta.api != meta.api and _said(known) == _said(policy):
+            self.notes.skip(meta.place, f"{meta.kind} ({meta.api})", f"the same is given as {known.meta.api}")
+            return False
+        raise reader.error(
+            f"{meta} is given twice, first at {known.meta.place}. Remove one, or name the files of one cluster only",
+            "metadata",
+        )
+
+    def first_object(self, reader: Reader, value: Any) -> bool:
+        kind = reader.kind[1]
+        place, known = self.objects.setdefault(
+            (kind, getattr(value, "namespace", ""), value.name), (reader.place(), value)
+        )
+        if known is value:
+            return True
+        if known == value:
+            self.notes.skip(reader.place(), kind, f"the same is given at {place}")
+            return False
+        raise reader.error(
+            f"{reader.about} is given twice, first at {place}, and not alike. Remove one, or name the files of one "
+            "cluster only",
+            "metadata",
+        )
+
+
 def _meta(reader: Reader) -> Reader:
-    meta = reader.child("metadata")
-    if meta is None:
-        raise reader.error("is required", "metadata")
-    return meta
+    return spec_of(reader, "metadata")
 
 
-def _addresses(reader: Reader, values: Iterable[Any]) -> tuple[IPAddress, ...]:
-    found = [documents.address(str(v), reader, "") for v in values if v and v != "None"]
-    return tuple(dict.fromkeys(found))
+def _home(reader: Reader, meta: Reader) -> str:
+    return meta.text("namespace", "") or reader.namespace or "default"
+
+
+def _addresses(reader: Reader, key: str, values: Iterable[Any]) -> tuple[IPAddress, ...]:
+    found = [address(str(v), reader, key) for v in values if v and v != "None"]
+    return tuple(dict.fromkeys(a for a in found if a is not None))
 
 
 def _pod(reader: Reader) -> Pod | None:
@@ -150,10 +206,10 @@ def _pod(reader: Reader) -> Pod | None:
     addresses: tuple[IPAddress, ...] = ()
     if status is not None:
         listed = [item.text("ip", "") for item in status.children("podIPs")]
-        addresses = _addresses(status, [*listed, status.text("podIP", "")])
+        addresses = _addresses(status, "podIPs", [*listed, status.text("podIP", "")])
     return Pod(
-        namespace=meta.text("namespace", "default"),
-        name=meta.text("name"),
+        namespace=_home(reader, meta),
+        name=object_name(meta),
         node=spec.text("nodeName", ""),
         labels=meta.labels("labels"),
         service_account=spec.text("serviceAccountName", "default"),
@@ -165,15 +221,13 @@ def _pod(reader: Reader) -> Pod | None:
 
 def _namespace(reader: Reader) -> Namespace:
     meta = _meta(reader)
-    name = meta.text("name")
+    name = object_name(meta)
     return Namespace(name=name, labels={"kubernetes.io/metadata.name": name, **meta.labels("labels")})
 
 
 def _service_account(reader: Reader) -> ServiceAccount:
     meta = _meta(reader)
-    return ServiceAccount(
-        namespace=meta.text("namespace", "default"), name=meta.text("name"), labels=meta.labels("labels")
-    )
+    return ServiceAccount(namespace=_home(reader, meta), name=object_name(meta), labels=meta.labels("labels"))
 
 
 def _node(reader: Reader) -> Node:
@@ -181,8 +235,10 @@ def _node(reader: Reader) -> Node:
     addresses: tuple[IPAddress, ...] = ()
     if status is not None:
         items = status.children("addresses")
-        addresses = _addresses(status, [i.text("address") for i in items if i.text("type") == "InternalIP"])
-    return Node(name=meta.text("name"), labels=meta.labels("labels"), addresses=addresses)
+        addresses = _addresses(
+            status, "addresses", [i.text("address") for i in items if i.text("type") == "InternalIP"]
+        )
+    return Node(name=object_name(meta), labels=meta.labels("labels"), addresses=addresses)
 
 
 def _service(reader: Reader) -> Service | None:
@@ -193,7 +249,9 @@ def _service(reader: Reader) -> Service | None:
     for port in spec.children("ports"):
         number = port.integer("port", 1, 65535)
         if number is None:
-            raise port.error("is required", "port")
+            if not port.has("port"):
+                port.wrong("is required", "port")
+            continue
         target = port.raw("targetPort")
         ports.append(
             ServicePort(
@@ -207,12 +265,12 @@ def _service(reader: Reader) -> Service | None:
     balancer = status.child("loadBalancer") if status is not None else None
     ingress = balancer.children("ingress") if balancer is not None else []
     return Service(
-        namespace=meta.text("namespace", "default"),
-        name=meta.text("name"),
+        namespace=_home(reader, meta),
+        name=object_name(meta),
         labels=meta.labels("labels"),
         selector=spec.labels("selector"),
-        cluster_ips=_addresses(spec, [*spec.strings("clusterIPs"), spec.text("clusterIP", "")]),
-        load_balancer_ips=_addresses(spec, [i.text("ip", "") for i in ingress]),
+        cluster_ips=_addresses(spec, "clusterIPs", [*spec.strings("clusterIPs"), spec.text("clusterIP", "")]),
+        load_balancer_ips=_addresses(status or spec, "loadBalancer", [i.text("ip", "") for i in ingress]),
         ports=tuple(ports),
         local=spec.text("externalTrafficPolicy", "Cluster") == "Local",
     )
@@ -227,7 +285,7 @@ def _endpoint_slice(reader: Reader) -> tuple[str, str, tuple[Backend, ...]]:
         if number:
             protocol = PROTOCOLS[port.text("protocol", "TCP", choices=("TCP", "UDP", "SCTP"))]
             ports[port.text("name", "")] = (protocol, number)
-    namespace = meta.text("namespace", "default")
+    namespace = _home(reader, meta)
     out: list[Backend] = []
     for endpoint in reader.children("endpoints"):
         conditions, target = endpoint.child("conditions"), endpoint.child("targetRef")
@@ -236,7 +294,7 @@ def _endpoint_slice(reader: Reader) -> tuple[str, str, tuple[Backend, ...]]:
         pod = None
         if target is not None and target.text("kind", "") == "Pod":
             pod = (target.text("namespace", namespace), target.text("name"))
-        found = _addresses(endpoint, endpoint.strings("addresses"))
+        found = _addresses(endpoint, "addresses", endpoint.strings("addresses"))
         out += [Backend(address=address, pod=pod, ports=ports) for address in found]
     return namespace, service, tuple(out)
 
@@ -246,10 +304,11 @@ def _with_slices(service: Service, slices: list[tuple[str, str, tuple[Backend, .
     return replace(service, backends=tuple(b for part in mine for b in part)) if mine else service
 
 
-_WORLD_OBJECTS: dict[str, tuple[str, Callable[[Reader], Any]]] = {
-    "Pod": ("pods", _pod),
-    "Namespace": ("namespaces", _namespace),
-    "Node": ("nodes", _node),
-    "Service": ("services", _service),
-    "ServiceAccount": ("service_accounts", _service_account),
+_WORLD_OBJECTS: dict[tuple[str, str], tuple[str, Callable[[Reader], Any]]] = {
+    ("v1", "Pod"): ("pods", _pod),
+    ("v1", "Namespace"): ("namespaces", _namespace),
+    ("v1", "Node"): ("nodes", _node),
+    ("v1", "Service"): ("services", _service),
+    ("v1", "ServiceAccount"): ("service_accounts", _service_account),
 }
+_SLICES = (("discovery.k8s.io/v1", "EndpointSlice"), ("discovery.k8s.io/v1beta1", "EndpointSlice"))

@@ -28,6 +28,7 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
+from netpol.translate.closing import closes, may_share
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
@@ -50,12 +51,20 @@ class _Rule:
     subjects: int = 0
     denied: bool = False
     """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
+    closed: bool = False
+    """Whether default deny says this Deny; then later allows are cut down for whomever it could select."""
+
+
+def is_native(policy: CalicoPolicy) -> bool:
+    """Whether it is a NetworkPolicy of Kubernetes, which stays."""
+    return policy.meta.api.startswith("networking.k8s.io")
 
 
 class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
-    def __init__(self, before: World, kept: tuple[Policy, ...]) -> None:
+    def __init__(self, before: World, kept: tuple[Policy, ...], *, closing: bool = True) -> None:
+        """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it."""
         after = before.with_policies(kept).enforced_by("cilium")
         self.universe = Universe((before, after))
         self.target = CalicoRows(CalicoShared(self.universe), 0)
@@ -67,6 +76,10 @@ class Drafting:
         self.drafts: list[Draft] = []
         self.unsaid: dict[tuple[str, str], list[str]] = {}
         self.written_out: dict[tuple[str, str], frozenset[str]] = {}
+        self.closing = closing
+        self.closed: list[CalicoPolicy] = []
+        """Policies whose Deny of everything became default deny."""
+        self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
         self._entries: dict[int, tuple[int, CiliumStep]] = {}
 
     def run(self) -> None:
@@ -75,8 +88,30 @@ class Drafting:
         unique: dict[tuple[int, str, bool], Draft] = {}
         for draft in self.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
-        self.drafts = list(unique.values())
+        self.drafts = [draft for draft in unique.values() if not self._said_anyway(draft)]
         self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
+
+    def _said_anyway(self, draft: Draft) -> bool:
+        """Whether a NetworkPolicy that stays says the same in Cilium too: whatever pods there will be, a copy of it
+        would only outlive its next change.
+
+        Both engines read its pods, its ports and the world's addresses alike; not that a block may hold pods and nodes.
+        """
+        owner = self.owners[draft.owner]
+        if draft.deny or not is_native(owner):
+            return False
+        selected, step = self._step(draft)
+        if selected and any(step.products.values()):
+            return False
+        peers = {key: value for key, value in draft.rule.items() if key not in ("toPorts", "icmps")}
+        outside = all(key.endswith("CIDRSet") or value == ["world"] for key, value in peers.items())
+        blocks = any(
+            entity.nets
+            for rule in owner.rules(draft.direction)
+            if rule.where == draft.origin
+            for entity in (rule.source, rule.destination)
+        )
+        return outside or not blocks
 
     # --- rules in order
     def _rules(self, direction: str) -> list[_Rule]:
@@ -119,7 +154,9 @@ class Drafting:
             if tier.default_action != "Pass":
                 self._isolation(number, tier, direction)
         for at, item in enumerate(rules):
-            if item.action == "Deny":
+            if item.action == "Deny" and self.closing and self._closes(item, rules[:at], direction):
+                self._close(item, direction)
+            elif item.action == "Deny":
                 self._deny(item, rules[:at], tiers, direction)
         for item in self._ends(tiers, direction):
             self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
@@ -137,7 +174,7 @@ class Drafting:
         """The end of a tier that denies: whoever a policy of it selects is in default deny."""
         del number
         for policy, _, _ in tier.policies:
-            if policy.meta.api.startswith("networking.k8s.io"):
+            if is_native(policy):
                 continue
             self.writer.expanded = set()
             try:
@@ -146,19 +183,43 @@ class Drafting:
                 self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
             self._write_out(policy, "")
-            for term in terms:
-                self.drafts.append(
-                    Draft(
-                        owner=self._owner(policy),
-                        direction=direction,
-                        deny=False,
-                        default_deny=True,
-                        subject=term,
-                        rule={},
-                        origin=direction,
-                        expanded=frozenset(self.writer.expanded),
-                    )
-                )
+            self.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
+
+    def _closes(self, item: _Rule, earlier: list[_Rule], direction: str) -> bool:
+        """Whether the Deny may become default deny. What stays counts also where it selects nobody today."""
+        passed = [b for e in earlier if e.action == "Pass" and e.tier == item.tier for b in e.boxes or item.boxes]
+        policies = [p for tier in self.target.model.tiers for p in tier.applied(direction)]
+        staying = [
+            self.target.model.subject(p)
+            for p in policies[policies.index(item.policy) + 1 :]
+            if (p.meta.kind, p.meta.namespace, p.meta.name) in self._kept and p.rules(direction)
+        ]
+        return not item.unsaid and closes(self.boxes, item.boxes, passed, staying)
+
+    def _close(self, item: _Rule, direction: str) -> None:
+        """Default deny for whoever the Deny is about."""
+        self.writer.expanded = set()
+        try:
+            terms = self.writer.literals(item.boxes[0].subject)
+        except UnsayableError as error:
+            self._cannot(item, str(error))
+            return
+        self._write_out(item.policy, item.rule.where)
+        self.closed.append(item.policy)
+        item.closed = True
+        self.drafts += [self._closed(item.owner, direction, term, item.rule.where) for term in terms]
+
+    def _closed(self, owner: int, direction: str, subject: tuple[Selector, ...], origin: str) -> Draft:
+        return Draft(
+            owner=owner,
+            direction=direction,
+            deny=False,
+            default_deny=True,
+            subject=subject,
+            rule={},
+            origin=origin,
+            expanded=frozenset(self.writer.expanded),
+        )
 
     def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
         """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
@@ -168,7 +229,7 @@ class Drafting:
             staying = 0
             for later in tiers[number + 1 :]:
                 for policy, selected, _ in later.policies:
-                    if policy.meta.api.startswith("networking.k8s.io"):
+                    if is_native(policy):
                         staying |= selected
             if tier.default_action == "Pass" or not staying:
                 continue
@@ -214,7 +275,7 @@ class Drafting:
     def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
         denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
         # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
-        native = item.policy.meta.api.startswith("networking.k8s.io")
+        native = is_native(item.policy)
         drafts, unsaid = self.writer.drafts(
             piece,
             owner=item.owner,
@@ -239,7 +300,8 @@ class Drafting:
         direction: str,
         denied: dict[int, list[Product]],
     ) -> None:
-        for box in item.boxes:
+        open_ = [box for whole in item.boxes if not self.boxes.void(box := _outside(whole, earlier))]
+        for box in open_:
             if not self.coverage.exceeds(box, direction, denied) and tier < len(tiers):
                 self._emit(item, box, direction, tiers, deny=False)
                 continue
@@ -248,6 +310,7 @@ class Drafting:
                 other
                 for other in earlier
                 if other is not item
+                and not other.closed
                 and other.subjects & item.subjects
                 and (other.action == "Deny" or (other.action == "Pass" and other.tier == tier))
             ]
@@ -335,3 +398,11 @@ class Drafting:
         out = copy.deepcopy(out)
         out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
         return distinct(out)
+
+
+def _outside(box: Box, earlier: list[_Rule]) -> Box:
+    """The box without the subjects that an earlier Deny of everything closed."""
+    for other in earlier:
+        if other.closed and may_share(box.subject, other.boxes[0].subject):
+            box = replace(box, subject=both(box.subject, negate(other.boxes[0].subject)))
+    return box

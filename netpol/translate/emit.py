@@ -16,6 +16,7 @@ from netpol.model.ranges import PORT_MAX, Ranges
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
 from netpol.model.values import EXTENDED_PROTOCOLS, ICMP, ICMP6, INGRESS, SCTP, TCP, UDP, WITH_PORTS
 from netpol.read.cilium import MAX_ITEMS
+from netpol.read.common import is_port_name
 from netpol.translate.boxes import FULL, Box, Boxes, UnsayableError
 from netpol.translate.cidrs import cidr_set
 
@@ -254,7 +255,9 @@ class Writer:
         cells = box.cells & sum(self.universe.family_cells[f] for f in inside)
         if cells == bound:
             return [dict(peers)]
-        ports = [{"port": name, "protocol": _NAMES[protocol]} for protocol, name in sorted(box.names)]
+        # Calico takes names that no pod can declare; they match nothing, and Cilium refuses them.
+        declared = [(protocol, name) for protocol, name in sorted(box.names) if is_port_name(name)]
+        ports = [{"port": name, "protocol": _NAMES[protocol]} for protocol, name in declared]
         ports += self._ports(cells, bound, unsaid)
         types = self._icmp(cells, bound, unsaid)
         return [

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from netpol.compare.prove import Counterexample
 from netpol.decide.flow import Path
+from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
-from netpol.model.values import DIRECTIONS, EGRESS, ICMP, ICMP6, HostEndpoint
+from netpol.model.values import DIRECTIONS, EGRESS, ICMP, ICMP6, HostEndpoint, Meta
 from netpol.model.world import World
 
 
@@ -27,14 +28,24 @@ class Refusal:
 
 
 def hosts(world: World) -> list[Refusal]:
-    return [
-        Refusal(
-            policy=str(endpoint.meta),
-            rule="",
-            reason="policy on hosts has no exact counterpart; the nearest is Cilium's host firewall",
-        )
-        for endpoint in world.of(HostEndpoint)
-    ]
+    """What acts on hosts: the endpoints, and the policies that act there on what is forwarded or on nothing else."""
+    model = calico_model(world)
+    out = [_on_hosts(e.meta, "it polices a host itself") for e in world.of(HostEndpoint)]
+    for policy in model.forward_policies:
+        if policy.hosts_only:
+            how = "preDNAT" if policy.pre_dnat else "doNotTrack"
+            out.append(_on_hosts(policy.meta, f"{how} makes it act on host endpoints only, never on pods"))
+        elif selected_endpoints(model, policy):
+            out.append(_on_hosts(policy.meta, "applyOnForward makes it act on what a host endpoint forwards as well"))
+    return out
+
+
+def _on_hosts(meta: Meta, what: str) -> Refusal:
+    reason = (
+        f"{what}: policy on hosts has no exact counterpart. Say the same with security groups or Cilium's host "
+        "firewall, delete it, translate again"
+    )
+    return Refusal(policy=str(meta), rule="", reason=reason)
 
 
 def blame(
@@ -46,7 +57,7 @@ def blame(
     """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
     it; with what could not be said about it.
     """
-    direction = next(d for d in DIRECTIONS if _allows(example.before, d) is not _allows(example.after, d))
+    direction = _differs(example)
     (decided,) = example.before.side(direction)
     for policy, rule in ((decided.policy, decided.rule), *_matching(example, before, direction)):
         reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
@@ -66,6 +77,16 @@ def blame(
         reason = f"what stands for the other rules decides it in Cilium: {other.policy} {other.rule}: {other.reason}"
     policy, rule = (decided.policy or "the default of no policy"), decided.rule
     return Refusal(policy=policy, rule=rule, reason=reason, example=example)
+
+
+def unlike(example: Counterexample) -> str:
+    """The policy that decides in Cilium at the end where the engines differ, or none."""
+    (decided,) = example.after.side(_differs(example))
+    return decided.policy
+
+
+def _differs(example: Counterexample) -> str:
+    return next(d for d in DIRECTIONS if _allows(example.before, d) is not _allows(example.after, d))
 
 
 def _allows(path: Path, direction: str) -> bool:

@@ -12,21 +12,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netpol.compare.graded import prove
+from netpol.compare.probes import with_probes
 from netpol.compare.prove import Equality, Grade, Proof
 from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
     ClusterPolicy,
+    HostEndpoint,
     KubernetesPolicy,
     Policy,
 )
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.drafting import Drafting
-from netpol.translate.manifests import bound
-from netpol.translate.probes import with_probes
-from netpol.translate.refusals import Refusal, blame, hosts
+from netpol.translate.drafting import Drafting, is_native
+from netpol.translate.manifests import EXPANDED, bound
+from netpol.translate.refusals import Refusal, blame, hosts, unlike
 
 _MOST_REFUSED = 20
 
@@ -37,7 +38,9 @@ class Translation:
 
     `expanded`: labels whose present values are written out, so that the translation must be made anew when they
     change. `kept`: the policies that stay as they are. `grade`: exact, it holds for every pod that could exist; bound,
-    it holds for the objects given and has to be proved again when they change; refused, it is none.
+    it holds for the objects given and has to be proved again when they change; refused, it is none. `left_out`: what
+    the Tigera operator made for Calico's own pods, which go with Calico: neither said in Cilium's words nor compared.
+    `copies`: NetworkPolicies that stay and to which a manifest adds what Cilium does not read in them.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -45,6 +48,8 @@ class Translation:
     expanded: tuple[str, ...]
     kept: tuple[Policy, ...]
     proof: Proof
+    left_out: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
     @property
     def grade(self) -> Grade:
@@ -74,29 +79,51 @@ def translate(world: World, *, strict: bool = False) -> Translation:
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
     """
-    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup)]
+    # What acts on hosts is refused by name; without it the pods' own policies still get an answer.
+    mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup | HostEndpoint)]
+    left_out = tuple(str(p.meta) for p in mine if p.meta.of_operator)
+    mine = [p for p in mine if not p.meta.of_operator]
     before = world.with_policies(mine).enforced_by("calico")
     kept = tuple(
         p
         for p in mine
         if isinstance(p, KubernetesPolicy) or (isinstance(p, ClusterPolicy) and world.cilium.cluster_policies)
     )
-    drafting = Drafting(with_probes(before), kept)
-    drafting.run()
+    best: Translation | None = None
+    for closing in (True, False):
+        drafting = Drafting(with_probes(before), kept, closing=closing)
+        drafting.run()
+        made = _translation(before, kept, drafting, strict=strict)
+        if best is None or best.refused or made.complete:
+            best = made
+        if made.complete or not drafting.closed:
+            break
+    assert best is not None  # noqa: S101
+    return replace(best, refused=(*hosts(world), *best.refused), left_out=left_out)
+
+
+def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *, strict: bool) -> Translation:
+    """What one drafting comes to: its manifests, proved, and what they cannot say."""
     manifests = tuple(drafting.manifests())
-    after = before.with_policies((*parse_policies(documents.from_objects(manifests)), *kept)).enforced_by("cilium")
+    policies = parse_policies(documents.from_objects(manifests))
+    after = before.with_policies((*policies, *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED, strict=strict)
-    refused = [
-        *hosts(before),
-        *(blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in proof.differences),
-    ]
     # Pods to come have their labels from elsewhere, so they are looked at in a world of their own.
-    beyond = [blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in proof.beyond]
-    # A policy of which nothing is written is no bound translation of it, but none.
+    refused, beyond = (
+        [blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in examples]
+        for examples in (proof.differences, proof.beyond)
+    )
+    # A policy of which nothing is written is no bound translation of it, but none; unless what stands for another one,
+    # with labels written out, is what decides otherwise.
     silent = {str(owner.meta) for owner in drafting.owners} - {
         str(drafting.owners[d.owner].meta) for d in drafting.drafts
     }
-    refused += [r for r in beyond if drafting.unsaid.get((r.policy, r.rule)) or r.policy in silent]
+    listed = {str(p.meta) for p, m in zip(policies, manifests, strict=True) if EXPANDED in m["metadata"]["annotations"]}
+    refused += [
+        r
+        for e, r in zip(proof.beyond, beyond, strict=True)
+        if drafting.unsaid.get((r.policy, r.rule)) or (r.policy in silent and unlike(e) not in listed)
+    ]
     if proof.grade is Grade.BOUND:
         manifests = tuple(bound(m) for m in manifests)
     return Translation(
@@ -105,4 +132,5 @@ def translate(world: World, *, strict: bool = False) -> Translation:
         expanded=tuple(sorted({key for d in drafting.drafts for key in d.expanded})),
         kept=kept,
         proof=proof,
+        copies=tuple(sorted({str(o.meta) for d in drafting.drafts if is_native(o := drafting.owners[d.owner])})),
     )

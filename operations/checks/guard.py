@@ -5,7 +5,7 @@ from datetime import datetime
 
 from migration.journeys import CheckId
 from migration.mark import DamagedMark, Mark
-from migration.names import GUARD_DIGEST, GUARD_POLICY, MARK
+from migration.names import GUARD_DIGEST, GUARD_POLICY
 from operations import guard, mark
 from operations.checks import AGAIN, check
 from operations.cluster import Obj
@@ -16,18 +16,17 @@ from operations.evidence import Answer, Finding
 @check(CheckId.GUARD_HOLDS)
 def guard_holds(context: Context) -> Answer:
     """Policy, binding and mark stand as the last deploy left them, and nobody holds the guard open for too long."""
-    found = context.kube.get(f"{mark.PATH}/{MARK}")
-    annotations = (found["metadata"].get("annotations") or {}) if found else {}
+    live = mark.find(context.kube)
     policy, binding = guard.live(context)
-    if found is None:
-        return Answer("no mark", tuple(orphaned(policy, binding)))
     try:
-        known = Mark.load(found.get("data") or {})
+        known = live.mark()
     except DamagedMark as error:
-        return Answer("the mark is damaged", (Finding(mark.ABOUT, str(error), "See the check mark-agrees"),))
-    if GUARD_DIGEST not in annotations:
+        return Answer("the mark is damaged", (Finding(live.about, str(error), "See the check mark-agrees"),))
+    if known is None:
+        return Answer("no mark", tuple(orphaned(policy, binding)))
+    recorded = live.annotations.get(GUARD_DIGEST)
+    if recorded is None:
         return Answer("not in force yet: this deploy makes it")
-    recorded = annotations[GUARD_DIGEST]
     findings = tuple(lost(policy, binding, recorded))
     if findings and known.entering:
         # A deploy died half-way: the next one makes the guard first, with --refresh also one that was deleted, and
@@ -56,7 +55,8 @@ def lost(policy: Obj | None, binding: Obj | None, recorded: str) -> Iterator[Fin
     elif binding is None:
         about = f"validatingadmissionpolicybinding {GUARD_POLICY}"
         yield Finding(about, "is gone: nothing keeps the network from being deleted", AGAIN)
-    elif guard.digest_of(policy, binding) != recorded:
+    elif guard.digest_of(policy, binding) not in {recorded, guard.declared()}:
+        # The declared one instead of the recorded is of a deploy that changed the guard and died before it had waited.
         yield Finding(guard.ABOUT, "or its binding was changed since the last deploy", AGAIN)
 
 

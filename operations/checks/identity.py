@@ -15,6 +15,7 @@ from migration.names import (
     SYSTEM_NAMESPACE,
 )
 from operations import objects
+from operations.calico import NATIVE, STORED
 from operations.checks import check
 from operations.cluster import Obj
 from operations.connection import Aws
@@ -221,7 +222,8 @@ def configured(addon: str, text: str | None) -> Obj:
 def _calico(context: Context, facts: Facts, again: str) -> Iterator[Finding]:
     known = facts.calico
     if known.kind == "absent":
-        if context.kube.crd("globalnetworkpolicies.crd.projectcalico.org"):
+        groups = ("crd.projectcalico.org", "projectcalico.org")
+        if any(context.kube.crd(f"globalnetworkpolicies.{group}") for group in groups):
             yield Finding("calico", "is installed, the facts say it is absent", UNDO)
         return
     namespace = known.namespace or "calico-system"
@@ -239,7 +241,9 @@ def _calico(context: Context, facts: Facts, again: str) -> Iterator[Finding]:
 def calico_version(context: Context, live: Obj) -> str | None:
     """Version of the Calico that runs; None when nothing tells it. See `describe.calico_version`."""
     installations = context.kube.custom("operator.tigera.io/v1", "installations")
-    information = context.kube.custom("crd.projectcalico.org/v1", "clusterinformations")
+    information = context.kube.custom(STORED, "clusterinformations") or context.kube.custom(
+        NATIVE, "clusterinformations"
+    )
     return describe.calico_version(live, *(_default(found) for found in (installations, information)))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from migration import affinity
 from migration.journeys import CheckId
-from migration.mark import DamagedMark, Mark, Own, disagreement
+from migration.mark import DamagedMark, Mark, Own
 from migration.names import AWS_NODE, CILIUM, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
 from operations import mark, objects
 from operations.checks import check
@@ -17,14 +17,15 @@ from operations.evidence import Answer, Finding
 def mark_agrees(context: Context) -> Answer:
     """The cluster is moved by this stack, with the newest state of it, and by no other."""
     own = context.own()
-    take_over = f"`python -m operations recover --stack {context.stack} --take-over`"
+    live = mark.find(context.kube)
     try:
-        found = mark.read(context.kube)
+        found = live.mark()
     except DamagedMark as error:
-        return Answer("damaged", (Finding(mark.ABOUT, str(error), f"Restore it, or {take_over}"),))
-    against = disagreement(found, own, context.stack)
+        fix = f"Restore it, or {mark.take_over(context.stack)}"
+        return Answer("damaged", (Finding(live.about, str(error), fix),))
+    against = live.disagreement(found, own, context.stack)
     if against is not None:
-        return Answer("not this stack's", (Finding(mark.ABOUT, against.problem, against.fix),))
+        return Answer("not this stack's", (Finding(live.about, against.problem, against.fix),))
     if found is not None:
         outsider = tuple(no_deployer(context, found)) if own.deploys else ()
         return Answer(f"written by stack {found.stack}, attempt {found.attempt}", outsider)

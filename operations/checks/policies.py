@@ -15,7 +15,7 @@ from migration.names import (
     FIELD_MANAGER,
     FREEZE_POLICY,
 )
-from operations import agreement, objects
+from operations import agreement, calico, objects
 from operations.checks import AGAIN, check
 from operations.checks.cilium import daemonset_of, plural
 from operations.cluster import Obj
@@ -48,7 +48,8 @@ def _live(context: Context, engine: str) -> dict[str, Obj]:
     found = {}
     for api, kinds in manifests.KINDS[engine].items():
         for kind in kinds:
-            for obj in context.kube.custom(api, plural(kind)):
+            under = calico.api(context.kube) if engine == "calico" else api
+            for obj in context.kube.custom(under, plural(kind)):
                 if engine != "calico" or not agreement.made_by_calico(kind, obj):
                     found[agreement.key_of(kind, obj)] = obj
     return found
@@ -89,11 +90,11 @@ def policies_accepted(context: Context) -> Answer:
 def unshared(context: Context) -> Iterator[Finding]:
     """Cluster-wide policies of Kubernetes that hold on legacy nodes and not on Cilium nodes."""
     if context.facts is not None:
-        calico = context.facts.calico.version
+        version = context.facts.calico.version
     else:
-        calico = context.settings.legacy.calico.version if context.settings.legacy else None
+        version = context.settings.legacy.calico.version if context.settings.legacy else None
     for resource, kind in freeze.CLUSTER_POLICIES.items():
-        if not freeze.by_calico_only(resource, calico, context.settings):
+        if not freeze.by_calico_only(resource, version, context.settings):
             continue
         for obj in served(context.kube, freeze.POLICY_GROUP, resource):
             yield Finding(
@@ -171,7 +172,7 @@ def calico_unchanged(context: Context) -> Answer:
     policies = {
         agreement.key_of(kind, obj): obj
         for kind in sorted(manifests.KINDS["calico"][CALICO_API])
-        for obj in context.kube.custom(CALICO_API, plural(kind))
+        for obj in calico.custom(context.kube, plural(kind))
         if not agreement.made_by_calico(kind, obj)
     }
     policy = context.kube.get(f"{ADMISSION}/validatingadmissionpolicies/{FREEZE_POLICY}")

@@ -10,9 +10,10 @@ from operations.checks import check
 from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import Context
-from operations.drain import addresses, look
-from operations.drain.addresses import Addresses
 from operations.evidence import Answer, Finding, UnknownError
+from operations.refresh.blockers import addresses
+from operations.refresh.blockers.addresses import Addresses
+from operations.refresh.plan import gather
 
 UNNEEDED: Final = frozenset({"AmazonEKS_CNI_Policy"})
 """Policies of legacy nodes that Cilium's do without: its operator has a role of its own."""
@@ -30,7 +31,7 @@ def addresses_suffice(context: Context) -> Answer:
     if context.stage is not None and context.stage.workloads is NodeKind.LEGACY:
         found = _of_canaries(context)
     else:
-        found = look.addresses_of(context, look.picture(context), look.configured(context.settings).strategy)
+        found = gather.addresses_of(context, gather.picture(context), gather.configured(context.settings).strategy)
     if found.unknown:
         blocker = next(addresses.blockers(found))
         raise UnknownError(blocker.problem, blocker.fix, about=blocker.object)
@@ -42,9 +43,9 @@ def addresses_suffice(context: Context) -> Answer:
 def _of_canaries(context: Context) -> Addresses:
     """For one canary node in each zone."""
     canaries = sum(objects.is_canary(n) for n in context.kube.nodes() if objects.is_cilium(n))
-    zones = look.addresses(context, 0, (), ()).free
+    zones = gather.addresses(context, 0, (), ()).free
     wanted = [context.settings.cilium.canary.instance_type]
-    return look.addresses(context, max(0, len(zones) - canaries), wanted, ())
+    return gather.addresses(context, max(0, len(zones) - canaries), wanted, ())
 
 
 # -- nodes ------------------------------------------------------------------------------------------

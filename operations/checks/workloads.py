@@ -13,9 +13,10 @@ from operations import mark, objects
 from operations.checks import check
 from operations.cluster import Obj
 from operations.context import Context
-from operations.drain import Blocker, look, spread, webhooks
-from operations.drain.judge import judge
 from operations.evidence import Answer, Finding, UnknownError
+from operations.refresh.blockers import Blocker, spread, webhooks
+from operations.refresh.blockers.judge import judge
+from operations.refresh.plan import gather
 from operations.standings import seen
 from operations.workloads import recorded
 
@@ -48,10 +49,10 @@ def left_behind(nodes: set[str], pods: Iterable[Obj]) -> Iterator[Finding]:
 def refresh_unblocked(context: Context) -> Answer:
     """Nothing is known that would keep the legacy nodes from being emptied: what `refresh plan` foresees, but for the
     addresses, of which a check of its own tells."""
-    world = look.picture(context)
-    goal = look.see_groups(context, world)
-    request = look.configured(context.settings)
-    found = judge(world, request, goal, replace(look.surroundings(context, world), addresses=None))
+    world = gather.picture(context)
+    goal = gather.see_groups(context, world)
+    request = gather.configured(context.settings)
+    found = judge(world, request, goal, replace(gather.surroundings(context, world), addresses=None))
     pods = sum(len(world.leaving(name)) for name in world.old)
     notes = sum(not blocker.stops for blocker in found)
     told = f"; {objects.count(notes, 'note')}, see `refresh plan --to cilium`" if notes else ""
@@ -63,7 +64,7 @@ def refresh_unblocked(context: Context) -> Answer:
 def workloads_no_worse(context: Context) -> Answer:
     """Of each workload as large a part is ready as before the move."""
     try:
-        before = recorded(mark.read(context.kube))
+        before = recorded(context.kube)
     except DamagedMark as error:
         raise UnknownError(str(error), "See the check mark-agrees", about=mark.ABOUT) from None
     found = list(changes(before, seen(context.kube)))
@@ -93,9 +94,9 @@ def spread_unharmed(context: Context) -> Answer:
     canaries = sum(map(objects.is_canary, context.kube.nodes()))
     if canaries:
         return Answer(f"{objects.count(canaries, 'canary node')} there already: refresh-unblocked tells")
-    world = look.picture(context)
+    world = gather.picture(context)
     pods = [pod for name in world.old for pod in world.leaving(name)]
-    around = look.spreading(context, sorted(look.addresses(context, 0, (), ()).free))
+    around = gather.spreading(context, sorted(gather.addresses(context, 0, (), ()).free))
     found = tuple(findings(spread.blockers(pods, world.present, around)))
     return Answer(f"{objects.count(sum(bool(p.spread) for p in pods), 'pod')} with a spread that must hold", found)
 
@@ -111,7 +112,7 @@ def findings(found: Iterable[Blocker]) -> Iterator[Finding]:
 def webhooks_answer(context: Context) -> Answer:
     """Webhooks that fail closed are served, and those that a refresh depends on from more than one node."""
     legacy = {objects.name(n) for n in context.kube.nodes() if objects.is_legacy(n)}
-    found = webhooks.blockers(look.webhooks(context), legacy)
+    found = webhooks.blockers(gather.webhooks(context), legacy)
     return Answer("every webhook that fails closed is served", tuple(findings(found)))
 
 

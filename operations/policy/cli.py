@@ -3,44 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import json
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 import reading
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
 from netpol.compare.graded import prove
-from netpol.compare.prove import Counterexample, Equality, Grade, Proof
-from netpol.decide.flow import Path as FlowPath
+from netpol.compare.prove import Equality, Grade
 from netpol.decide.flow import decide
-from netpol.decide.missing import missing, summary
 from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
-from netpol.model.values import ClusterPolicy, KubernetesPolicy
-from netpol.model.world import CiliumOptions, Engine, Recognition, World
-from netpol.read import documents
-from netpol.read.world import from_readers
+from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
+from netpol.model.world import Engine, World
 from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
-from operations.cluster import Cluster
-from operations.connection import WrongClusterError, through_kubeconfig
-from operations.policy.live import live_objects
+from operations.connection import WrongClusterError
+from operations.policy import out
+from operations.policy.answers import faults_of, finding_of, path_of, proof_of, refusal_of, skipped_of
+from operations.policy.given import NEWEST, UsageError, lacking, notes_of, policies_after, say, told, world_of
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
-
-
-class UsageError(Exception):
-    """The command was given something that makes no sense; the text says what."""
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -59,7 +49,7 @@ def _fill(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--from", dest="source", required=True, help="namespace/pod, node:NAME or an address")
     one.add_argument("--to", dest="destination", required=True, help="the same, or service:namespace/name[@node]")
     one.add_argument("--protocol", default="TCP")
-    one.add_argument("--port", type=whole(0, PORT_MAX), default=0)
+    one.add_argument("--port", type=whole(1, PORT_MAX), help="of the destination; TCP, UDP and SCTP need one")
     one.add_argument("--source-port", type=whole(0, PORT_MAX), default=0)
     one.add_argument("--icmp-type", type=whole(0, 255), default=8)
     one.add_argument("--icmp-code", type=whole(0, 255), default=0)
@@ -92,6 +82,7 @@ def _fill(parser: argparse.ArgumentParser) -> None:
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files and directories of objects")
+    parser.add_argument("--namespace", default="", help="of objects in files that do not say theirs, as for kubectl")
     parser.add_argument("--live", action="store_true", help="read the stack's cluster as well (never writes)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--stack", help="whose cluster --live reads; left out: PULUMI_STACK, or the only stack here")
@@ -108,7 +99,11 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
         help="what is named and not given matches what it can (open) or nothing (closed); left out: an answer that "
         "depends on it is an error",
     )
-    parser.add_argument("--calico-version", default="3.32", help="decides ties of equal order (default %(default)s)")
+    parser.add_argument(
+        "--calico-version",
+        help="decides ties of equal order, and which of Kubernetes' cluster-wide policies count "
+        f"(default with --live: what runs there; else {NEWEST})",
+    )
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
     parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
@@ -154,318 +149,169 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         code, answer = commands[arguments.policy_command](arguments)
-    except (PolicyError, UsageError) as error:
-        _say(str(error))
-        code = USAGE if isinstance(error, UsageError) else FAILED
-        answer = {"error": str(error)}
-        if isinstance(error, PolicyError):
-            answer |= {"file": error.place.file, "line": error.place.line, "field": error.field}
+    except UsageError as error:
+        say(str(error))
+        code, answer = USAGE, {"error": str(error)}
+    except PolicyError as error:
+        for one in error.errors:
+            say(str(one))
+        code, answer = USAGE if any(e.unreadable for e in error.errors) else FAILED, faults_of(error)
     except UndecidableError as error:
-        _say(str(error))
+        say(str(error))
         code, answer = UNKNOWN, {"error": str(error)}
     except (ValueError, OSError) as error:
-        _say(str(error))
+        say(str(error))
         code, answer = USAGE, {"error": str(error)}
     except (WrongClusterError, BotoCoreError, ClientError) as error:
-        _say(str(error))
+        say(str(error))
         code, answer = UNKNOWN, {"error": str(error)}
-    print(json.dumps({"command": f"policy {arguments.policy_command}", **answer}))
+    skipped = skipped_of(notes_of(arguments))
+    print(json.dumps({"command": f"policy {arguments.policy_command}", **answer, "skipped": skipped}))
     return code
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)
-
-
-# --- worlds
-def _world(arguments: argparse.Namespace, paths: Sequence[Path] | None = None) -> World:
-    chosen = arguments.paths if paths is None else paths
-    if not chosen and not arguments.live:
-        raise UsageError("give files or directories, or --live")
-    if arguments.live and arguments.assume:
-        raise UsageError("--assume is about what files leave out; --live reads all there is: give one of them")
-    if not arguments.live and (arguments.stack or arguments.server):
-        raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
-    readers = _read(chosen)
-    if arguments.live:
-        readers += documents.from_objects(live_objects(_cluster(arguments)), "<live>")
-    options: dict[str, Any] = {
-        "six_egress": arguments.six_egress,
-        "apiserver": tuple(_network(c) for c in arguments.apiserver),
-        "pod_cidrs": tuple(_network(c) for c in arguments.pod_cidr),
-        "calico_version": _version(arguments.calico_version),
-        "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
-        # A live cluster is all there is.
-        "whole": arguments.whole or arguments.live,
-        "assume": arguments.assume,
-    }
-    if arguments.families:
-        if not re.fullmatch(r"[46](,[46])*", arguments.families):
-            raise UsageError(f"--families {arguments.families!r}: write 4, 6 or 4,6")
-        options["families"] = frozenset(int(f) for f in arguments.families.split(","))
-    rules = [_node_rule(text) for text in getattr(arguments, "nodes", [])]
-    if rules:
-        options["engines"] = lambda labels: _chosen(labels, rules)
-    return from_readers(readers, **options)
-
-
-def _read(paths: Sequence[Path]) -> list[documents.Reader]:
-    """The objects at the paths. One that is not there, or holds nothing, is not what somebody meant."""
-    out: list[documents.Reader] = []
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist. Name a file or directory that does")
-        found = documents.load([path])
-        if not found:
-            raise UsageError(f"{path} holds no objects: name the file or directory that does (*.yaml, *.yml, *.json)")
-        out += found
-    return out
-
-
-def _cluster(arguments: argparse.Namespace) -> Cluster:
-    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to."""
-    # Files are read without them, and they take longer than most of what is asked about files.
-    from migration.facts import InvalidFacts  # noqa: PLC0415
-    from migration.settings import InvalidSettings  # noqa: PLC0415
-    from operations import context  # noqa: PLC0415
-
-    if arguments.server is not None:
-        server = _server(arguments.server)
-        return Cluster(lambda: through_kubeconfig(server, "--server says"))
-    try:
-        return context.Context.load(arguments.stack).kube
-    except (context.UsageError, InvalidSettings, InvalidFacts) as error:
-        raise UsageError(
-            f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
-        ) from error
-
-
-def _server(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(
-            f"--server {text!r} is no address. Write it as kubeconfigs do: https://HOST or https://HOST:PORT"
-        )
-    return text
-
-
-def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    try:
-        return ipaddress.ip_network(text, strict=False)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a CIDR: {error}") from error
-
-
-def _version(text: str) -> tuple[int, int]:
-    found = re.match(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.|$)", text)
-    if found is None:
-        raise UsageError(f"{text!r} is not a Calico version such as 3.32")
-    return int(found[1]), int(found[2])
-
-
-def _node_rule(text: str) -> tuple[str, str, list[Engine], Recognition]:
-    try:
-        label, _, rest = text.partition("=")
-        value, engines, *recognised = rest.split(":")
-        chosen = [Engine(e) for e in engines.split("+") if e]
-        seen = Recognition(recognised[0]) if recognised else None
-    except ValueError as error:
-        raise UsageError(f"--nodes {text!r}: {error}") from error
-    return label, value, chosen, seen or Recognition("cilium" if Engine.CILIUM in chosen else "world")
-
-
-def _chosen(
-    labels: Mapping[str, str], rules: list[tuple[str, str, list[Engine], Recognition]]
-) -> tuple[list[Engine], Recognition]:
-    for label, value, engines, recognised in rules:
-        if labels.get(label) == value:
-            return engines, recognised
-    return [], Recognition.WORLD
-
-
-def _lacking(*worlds: World) -> list[dict[str, Any]]:
-    """What the worlds' policies ask for and nobody gave: told to people by the kind, and given back."""
-    found = missing(*worlds)
-    for line in summary(found, worlds[0].rest):
-        _say(line)
-    by_kind: dict[str, list[str]] = {}
-    for one in found:
-        by_kind.setdefault(one.kind, []).append(one.name)
-    return [{"kind": kind, "names": names} for kind, names in by_kind.items()]
 
 
 # --- commands
 def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    world = _world(arguments)
+    world = world_of(arguments)
+    told(notes_of(arguments))
+    if arguments.port is None and arguments.protocol.upper() in ("TCP", "UDP", "SCTP"):
+        raise UsageError(
+            f"say which port is meant: a flow of {arguments.protocol} has one. Add --port, such as --port "
+            f"{_a_port(world, arguments.destination)}"
+        )
     if not arguments.nodes:
         world = world.enforced_by(*(arguments.engine or ["calico"]))
     flow = Flow.of(
         arguments.source,
         arguments.destination,
         arguments.protocol,
-        arguments.port,
+        arguments.port or 0,
         source_port=arguments.source_port,
         icmp_type=arguments.icmp_type,
         icmp_code=arguments.icmp_code,
     )
-    lacking = _lacking(world)
+    absent = lacking(world)
     verdict = decide(world, flow)
-    _say(str(verdict))
+    say(str(verdict))
     return PASSED if verdict.allowed else FAILED, {
-        "missing": lacking,
+        "missing": absent,
         "allowed": verdict.allowed,
-        "paths": [_path(p) for p in verdict.paths],
+        "paths": [path_of(p) for p in verdict.paths],
     }
 
 
+def _a_port(world: World, destination: str) -> int:
+    """A port that the destination has, as far as the objects say."""
+    kind, _, name = destination.rpartition(":")
+    namespace, _, rest = name.partition("/")
+    if kind == "service":
+        service = world.service_by_name.get((namespace, rest.partition("@")[0]))
+        return service.ports[0].port if service is not None and service.ports else 80
+    pod = world.pod_by_name.get((namespace, rest))
+    return pod.ports[0].number if pod is not None and pod.ports else 80
+
+
 def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    world = _world(arguments)
-    lacking = _lacking(world)
+    world = world_of(arguments)
+    told(notes_of(arguments))
+    absent = lacking(world)
     result = translate(world, strict=arguments.strict)
     for refusal in result.refused:
-        _say(f"refused: {refusal}")
-    _say(str(result.proof).splitlines()[0])
+        say(f"refused: {refusal}")
+    say(str(result.proof).splitlines()[0])
     for line in result.proof.assumptions:
-        _say(f"assumed: {line}")
-    if result.complete and arguments.out is not None:
-        _write(result, arguments.out)
-        count = len(result.manifests)
-        _say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
-    elif result.complete:
-        _say(reading.dump_all(result.manifests))
-    elif result.grade is Grade.REFUSED:
-        _say("nothing is written: a translation is deployed whole or not at all")
-    else:
-        _say(
-            "nothing is written: this holds for the objects given, and nobody says that they are all there is. Say "
-            "--whole if they are, or read the cluster with --live"
-            if not arguments.strict
-            else "nothing is written: this holds for the objects given only, and --strict wants more"
+        say(f"assumed: {line}")
+    if result.left_out:
+        say(f"left out: {_operators(result.left_out)}, which go with Calico")
+    for name in result.copies:
+        say(
+            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
+            "the copy keeps allowing"
         )
+    written: list[Path] = []
+    removed: list[Path] = []
+    if not result.complete:
+        _say_why_nothing_is_written(arguments, result)
+    elif arguments.out is not None:
+        try:
+            written, removed = out.write(result.manifests, arguments.out)
+        except out.NotOursError as error:
+            raise UsageError(str(error)) from error
+        count = len(written)
+        say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
+        for path in removed:
+            say(f"removed, as it was of an earlier translation: {path}")
+    else:
+        say(reading.dump_all(result.manifests))
     code = PASSED if result.complete else FAILED if result.grade is Grade.REFUSED else UNKNOWN
     return code, {
         "complete": result.complete,
         "grade": result.grade.value,
-        "missing": lacking,
+        "missing": absent,
         "manifests": list(result.manifests) if result.complete else [],
-        "refused": [
-            {
-                "policy": r.policy,
-                "rule": r.rule,
-                "reason": r.reason,
-                "example": _example(r.example) if r.example else None,
-            }
-            for r in result.refused
-        ],
+        "refused": [refusal_of(r) for r in result.refused],
         "expanded": list(result.expanded),
-        "proof": _proof(result.proof),
+        "left_out": list(result.left_out),
+        "copies": list(result.copies),
+        "written": [str(path) for path in written],
+        "removed": [str(path) for path in removed],
+        "proof": proof_of(result.proof),
     }
 
 
-def _write(result: Translation, directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    for manifest in result.manifests:
-        meta = manifest["metadata"]
-        scope = meta.get("namespace", "cluster")
-        text = reading.dump(manifest)
-        (directory / f"{scope}.{meta['name']}.yaml").write_text(text, encoding="utf-8")
+def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translation) -> None:
+    if result.grade is Grade.REFUSED:
+        say("nothing is written: a translation is deployed whole or not at all")
+    elif arguments.strict:
+        say("nothing is written: this holds for the objects given only, and --strict wants more")
+    else:
+        say(
+            "nothing is written: this holds for the objects given, and nobody says that they are all there is. Say "
+            "--whole if they are, or read the cluster with --live"
+        )
+    left = out.earlier(arguments.out) if arguments.out is not None else []
+    if left:
+        say(f"{len(left)} of an earlier translation still in {arguments.out} say something else")
+
+
+def _operators(left_out: Sequence[object]) -> str:
+    count = len(left_out)
+    return f"{count} {'policy' if count == 1 else 'policies'} that the Tigera operator made for Calico's own pods"
 
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    before = _world(arguments)
-    found = () if arguments.after_nothing else from_readers(_read(arguments.after)).policies
-    if not found and not arguments.after_nothing:
-        raise UsageError(
-            f"{', '.join(map(str, arguments.after))}: no policy in there. To compare with no policies at all, say "
-            "--after-nothing"
-        )
+    before = world_of(arguments)
+    theirs = [p for p in before.policies if p.meta.of_operator]
+    before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
+    found = policies_after(arguments)
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
-    stays = [p for p in before.policies if isinstance(p, KubernetesPolicy | ClusterPolicy) and not isinstance(p, own)]
+    kubernetes = KubernetesPolicy | ClusterPolicy | AdminPolicy
+    stays = [p for p in before.policies if isinstance(p, kubernetes) and not isinstance(p, own)]
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
-    lacking = _lacking(before, after)
+    absent = lacking(before, after)
     if arguments.future:
         proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
     else:
         proof = prove(before, after, most=arguments.most, strict=arguments.strict)
-    _say(str(proof))
+    if theirs:
+        note = f"not compared: {_operators(theirs)}, which go with Calico"
+        proof = replace(proof, assumptions=(*proof.assumptions, note))
+    say(str(proof))
     for example in proof.differences[1:]:
-        _say(str(example))
+        say(str(example))
     if proof.verdict is Equality.UNDECIDED and not before.whole:
-        _say("if what was given is the whole cluster, say --whole")
-    return _EXIT[proof.verdict], _proof(proof) | {"missing": lacking, "families": sorted(before.families)}
+        say("if what was given is the whole cluster, say --whole")
+    return _EXIT[proof.verdict], proof_of(proof) | {"missing": absent, "families": sorted(before.families)}
 
 
 def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
-    world = _world(arguments)
-    lacking = _lacking(world)
+    world = world_of(arguments)
+    told(notes_of(arguments))
+    absent = lacking(world)
     findings = lint(world)
     for finding in findings:
-        _say(str(finding))
-    return FAILED if findings else PASSED, {
-        "missing": lacking,
-        "findings": [
-            {
-                "code": f.code,
-                "policy": f.policy,
-                "rule": f.rule,
-                "file": f.place.file,
-                "line": f.place.line,
-                "message": f.message,
-                "fix": f.fix,
-            }
-            for f in findings
-        ],
-    }
-
-
-def _path(path: FlowPath) -> dict[str, Any]:
-    return {
-        "source": path.source,
-        "destination": path.destination,
-        "packet": str(path.packet),
-        "allowed": path.allowed,
-        "decided_by": [
-            {
-                "direction": d.direction,
-                "engine": d.engine.value,
-                "node": d.node,
-                "allowed": d.allowed,
-                "policy": d.policy,
-                "rule": d.rule,
-                "place": str(d.place) if d.place else "",
-                "reason": d.reason,
-            }
-            for d in path.decided_by
-        ],
-    }
-
-
-def _example(example: Counterexample) -> dict[str, Any]:
-    return {
-        "source": example.source,
-        "destination": example.destination,
-        "packet": str(example.packet),
-        "before": _path(example.before),
-        "after": _path(example.after),
-    }
-
-
-def _proof(proof: Proof) -> dict[str, Any]:
-    return {
-        "verdict": proof.verdict.value,
-        "grade": proof.grade.value,
-        "sampled": proof.sampled,
-        "beyond": [_example(e) for e in proof.beyond],
-        "counterexamples": [_example(e) for e in proof.differences],
-        "assumptions": list(proof.assumptions),
-        "classes": proof.classes,
-        "peers": proof.peers,
-        "cells": proof.cells,
-    }
+        say(str(finding))
+    return FAILED if findings else PASSED, {"missing": absent, "findings": [finding_of(f) for f in findings]}

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from netpol.decide.calico_kubernetes import from_kubernetes
-from netpol.model.errors import PolicyError
-from netpol.model.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta
+from migration.versions import minor
+from netpol.decide.copies import COPY, copies
+from netpol.model.errors import PolicyError, UndecidableError
 from netpol.read.policies import policies_from_objects
+from operations import calico
 from operations.cluster import Cluster, KubeError
+from operations.evidence import UnknownError
 
 _PAGE = 500
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
 _GROUPS = (
     ("discovery.k8s.io", "v1", ("endpointslices",)),
     ("networking.k8s.io", "v1", ("networkpolicies",)),
-    ("policy.networking.k8s.io", "v1alpha2", ("clusternetworkpolicies",)),
-    (
-        "crd.projectcalico.org",
-        "v1",
-        (
-            "tiers",
-            "globalnetworkpolicies",
-            "networkpolicies",
-            "globalnetworksets",
-            "networksets",
-            "hostendpoints",
-        ),
-    ),
+    ("policy.networking.k8s.io", "v1alpha1", ("adminnetworkpolicies", "baselineadminnetworkpolicies")),
     (
         "cilium.io",
         "v2",
         ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumcidrgroups"),
     ),
 )
+_CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworksets", "networksets", "hostendpoints")
+_CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
+"""Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404
-_COPY = "knp.default."
-_NAMELESS = Meta(name="", api="", kind="")
 Obj = dict[str, Any]
 
 
@@ -48,6 +38,7 @@ def live_objects(kube: Cluster) -> list[Obj]:
 
     Raises:
         ValueError: the cluster cannot be read.
+        UndecidableError: Calico runs, and where its policies are cannot be told.
         operations.connection.WrongClusterError: it is not the one that is meant.
     """
     try:
@@ -55,9 +46,51 @@ def live_objects(kube: Cluster) -> list[Obj]:
         for group, version, plurals in _GROUPS:
             for plural in plurals:
                 found += _list(kube, f"/apis/{group}/{version}/{plural}", always=False)
+        for version in _CLUSTER_POLICIES:
+            more = list(_list(kube, f"/apis/policy.networking.k8s.io/{version}/clusternetworkpolicies", always=False))
+            found += more
+            if more:
+                break
+        api = calico.api(kube)
+        for plural in _CALICO:
+            found += _list(kube, f"/apis/{api}/{plural}", always=False)
     except (KubeError, TimeoutError) as error:
         raise ValueError(f"the cluster cannot be read: {error}") from error
+    except UnknownError as error:
+        raise UndecidableError(f"{error}. {error.finding.fix}") from error
     return _without_copies(found)
+
+
+def live_version(kube: Cluster) -> tuple[int, int] | None:
+    """Version of the Calico that runs; None when none does.
+
+    Raises:
+        UndecidableError: one runs and nothing tells its version.
+        ValueError: the cluster cannot be read.
+    """
+    # What the survey needs besides takes longer than most of what is asked about files.
+    from operations.survey.describe import calico_version  # noqa: PLC0415
+
+    try:
+        runs = calico.running(kube)
+        if not runs:
+            return None
+        installations = kube.custom("operator.tigera.io/v1", "installations")
+        information = calico.custom(kube, "clusterinformations")
+    except (KubeError, TimeoutError) as error:
+        raise ValueError(f"the cluster cannot be read: {error}") from error
+    except UnknownError as error:
+        raise UndecidableError(f"{error}. {error.finding.fix}") from error
+    default = [
+        next((o for o in found if o["metadata"]["name"] == "default"), None) for found in (installations, information)
+    ]
+    told = calico_version(runs[0], *default)
+    if told is None:
+        raise UndecidableError(
+            "nothing tells the version of the Calico that runs, which decides what it enforces. Say it with "
+            "--calico-version"
+        )
+    return minor(told)
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
@@ -94,23 +127,12 @@ def _without_copies(found: list[Obj]) -> list[Obj]:
 
 def _copy(item: Obj, originals: Mapping[tuple[str | None, str], Obj]) -> bool:
     name = item["metadata"]["name"]
-    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(_COPY):
+    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(COPY):
         return False
-    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(_COPY)))
+    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(COPY)))
     if original is None:
         return False
     try:
-        one, other = policies_from_objects((item, original))
+        return bool(copies(policies_from_objects((item, original))))
     except (PolicyError, ValueError):  # who reads the objects after this says what is wrong
         return False
-    return (
-        isinstance(one, CalicoPolicy)
-        and isinstance(other, KubernetesPolicy)
-        and _said(one) == _said(from_kubernetes(other))
-    )
-
-
-def _said(policy: CalicoPolicy) -> CalicoPolicy:
-    """What a policy says, whatever it and its rules are called."""
-    sides = {side: tuple(replace(rule, where="") for rule in policy.rules(side)) for side in DIRECTIONS}
-    return replace(policy, meta=_NAMELESS, ingress=sides[INGRESS], egress=sides[EGRESS])

@@ -5,8 +5,7 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from migration.mark import DamagedMark, Mark, Own, disagreement
-from migration.names import FIELD_MANAGER, MARK
+from migration.mark import DamagedMark, Mark, Own
 from operations import mark
 from operations.checks.mark import traces
 from operations.cluster import KubeError
@@ -20,17 +19,19 @@ def run(context: Context, *, yes: bool) -> int:
     """Exit code 0: the mark is this stack's; 1: it is not, or may not become so; 2: it cannot be told."""
     try:
         own = context.own()
-        found = mark.read(context.kube)
+        live = mark.find(context.kube)
     except UnknownError as error:
         return _say(f"{error.finding.object} {error}. {error.finding.fix}", Verdict.UNKNOWN)
+    try:
+        found = live.mark()
     except DamagedMark as error:
-        _say(f"mark   {mark.ABOUT}: {error}")
+        _say(f"mark   {live.about}: {error}")
         found = None
     else:
-        _say(f"mark   {_shown(found)}")
+        _say(f"mark   {_shown(live, found)}")
     if own.id is None:
         return _without_state(context, own, found, yes=yes)
-    if disagreement(found, own, context.stack) is None and found is not None:
+    if live.disagreement(found, own, context.stack) is None and found is not None:
         return _say("mark   it is this stack's already", Verdict.PASSED)
     _say(f"mark   to be: stack {context.stack} (id {own.id}), attempt {own.attempt}")
     if not yes:
@@ -76,16 +77,12 @@ def _without_state(context: Context, own: Own, found: Mark | None, *, yes: bool)
 def _write(context: Context, own: Own, found: Mark | None) -> None:
     identity = own.id or ""
     if found is None:
-        live = context.kube.again().get(f"{mark.PATH}/{MARK}")
-        if live is None:
+        live = mark.find(context.kube.again())
+        if live.role is None and live.earlier is None:
             mark.take(context, identity)
         else:  # damaged: what it said is lost, so it is written as a whole
             fresh = Mark(id=identity, stack=context.stack, deployers=mark.deployers(context, ()))
-            body = {"metadata": {"resourceVersion": live["metadata"]["resourceVersion"]}, "data": fresh.dump()}
-            context.kube.merge(f"{mark.PATH}/{MARK}", body, manager=FIELD_MANAGER)
-    now = context.kube.again().get(f"{mark.PATH}/{MARK}")
-    if now is None:
-        raise KubeError(404, f"{mark.ABOUT} is gone again. Run again")
+            mark.write(context.kube, live, fresh)
     mark.edit(
         context,
         None,
@@ -103,11 +100,11 @@ def _write(context: Context, own: Own, found: Mark | None) -> None:
     )
 
 
-def _shown(found: Mark | None) -> str:
+def _shown(live: mark.Live, found: Mark | None) -> str:
     if found is None:
-        return f"{mark.ABOUT} does not exist"
+        return f"{live.about} does not exist"
     where = f"entering {found.entering}" if found.entering else f"at {found.reached or 'no stage'}"
-    return f"{mark.ABOUT} is of stack {found.stack} (id {found.id}), {where}, attempt {found.attempt}"
+    return f"{live.about} is of stack {found.stack} (id {found.id}), {where}, attempt {found.attempt}"
 
 
 def _say(line: str, verdict: Verdict | None = None) -> int:

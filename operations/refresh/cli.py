@@ -7,37 +7,31 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import Any, Final
 
 from migration.journeys import NodeKind
 from operations.arguments import amount, whole
-from operations.connection import Api, WrongClusterError
 from operations.context import Context, UsageError
-from operations.drain import look
 from operations.evidence import EXIT_CODES, Verdict, simulated
-from operations.refresh import groups as grouping
-from operations.refresh import planning, rights
-from operations.refresh.actions import Resize
-from operations.refresh.cloud import Cloud, UnknownGroupError
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers as explain
-from operations.refresh.groups import Groups
-from operations.refresh.kube import Kube
-from operations.refresh.lease import Lease, LeaseError, Memory, forget
-from operations.refresh.metrics import Metrics
-from operations.refresh.progress import Progress, duration
-from operations.refresh.request import CNI_OF, InvalidRequest, RefreshRequest, Strategy
-from operations.refresh.runner import RIGHTS, Ended, Live, Runner, UnreadableError
-from operations.refresh.terms import Goal, Pace, unhealthy
-from operations.refresh.world import World
+from operations.refresh.cluster import rights
+from operations.refresh.cluster.cloud import UnknownGroupError
+from operations.refresh.cluster.lease import Lease, LeaseError
+from operations.refresh.cluster.live import UnreadableError
+from operations.refresh.model.request import InvalidRequest, RefreshRequest, Strategy
+from operations.refresh.model.terms import duration
+from operations.refresh.plan import gather, planning
+from operations.refresh.run.goal import goal_of
+from operations.refresh.run.metrics import Metrics
+from operations.refresh.run.progress import Progress
+from operations.refresh.run.runner import Ended
+from operations.refresh.run.session import Session
+from operations.refresh.run.status import status
+from operations.refresh.run.undo import undo
+from operations.refresh.run.whole import DeniedError, whole_run
 
 SHOWN: Final = 10
-"""Nodes and blockers named in the final JSON: it is kept in a stack's state."""
-
-
-class DeniedError(Exception):
-    """This identity has not the rights that a refresh needs. Nothing was touched."""
+"""Things waited for that are named in the final JSON: it is kept in a stack's state."""
 
 
 def add_parser(commands: Any) -> None:
@@ -108,57 +102,11 @@ def request_of(args: argparse.Namespace, context: Context) -> RefreshRequest:
     return RefreshRequest.towards(
         NodeKind(args.to),
         strategy=args.strategy or configured.strategy,
-        budget=args.budget or configured.budget,
-        zone_budget=args.zone_budget,
+        node_budget=args.budget or configured.budget,
+        zone_node_budget=args.zone_budget,
         marked=configured.evict_marked,
         deadline=(configured.deadline_minutes if args.deadline is None else args.deadline) * 60,
     )
-
-
-@dataclass
-class Session:
-    """Connections to one cluster, after it was made sure that it is the right one."""
-
-    context: Context
-    groups: Groups
-    kube: Kube
-    cloud: Cloud
-
-    @classmethod
-    def open(cls, context: Context) -> "Session":
-        """Connect.
-
-        Raises:
-            WrongClusterError: account, cluster and API server do not belong together.
-            InvalidRequest: no groups are known.
-        """
-        groups = grouping.groups(context.settings, context.facts if context.adopted else None)
-        api = context.kube.transport
-        if not isinstance(api, Api):
-            raise TypeError("a refresh needs a connection of its own")
-        described = context.aws.cluster(context.cluster_name)
-        if described is None:
-            raise WrongClusterError(f"EKS cluster {context.cluster_name} does not exist in {context.aws.region}")
-        _same_account(context, described)
-        cloud = Cloud(context.aws, context.cluster_name, groups.refs, described["resourcesVpcConfig"]["vpcId"])
-        return cls(context, groups, Kube(api.api), cloud)
-
-    def world(self, request: RefreshRequest) -> World:
-        return World(CNI_OF[request.source], CNI_OF[request.target])
-
-
-def _same_account(context: Context, described: Mapping[str, Any]) -> None:
-    account = str(context.aws.caller()["Account"])
-    owner = str(described["arn"]).split(":")[4]
-    if account != owner:
-        raise WrongClusterError(
-            f"the credentials belong to account {account}, cluster {described['arn']} to {owner}: use credentials of it"
-        )
-    if context.facts is not None and context.adopted and context.facts.cluster.arn != described["arn"]:
-        raise WrongClusterError(
-            f"the facts are about {context.facts.cluster.arn}, the cluster found is {described['arn']}: "
-            "correct the region or the name, or survey again"
-        )
 
 
 # -- run --------------------------------------------------------------------------------------------
@@ -167,131 +115,15 @@ def _same_account(context: Context, described: Mapping[str, Any]) -> None:
 def _run(args: argparse.Namespace, context: Context) -> int:
     request = request_of(args, context)
     deadline = time.monotonic() + request.deadline
-    session = Session.open(context)
-    lacking = rights.missing(session.kube)
-    if lacking:
-        raise DeniedError(f"this identity may not {', '.join(lacking)}. {RIGHTS}")
-    progress = Progress(as_json=args.json)
-    lease = Lease(session.kube)
-    lease.read()
-    live = Live(session.kube, session.world(request))
-    live.start()
+    session, progress = Session.open(context), Progress(as_json=args.json)
+    metrics = Metrics(args.metrics) if args.metrics is not None else None
+    show = progress.show if metrics is None else metrics.beside(progress.show)
     try:
-        look_at_all(session, live.world)
-        goal = goal_of(session.groups, request, lease.memory, live.world)
-        if nothing_to_do(live.world, goal, request, lease.memory):
-            _forget_what_is_over(lease, request)
-            return _report(request, Ended("", goal.total, goal.total, 0.0))
-        metrics = Metrics(args.metrics) if args.metrics is not None else None
-        lease.acquire()
-        try:
-            lease.remember(remembered(lease.memory, request, live.world, goal))
-            goal = goal_of(session.groups, request, lease.memory, live.world)
-            progress.say(_opening(request, goal, live.world))
-            engine = Engine(live.world, request, goal, pace())
-            bound = planning.bound(engine)
-            runner = Runner(
-                engine=engine,
-                live=live,
-                kube=session.kube,
-                cloud=session.cloud,
-                lease=lease,
-                deadline=deadline,
-                show=progress.show if metrics is None else metrics.beside(progress.show),
-            )
-            with _Signals(runner.interrupted):
-                ended = runner.run()
-            if not ended.reason and request.target is NodeKind.LEGACY:
-                lease.remember(forget(lease.memory))
-        finally:
-            if metrics is not None:
-                metrics.stop()
-            lease.release()
+        ended = whole_run(session, request, deadline=deadline, signals=_Signals, say=progress.say, show=show)
     finally:
-        live.stop()
-    if not ended.reason:
-        progress.say(planning.efficiency_text(engine, ended, bound))
+        if metrics is not None:
+            metrics.stop()
     return _report(request, ended)
-
-
-def _forget_what_is_over(lease: Lease, request: RefreshRequest) -> None:
-    """A run that was ended behind its last step, on the way back, has left its memory."""
-    if request.target is NodeKind.LEGACY and lease.memory.towards == request.target:
-        lease.acquire()
-        try:
-            lease.remember(forget(lease.memory))
-        finally:
-            lease.release()
-
-
-def pace() -> Pace:
-    """AWS takes seconds for everything; the local cluster does not, so it is looked at more often."""
-    return Pace(look=1.0, idle_look=5.0, node_object=10.0, in_service=10.0) if simulated() else Pace()
-
-
-def look_at_all(session: Session, world: World) -> None:
-    """The first look: groups, instances, and where those on their way out are registered.
-
-    Raises:
-        UnknownGroupError: a configured group does not exist.
-    """
-    began = time.monotonic()
-    active = {node.instance for node in world.old.values() if node.active and node.instance}
-    known = session.cloud.look(active)
-    nodes = (*world.old.values(), *world.new.values())
-    missing = {n.instance for n in nodes if n.instance} - set(known.instances) - active
-    world.see_cloud(session.cloud.look(active | missing) if missing else known, began)
-
-
-def goal_of(groups: Groups, request: RefreshRequest, memory: Memory, world: World) -> Goal:
-    """Where the run ends, from the configuration and what is remembered of an earlier one."""
-    goes_on = memory.towards == request.target
-    return Goal(
-        sources=tuple(ref.name for ref in groups.of(request.source)),
-        targets=grouping.wanted(groups, request.target, memory),
-        total=max(memory.total if goes_on else 0, len(world.old)),
-        unhealthy_before=frozenset(memory.unhealthy) if goes_on else frozenset(),
-        resume_rebalancing=memory.rebalancing,
-    )
-
-
-def remembered(memory: Memory, request: RefreshRequest, world: World, goal: Goal) -> Memory:
-    """What the Lease must hold before the first change."""
-    if memory.towards == request.target:
-        return replace(memory, total=goal.total)
-    sizes = {name: group.sizes for name, group in world.groups.items()} | dict(memory.sizes)
-    for name in goal.sources:  # what is emptied now is what an undo gives back
-        here = world.groups[name].sizes
-        if here.desired > sizes[name].desired:
-            sizes[name] = here
-    on = {name for name, group in world.groups.items() if group.rebalancing}
-    return Memory(
-        towards=str(request.target),
-        total=len(world.old),
-        sizes=sizes,
-        rebalancing=memory.rebalancing | on,
-        unhealthy=tuple(sorted(unhealthy(world.unready.values()))),
-    )
-
-
-def nothing_to_do(world: World, goal: Goal, request: RefreshRequest, memory: Memory) -> bool:
-    """No old node, no old instance, and the new groups are as they should be. Legacy groups that no refresh has
-    shrunk are left at the sizes that their owner, or an autoscaler, gave them."""
-    if world.old or any(i.alive and i.group in goal.sources for i in world.instances.values()):
-        return False
-    untouched = request.target is NodeKind.LEGACY and not memory.towards
-    if untouched and any(i.alive and i.group in goal.targets for i in world.instances.values()):
-        return True
-    return Engine(world, request, goal).finished()
-
-
-def _opening(request: RefreshRequest, goal: Goal, world: World) -> str:
-    done = goal.total - len(world.old)
-    begun = f", {done} done before" if done else ""
-    return (
-        f"refresh to {request.target}: {goal.total} {request.source} nodes{begun}; {request.strategy}, "
-        f"budget {request.budget} ({request.budget.of(goal.total)}), {duration(request.deadline)} at most"
-    )
 
 
 class _Signals:
@@ -314,10 +146,10 @@ def _report(request: RefreshRequest, ended: Ended) -> int:
     verdict = Verdict.FAILED if ended.reason else Verdict.PASSED
     if ended.reason:
         _say(f"stopped, {ended.reason}: {ended.done} of {ended.total} nodes done. Run again to go on")
-        for blocker in ended.blockers[:SHOWN]:
-            _say(f"  - {blocker.object}: {blocker.reason}")
-        if len(ended.blockers) > SHOWN:
-            _say(f"  - and {len(ended.blockers) - SHOWN} more")
+        for awaited in ended.waits[:SHOWN]:
+            _say(f"  - {awaited.object}: {awaited.reason}")
+        if len(ended.waits) > SHOWN:
+            _say(f"  - and {len(ended.waits) - SHOWN} more")
     elif ended.seconds:
         _say(f"{ended.total} of {ended.total} nodes done in {duration(ended.seconds)}")
     else:
@@ -330,7 +162,7 @@ def _report(request: RefreshRequest, ended: Ended) -> int:
             "stopped": ended.reason,
             "done": ended.done,
             "total": ended.total,
-            "waits": [asdict(blocker) for blocker in ended.blockers[:SHOWN]],
+            "waits": [asdict(awaited) for awaited in ended.waits[:SHOWN]],
             "simulated": simulated(),
         }
     )
@@ -349,14 +181,9 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
     session = Session.open(context)
     lease = Lease(session.kube)
     lease.read()
-    live = Live(session.kube, session.world(request))
-    live.start()
-    try:
-        look_at_all(session, live.world)
+    with session.watched(request) as live:
         goal = goal_of(session.groups, request, lease.memory, live.world)
-        plan = planning.plan(live.world, request, goal, look.surroundings(context, live.world, request))
-    finally:
-        live.stop()
+        plan = planning.plan(live.world, request, goal, gather.surroundings(context, live.world, request))
     if not args.json:
         _say(plan.text())
     _print(plan.json() | {"simulated": simulated()})
@@ -364,44 +191,33 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
 
 
 def _status(args: argparse.Namespace, context: Context) -> int:
-    session = Session.open(context)
-    lease = Lease(session.kube)
-    lease.read()
-    target = NodeKind(args.to or lease.memory.towards or NodeKind.CILIUM)
-    request = RefreshRequest.towards(target)
-    live = Live(session.kube, session.world(request))
-    live.start()
-    try:
-        look_at_all(session, live.world)
-        goal = goal_of(session.groups, request, lease.memory, live.world)
-        engine = Engine(live.world, request, goal, pace())
-        blockers = explain(engine, time.monotonic())
-    finally:
-        live.stop()
-    sizes = {name: str(group.sizes) for name, group in sorted(live.world.groups.items())}
-    holder = lease.other or "nobody"
-    if not lease.memory.towards and not args.to:
+    found = status(Session.open(context), _kind(args.to))
+    if not found.begun:
         _say("no refresh has begun, or the last one was taken back")
-        blockers = ()
-    _say(f"to {target}: {engine.done} of {goal.total} nodes done; run by {holder}{'; paused' if lease.paused else ''}")
-    for name, text in sizes.items():
+    paused = "; paused" if found.paused else ""
+    _say(f"to {found.target}: {found.done} of {found.total} nodes done; run by {found.holder or 'nobody'}{paused}")
+    for name, text in found.groups.items():
         _say(f"  group {name}: {text} (min/desired/max)")
-    for blocker in blockers[:SHOWN]:
-        _say(f"  - {blocker.object}: {blocker.reason}")
+    for awaited in found.waits[:SHOWN]:
+        _say(f"  - {awaited.object}: {awaited.reason}")
     _print(
         {
             "command": "refresh status",
-            "to": target,
-            "done": engine.done,
-            "total": goal.total,
-            "holder": lease.other,
-            "paused": lease.paused,
-            "groups": sizes,
-            "waits": [asdict(blocker) for blocker in blockers[:SHOWN]],
+            "to": found.target,
+            "done": found.done,
+            "total": found.total,
+            "holder": found.holder,
+            "paused": found.paused,
+            "groups": found.groups,
+            "waits": [asdict(awaited) for awaited in found.waits[:SHOWN]],
             "simulated": simulated(),
         }
     )
     return 0
+
+
+def _kind(text: str | None) -> NodeKind | None:
+    return NodeKind(text) if text else None
 
 
 def _pause(_: argparse.Namespace, context: Context) -> int:
@@ -422,60 +238,12 @@ def _rights(args: argparse.Namespace, context: Context) -> int:
 
 
 def _undo(args: argparse.Namespace, context: Context) -> int:
-    """Open nodes, restore sizes: what has moved stays where it is."""
-    session = Session.open(context)
-    lease = Lease(session.kube)
-    lease.set_pause(True)
-    lease.acquire(wait=60)
-    try:
-        memory = lease.memory
-        target = NodeKind(args.to or memory.towards or NodeKind.CILIUM)
-        request = RefreshRequest.towards(target)
-        live = Live(session.kube, session.world(request))
-        live.start()
-        live.stop()
-        look_at_all(session, live.world)
-        failed = _reopen(session, live.world) + _restore(session, live.world, request, memory)
-        if not failed:
-            lease.remember(forget(memory))
-    finally:
-        lease.release()
+    undone = undo(Session.open(context), _kind(args.to))
+    source, failed = undone.request.source, undone.failed
     for text in failed:
         _say(f"  - {text}")
-    opened = len(live.world.old)
-    _say(
-        f"{opened} {request.source} nodes are open again" if not failed else "not everything could be undone: run again"
-    )
+    _say(f"{undone.nodes} {source} nodes are open again" if not failed else "not everything could be undone: run again")
     if not failed:
-        _say(f"to bring back what has moved: refresh run --to {request.source}")
-    _print({"command": "refresh undo", "nodes": opened, "failed": failed, "simulated": simulated()})
+        _say(f"to bring back what has moved: refresh run --to {source}")
+    _print({"command": "refresh undo", "nodes": undone.nodes, "failed": failed, "simulated": simulated()})
     return EXIT_CODES[Verdict.FAILED if failed else Verdict.PASSED]
-
-
-def _reopen(session: Session, world: World) -> list[str]:
-    failed = []
-    for name, node in sorted(world.old.items()):
-        if node.ours or node.soft:
-            outcome = session.kube.reopen(name)
-            if not outcome.ok:
-                failed.append(f"node {name}: {outcome.text}")
-    return failed
-
-
-def _restore(session: Session, world: World, request: RefreshRequest, memory: Memory) -> list[str]:
-    failed = []
-    for ref in session.groups.of(request.source):
-        before = memory.sizes.get(ref.name)
-        here = world.groups[ref.name]
-        if before is None:
-            continue
-        if here.sizes != before:
-            desired = max(before.desired, here.sizes.desired)
-            outcome = session.cloud.resize(Resize(ref.name, before.minimum, desired, max(before.maximum, desired)))
-            if not outcome.ok:
-                failed.append(f"node group {ref.name}: {outcome.text}")
-        if ref.name in memory.rebalancing and not here.rebalancing:
-            outcome = session.cloud.rebalance(here, allowed=True)
-            if not outcome.ok:
-                failed.append(f"node group {ref.name}: {outcome.text}")
-    return failed

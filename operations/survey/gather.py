@@ -7,8 +7,10 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from migration.freeze import CLUSTER_POLICIES, POLICY_GROUP
+from operations import calico
 from operations.cluster import Cluster, Obj
 from operations.connection import Aws, WrongClusterError
+from operations.evidence import UnknownError
 from operations.freeze import served
 from operations.survey.gathered import Gathered
 
@@ -17,15 +19,14 @@ CUSTOM: Final = {
     "eniconfigs": "crd.k8s.amazonaws.com/v1alpha1",
     "policyendpoints": "networking.k8s.aws/v1alpha1",
     "installations": "operator.tigera.io/v1",
-    "hostendpoints": "crd.projectcalico.org/v1",
-    "clusterinformations": "crd.projectcalico.org/v1",
-    "felixconfigurations": "crd.projectcalico.org/v1",
-    "globalnetworkpolicies": "crd.projectcalico.org/v1",
-    "networkpolicies": "crd.projectcalico.org/v1",
-    "bgppeers": "crd.projectcalico.org/v1",
     "nodepools": "karpenter.sh/v1",
 }
 """Plural → API version of the custom kinds that are looked at."""
+CALICO: Final = (
+    *("hostendpoints", "clusterinformations", "felixconfigurations", "globalnetworkpolicies", "networkpolicies"),
+    "bgppeers",
+)
+"""Plurals of Calico's kinds that are looked at, under the API group that Calico uses."""
 _AT_ONCE: Final = 50
 
 
@@ -51,6 +52,8 @@ def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
         }
         custom = {plural: pool.submit(kube.custom, version, plural) for plural, version in CUSTOM.items()}
         custom |= {plural: pool.submit(served, kube, POLICY_GROUP, plural) for plural in CLUSTER_POLICIES}
+        api, untold = _calico(kube)
+        custom |= {plural: pool.submit(kube.custom, api, plural) for plural in CALICO}
         groups = aws.nodegroups(name)
         ids = [i for i in map(instance_id, nodes.result()) if i]
         scaling_of = _scaling_groups_of(aws, ids)
@@ -76,6 +79,8 @@ def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
             subnets=aws.pages("ec2", "describe_subnets", "Subnets", Filters=here),
             route_tables=aws.pages("ec2", "describe_route_tables", "RouteTables", Filters=here),
             templates=_templates(aws, groups, scaling),
+            calico_api=api,
+            calico_untold=untold,
             nodes=nodes.result(),
             custom={plural: future.result() for plural, future in custom.items()},
             **{key: future.result() for key, future in in_cluster.items()},
@@ -91,6 +96,14 @@ def instance_id(node: Obj) -> str:
 
 def scaling_group_names(group: Obj) -> list[str]:
     return [g["name"] for g in (group.get("resources") or {}).get("autoScalingGroups") or []]
+
+
+def _calico(kube: Cluster) -> tuple[str, str]:
+    """The API group from which Calico enforces, and why it cannot be told; then what is stored is read."""
+    try:
+        return calico.api(kube), ""
+    except UnknownError as error:
+        return calico.STORED, str(error)
 
 
 def _webhooks(kube: Cluster) -> list[Obj]:

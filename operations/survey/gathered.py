@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from operations.calico import STORED
 from operations.cluster import Obj
 
 
@@ -32,6 +33,10 @@ class Gathered:
     templates: Mapping[str, Obj] = field(default_factory=dict)
     """Node group → data of its launch template."""
 
+    calico_api: str = STORED
+    """API group and version from which Calico enforces."""
+    calico_untold: str = ""
+    """Why that cannot be told; empty where it can."""
     nodes: Sequence[Obj] = ()
     pods: Sequence[Obj] = ()
     daemonsets: Sequence[Obj] = ()
@@ -39,7 +44,7 @@ class Gathered:
     webhooks: Sequence[Obj] = ()
     """Validating and mutating webhook configurations."""
     custom: Mapping[str, Sequence[Obj]] = field(default_factory=dict)
-    """Plural → custom objects, for the kinds in `gather.CUSTOM`; empty when a kind is not served."""
+    """Plural → custom objects, for the kinds in `gather.CUSTOM` and `CALICO`; empty when a kind is not served."""
 
     def daemonset(self, namespace: str, name: str) -> Obj | None:
         for found in self.daemonsets:

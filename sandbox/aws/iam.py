@@ -48,6 +48,12 @@ def _shown(record: Json) -> Json:
     return {**record, "Tags": tags_as_list(record["tags"])}
 
 
+def _boundary(aws: Aws, arn: str) -> Json:
+    if not arn.startswith("arn:aws:iam::aws:policy/") and arn not in aws.table("iam.policies"):
+        raise AwsError(_GONE, f"Scope ARN: {arn} does not exist or is not attachable.", 404)
+    return {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn}
+
+
 @answers("iam", "CreateRole")
 def create_role(aws: Aws, values: Json) -> Json:
     name = values["RoleName"]
@@ -60,6 +66,8 @@ def create_role(aws: Aws, values: Json) -> Json:
         "Description": values.get("Description", ""), "MaxSessionDuration": values.get("MaxSessionDuration", 3600),
         "tags": _tags(values), "inline": {}, "attached": [],
     }  # fmt: skip
+    if bound := values.get("PermissionsBoundary"):
+        record["PermissionsBoundary"] = _boundary(aws, bound)
     aws.table("iam.roles")[name] = record
     return {"Role": _shown(record)}
 
@@ -90,6 +98,19 @@ def update_role_description(aws: Aws, values: Json) -> Json:
 @answers("iam", "UpdateAssumeRolePolicy")
 def update_assume_role_policy(aws: Aws, values: Json) -> Json:
     _role(aws, values)["AssumeRolePolicyDocument"] = _document(values["PolicyDocument"])
+    return {}
+
+
+@answers("iam", "PutRolePermissionsBoundary")
+def put_role_permissions_boundary(aws: Aws, values: Json) -> Json:
+    _role(aws, values)["PermissionsBoundary"] = _boundary(aws, values["PermissionsBoundary"])
+    return {}
+
+
+@answers("iam", "DeleteRolePermissionsBoundary")
+def delete_role_permissions_boundary(aws: Aws, values: Json) -> Json:
+    if _role(aws, values).pop("PermissionsBoundary", None) is None:
+        raise AwsError(_GONE, f"The role {values['RoleName']} has no permissions boundary.", 404)
     return {}
 
 

@@ -69,6 +69,13 @@ def adopted_walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
         yield journey
 
 
+@pytest.fixture(scope="session")
+def bound_walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journey]:
+    """The same as far as `pin-legacy`."""
+    with _walked(tmp_path_factory, "sandbox-tests-bound", start="adopted", until="pin-legacy") as journey:
+        yield journey
+
+
 @contextmanager
 def _walked(factory: pytest.TempPathFactory, name: str, *, start: str, until: str) -> Iterator[Journey]:
     kept = os.environ.get(WALKS)
@@ -78,7 +85,7 @@ def _walked(factory: pytest.TempPathFactory, name: str, *, start: str, until: st
             lifecycle.restore(directory, f"replace-{until}", quiet)
             charts.prepare(directory / "charts", toolcache.tigera_crds())
         else:
-            result = walk(directory, "replace", print, stack=name, start=start, until=until, keep=True)
+            result = walk(directory, "replace", print, stack=name, start=start, until=until, keep=True, previews=False)
             assert not result.failed, result.failed
             assert not result.violations, f"{result.violations} violations, see {directory}/walk/{name}/watch.jsonl"
             assert not result.unenforced_instants, f"unenforced, see {directory}/walk/{name}/watch.jsonl"

@@ -29,7 +29,7 @@ SYSTEM = "/apis/apps/v1/namespaces/kube-system"
 SHOP = "/api/v1/namespaces/shop"
 BUDGETS = "/apis/policy/v1/namespaces/shop/poddisruptionbudgets"
 CALICO = "/apis/crd.projectcalico.org/v1"
-MARKS = f"/api/v1/namespaces/kube-system/configmaps/{MARK}"
+MARKS = f"/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles/{MARK}"
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 
 
@@ -96,9 +96,20 @@ class Hands:
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
 
+def marked(hands: Hands) -> dict[str, str]:
+    """What the mark says."""
+    prefix, noted = "eks-cilium.io/", hands.get(MARKS)["metadata"]["annotations"]
+    return {key.removeprefix(prefix): value for key, value in noted.items() if key.startswith(prefix)}
+
+
+def mark(hands: Hands, **values: str) -> None:
+    """Write into the mark."""
+    hands.patch(MARKS, {"metadata": {"annotations": {f"eks-cilium.io/{key}": text for key, text in values.items()}}})
+
+
 def as_deployer(walked: Journey) -> Hands:
     """Hands of the first principal whom the mark has as a deployer."""
-    principal = Hands(walked).get(MARKS)["data"]["deployers"].splitlines()[0]
+    principal = marked(Hands(walked))["deployers"].splitlines()[0]
     who = {"Impersonate-User": principal.removeprefix("user:"), "Impersonate-Group": "system:masters"}
     if principal.startswith("arn:"):
         # Header names know no case; a percent sign keeps the capital letter of the key.
@@ -117,7 +128,7 @@ def eventually(true: Callable[[], bool], what: str, seconds: float = 60.0) -> No
 def past_the_guard(hands: Hands) -> Iterator[None]:
     """An administrator unbinds the guard for a moment: nothing in a cluster can prevent that."""
     binding = f"{ADMISSION}/validatingadmissionpolicybindings/{GUARD_POLICY}"
-    nothing = {"data": {"nothing": None}}
+    nothing = {"metadata": {"annotations": {"nothing": None}}}
 
     def free() -> bool:
         with contextlib.suppress(Refusal):

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from migration import freeze
+from migration.mark import Mark
 from migration.names import FREEZE_POLICY, MARK, MAY_GO
 from operations import admission
 from operations.cluster import KubeError, Obj
@@ -29,7 +30,7 @@ ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 MERGE, JSON_PATCH, APPLY = (
     f"application/{kind}" for kind in ("merge-patch+json", "json-patch+json", "apply-patch+yaml")
 )
-MARKS = "/api/v1/namespaces/kube-system/configmaps"
+MARKS = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-system/roles"
 STACK = "pulumi-kubernetes-0a1b2c3d"
 
 
@@ -128,7 +129,7 @@ def prepare(asker: Asker) -> None:
     ]
     for path, body in objects:
         created(asker, path, body)
-    created(asker, MARKS, marked({"id": "1", "deployers": f"{ROLE}\ngroup:oidc:platform"}))
+    created(asker, MARKS, marked(Mark(id="1", stack="test", deployers=(ROLE, "group:oidc:platform")).annotations()))
     for name, spec in freeze.policies().items():
         asker.request("POST", f"{ADMISSION}/validatingadmissionpolicies", {"metadata": {"name": name}, "spec": spec})
     for name, spec in freeze.bindings().items():
@@ -145,8 +146,9 @@ def prepare(asker: Asker) -> None:
     admission.wait(lambda: asker, [probe], steady=1)
 
 
-def marked(data: Obj) -> Obj:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": MARK}, "data": data}
+def marked(annotations: Obj) -> Obj:
+    metadata = {"name": MARK, "annotations": annotations}
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata}
 
 
 def created(asker: Asker, path: str, body: Obj) -> None:
@@ -346,7 +348,7 @@ def test_without_the_mark_nothing_passes(server: Asker):
         assert "Deny" in message
         assert "parameterNotFoundAction" in message
     finally:
-        server.request("POST", MARKS, marked(kept["data"]))
+        server.request("POST", MARKS, marked(kept["metadata"]["annotations"]))
 
 
 def test_every_field_that_is_left_free_is_one_that_calico_has():

@@ -30,7 +30,7 @@ from tests.engine.hands import (
     settings,
     state,
 )
-from tests.engine.journey import Journey, quiet
+from tests.engine.journey import Journey
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
 
@@ -43,6 +43,7 @@ def rolled_out(hands: Hands, daemonset: str) -> bool:
     return desired == ready
 
 
+@pytest.mark.matrix
 def test_label_legacy_stops_at_a_node_that_is_not_ready(replace_walk: Journey):
     walked = replace_walk.at("baseline")
     hands = Hands(walked)
@@ -64,6 +65,7 @@ def test_label_legacy_stops_at_a_node_that_is_not_ready(replace_walk: Journey):
     assert_goes_on(walked, "label-legacy")
 
 
+@pytest.mark.matrix
 def test_pin_legacy_stops_at_a_node_that_lost_its_label(replace_walk: Journey):
     walked = replace_walk.at("label-legacy")
     hands = Hands(walked)
@@ -81,6 +83,7 @@ def test_pin_legacy_stops_at_a_node_that_lost_its_label(replace_walk: Journey):
     assert_goes_on(walked, "pin-legacy")
 
 
+@pytest.mark.matrix
 def test_install_cilium_stops_when_kube_proxy_is_no_longer_bound(replace_walk: Journey):
     walked = replace_walk.at("pin-legacy")
     hands = Hands(walked)
@@ -142,6 +145,7 @@ def test_move_workloads_stops_at_a_budget_that_allows_nothing(replace_walk: Jour
     assert_goes_on(walked, "move-workloads")
 
 
+@pytest.mark.matrix
 def test_release_stops_while_a_workload_runs_on_a_legacy_node(replace_walk: Journey):
     walked = replace_walk.at("move-workloads")
     hands = Hands(walked)
@@ -242,9 +246,6 @@ def adopter(replace_walk: Journey) -> Iterator[Journey]:
         hands.delete(f"{ADMISSION}/{plural}/{GUARD_POLICY}")
     for node in hands.nodes(LEGACY):
         hands.patch(f"/api/v1/nodes/{node['metadata']['name']}", {"metadata": {"labels": {"cni-plugin": None}}})
-    # Once nothing is bound to a ConfigMap, an API server looks none up until it is started again.
-    lifecycle.save(owner.directory, "given-up", quiet)
-    lifecycle.restore(owner.directory, "given-up", quiet)
     stack = Stack(name="sandbox-tests-adopter", directory=owner.directory, environment=owner.stack.environment)
     path = lifecycle.ROOT / f"Pulumi.{stack.name}.yaml"
     path.unlink(missing_ok=True)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import json
+import re
 import subprocess
 import time
+import types
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +21,10 @@ from migration import guard
 from migration.guard import ADDON_MANAGER
 from migration.journeys import REPLACE
 from migration.mark import Mark
-from migration.names import GUARD_POLICY, MARK
-from operations import admission
+from migration.names import GUARD_POLICY, MARK, WORKLOADS
+from operations import admission, mark
 from operations import guard as operation
-from operations.cluster import KubeError, decode
+from operations.cluster import Cluster, KubeError, decode
 from sandbox import lifecycle, toolcache
 from sandbox.aws import Aws, Settings
 from sandbox.world import World, connect
@@ -32,7 +37,9 @@ DEPLOYERS = (ROLE, "user:ci")
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 BINDINGS = f"{ADMISSION}/validatingadmissionpolicybindings"
 SYSTEM = "/apis/apps/v1/namespaces/kube-system"
-MARKS = "/api/v1/namespaces/kube-system/configmaps"
+RBAC = "rbac.authorization.k8s.io/v1"
+MARKED = f"/apis/{RBAC}/namespaces/kube-system/roles/{MARK}"
+CONFIGMAPS = "/api/v1/namespaces/kube-system/configmaps"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _MEDIA = {"PATCH": "application/merge-patch+json", "APPLY": "application/apply-patch+yaml"}
 STRANGER = {"Impersonate-User": "gitops", "Impersonate-Group": "system:masters"}
@@ -75,13 +82,17 @@ class Plane:
         """Write the mark, and wait until the guard has it."""
         values = {"id": "0a", "stack": "test", "deployers": DEPLOYERS, "reached": "canary", "attempt": 1, **more}
         known = Mark(**values)
-        self.of(DEPLOYER).make(thing("v1", "ConfigMap", MARK, "kube-system", data=known.dump()))
+        self.of(DEPLOYER).make(role(known))
         self.awaits(guard.in_force(open_=known.open is not None, attempt=known.attempt))
 
     def first_mark(self) -> None:
         """The mark, before there is a guard."""
-        first = Mark(id="0a", stack="test", deployers=DEPLOYERS)
-        self.make(thing("v1", "ConfigMap", MARK, "kube-system", data=first.dump()))
+        self.make(role(Mark(id="0a", stack="test", deployers=DEPLOYERS)))
+
+    def declare(self, spec: Json) -> None:
+        """The policy that is the guard."""
+        policy = thing("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", GUARD_POLICY, spec=spec)
+        self("APPLY", f"{ADMISSION}/validatingadmissionpolicies/{GUARD_POLICY}?fieldManager=test", body=policy)
 
     def bind(self) -> None:
         bound = thing(
@@ -89,9 +100,20 @@ class Plane:
         )
         self("APPLY", f"{BINDINGS}/{GUARD_POLICY}?fieldManager=test", body=bound)
 
-    def awaits(self, expected: str) -> None:
+    @contextlib.contextmanager
+    def unbound(self, *, earlier: bool = False) -> Iterator[None]:
+        """An administrator deletes the binding, for so long that the API server stops looking parameters up for it."""
+        self("DELETE", f"{BINDINGS}/{GUARD_POLICY}")
+        try:
+            self.awaits("", earlier=earlier)
+            time.sleep(3)
+            yield
+        finally:
+            self.bind()
+
+    def awaits(self, expected: str, *, earlier: bool = False) -> None:
         connected = self.of(DEPLOYER)
-        admission.wait(lambda: connected, [operation.probe(expected)], steady=1.0, pause=0.1)
+        admission.wait(lambda: connected, [operation.probe(expected, earlier=earlier)], steady=1.0, pause=0.1)
 
     def helm(self, *words: str, who: str = "ci") -> subprocess.CompletedProcess[str]:
         helm = toolcache.ensure(lambda _: None)["helm"]
@@ -103,6 +125,10 @@ class Plane:
 def thing(api: str, kind: str, name: str, namespace: str = "", **more: Any) -> Json:
     metadata: Json = {"name": name, **({"namespace": namespace} if namespace else {}), **more.pop("metadata", {})}
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **more}
+
+
+def role(known: Mark) -> Json:
+    return thing(RBAC, "Role", MARK, "kube-system", metadata={"annotations": known.annotations()})
 
 
 def path_of(item: Json) -> str:
@@ -158,10 +184,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
             definition("installations", "operator.tigera.io", "Installation"),
         )
         found.first_mark()
-        policy = thing(
-            "admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", GUARD_POLICY, spec=guard.policy()
-        )
-        found("APPLY", f"{ADMISSION}/validatingadmissionpolicies/{GUARD_POLICY}?fieldManager=test", body=policy)
+        found.declare(guard.policy())
         found.bind()
         time.sleep(1)
         found.make(thing("operator.tigera.io/v1", "Installation", "default", spec={"cni": {"type": "AmazonVPC"}}))
@@ -288,12 +311,16 @@ def test_an_installation_does_not_move_calico_by_a_strangers_hand(plane: Plane):
 
 
 def test_the_mark_is_written_by_deployers_and_deleted_by_nobody(plane: Plane):
-    path = f"{MARKS}/{MARK}"
-    told = plane.of(STRANGER).refused("PATCH", path, {"data": {"guarded": ""}})
-    assert f"only deployers write it, and nobody deletes it. The deployers are {ROLE}, user:ci" in told
-    plane.of(STRANGER).refused("DELETE", path)
-    plane.of(DEPLOYER).refused("DELETE", path)
-    plane.of(DEPLOYER)("PATCH", f"{path}?dryRun=All", body={"data": {"attempt": "9"}})
+    plane.of(STRANGER).make(thing("v1", "ConfigMap", WORKLOADS, "kube-system", data={"workloads": "{}"}))
+    change = {"metadata": {"annotations": {"eks-cilium.io/guarded": ""}}}
+    for path in (MARKED, f"{CONFIGMAPS}/{WORKLOADS}"):
+        told = plane.of(STRANGER).refused("PATCH", path, change)
+        assert f"only deployers write it, and nobody deletes it. The deployers are {ROLE}, user:ci" in told
+        plane.of(STRANGER).refused("DELETE", path)
+        plane.of(DEPLOYER).refused("DELETE", path)
+        plane.of(DEPLOYER)("PATCH", f"{path}?dryRun=All", body=change)
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+    plane.of(STRANGER).refused("PATCH", MARKED, {"rules": rules})
 
 
 def test_open_it_lets_deployers_and_what_follows_from_them_delete_and_nobody_else(plane: Plane):
@@ -305,22 +332,95 @@ def test_open_it_lets_deployers_and_what_follows_from_them_delete_and_nobody_els
         plane.of(STRANGER).refused("DELETE", path)
 
 
-def test_without_the_mark_nothing_passes(plane: Plane):
-    """An administrator deletes it while the guard only warns: a binding that is gone for a second would do as well, but
-    an API server that looks no ConfigMap up any more does so again only when it is restarted."""
-    only = {"spec": {"validationActions": ["Audit"]}}
-    plane("PATCH", f"{BINDINGS}/{GUARD_POLICY}", body=only)
-    plane.awaits("")
-    plane("DELETE", f"{MARKS}/{MARK}")
-    plane.bind()
+def test_a_guard_that_was_unbound_for_a_while_knows_the_mark_of_today(plane: Plane):
+    with plane.unbound():
+        pass
+    plane.mark(guarded=("cilium",), attempt=77)
+    plane.of(STRANGER)("DELETE", f"{SYSTEM}/daemonsets/aws-node?dryRun=All")
+    plane.of(STRANGER).refused("DELETE", f"{SYSTEM}/daemonsets/cilium?dryRun=All")
+
+
+def before(spec: Json) -> Json:
+    """The guard as versions had it that kept the mark in a ConfigMap."""
+    text = json.dumps(spec).replace(f"'guard {guard.revision()}'", "'guard 0123abcd'")
+    text = re.sub(r"params\.metadata\.\?annotations\[\?'eks-cilium\.io/(\w+)'\]", r"params.?data[?'\1']", text)
+    text = text.replace(f"object.metadata.?annotations[?'{guard.PROBE}']", f"object.?data[?'{guard.EARLIER_PROBE}']")
+    text = text.replace("request.resource.resource == 'roles'", "request.resource.resource == 'configmaps'")
+    found: Json = json.loads(text)
+    found["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
+    return found | {
+        "variables": [v | ({"expression": "false"} if v["name"] == "isBeside" else {}) for v in found["variables"]]
+    }
+
+
+@pytest.mark.parametrize("stuck", [False, True], ids=["well", "stuck"])
+def test_a_cluster_of_a_version_before_is_taken_over_and_guarded_all_the_time(plane: Plane, stuck: bool):
+    """Its guard may be stuck, too: one that was unbound goes by no ConfigMap of today any more."""
+    known = Mark(id="0a", stack="test", deployers=DEPLOYERS, reached="canary", attempt=4, guarded=ALL)
+    earlier, record = f"{CONFIGMAPS}/{MARK}", f"{CONFIGMAPS}/{WORKLOADS}"
+    with plane.unbound():
+        plane("DELETE", MARKED)
+        plane.make(thing("v1", "ConfigMap", MARK, "kube-system", data={**known.dump(), "workloads": "{ }"}))
+        plane.declare(before(guard.policy()))
+    if stuck:
+        with plane.unbound(earlier=True):
+            pass
+        eventually_refused(plane)
+    else:
+        plane.awaits("guard 0123abcd closed, attempt 4.", earlier=True)
+
+    def guarded(by: str) -> None:
+        for who in (STRANGER, DEPLOYER):
+            with pytest.raises(KubeError) as caught:
+                plane.of(who)("DELETE", f"{SYSTEM}/daemonsets/aws-node")
+            known = "nobody may delete it" in str(caught.value)
+            assert known or (stuck and "no params found" in str(caught.value)), f"{by}: {caught.value}"
+
+    def deploy(act: str, identity: str = "0a") -> Any:
+        """As a deployer of this version."""
+        kube, settings = Cluster(lambda: plane.of(DEPLOYER)), types.SimpleNamespace(deployers=())
+        context: Any = types.SimpleNamespace(kube=kube, stack="test", settings=settings)
+        asked = argparse.Namespace(id=identity, place="retire-calico", attempt=5, guarded=",".join(ALL))
+        return mark._ACTS[act](context, asked)
+
+    guarded("before")
+    with pytest.raises(mark.MarkRefused, match="belongs to another stack"):
+        deploy("take", "0b")
+    deploy("take")
+    deploy("enter")
+    guarded("half-way")
+    with pytest.raises(KubeError, match=GUARD_POLICY):
+        plane.of(DEPLOYER)("DELETE", earlier)
+    plane.declare(guard.policy())
+    plane.awaits(guard.in_force(open_=False, attempt=5))
+    guarded("after")
+    for path in (earlier, record):
+        plane.of(STRANGER).refused("DELETE", path)
+        plane.of(STRANGER).refused("PATCH", path, {"data": {"workloads": ""}})
+    plane.of(DEPLOYER).refused("DELETE", record)
+    reached = deploy("reach")
+    assert (reached.reached, reached.attempt, reached.guarded) == ("retire-calico", 5, ALL)
+    with pytest.raises(KubeError, match="not found"):
+        plane("GET", earlier)
+    assert mark.record(Cluster(lambda: plane), reached.workloads) == "{ }"
+    guarded("in the end")
+
+
+def eventually_refused(plane: Plane, text: str = "") -> None:
     deadline, said = time.monotonic() + 60, ""
-    while "no params found" not in said:
-        assert time.monotonic() < deadline, f"the API server never noticed that the mark is gone: {said}"
+    while not said or text not in said:
+        assert time.monotonic() < deadline, f"a deletion was not refused: {said}"
         time.sleep(0.2)
         try:
             plane.of(DEPLOYER)("DELETE", f"{SYSTEM}/daemonsets/aws-node?dryRun=All")
         except KubeError as error:
             said = str(error)
+
+
+def test_without_the_mark_nothing_passes(plane: Plane):
+    with plane.unbound():
+        plane("DELETE", MARKED)
+    eventually_refused(plane, "no params found")
     plane.first_mark()
 
 
@@ -344,7 +444,7 @@ def test_twelve_upgrades_pass_and_prune_old_releases(plane: Plane):
     listed = plane("GET", "/api/v1/namespaces/kube-system/secrets?labelSelector=owner%3Dhelm")["items"]
     assert len(listed) == 10
     assert [i["metadata"]["labels"]["status"] for i in listed].count("deployed") == 1
-    assert plane("GET", f"{MARKS}/cilium-config")["data"] == {"a": "n11"}
+    assert plane("GET", f"{CONFIGMAPS}/cilium-config")["data"] == {"a": "n11"}
 
 
 @pytest.mark.parametrize("who", ["ci", "gitops"])

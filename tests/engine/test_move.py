@@ -25,6 +25,7 @@ def slow_to_stop() -> dict[str, Any]:
     }
 
 
+@pytest.mark.matrix
 @pytest.mark.timeout(600)
 def test_a_refresh_that_cannot_end_stops_at_its_own_deadline_and_the_next_deploy_goes_on(replace_walk: Journey):
     walked = replace_walk.at("canary")

@@ -9,12 +9,13 @@ import pytest
 
 from tests.engine import witness
 from tests.engine.hands import (
-    MARKS,
     Hands,
     assert_says,
     changed,
     eventually,
     impatient,
+    mark,
+    marked,
     past_the_guard,
     reports,
     settings,
@@ -80,16 +81,16 @@ def test_a_deploy_that_stays_asks_whose_cluster_it_is(replace_walk: Journey):
     quiet = walked.up()
     assert quiet.code == 0, quiet
     assert quiet.operations == 0, quiet
-    data = hands.get(MARKS)["data"]
+    data = marked(hands)
     assert (data["reached"], data["entering"], data["stack"]) == ("pin-legacy", "", walked.stack.name)
     with past_the_guard(hands):
-        hands.patch(MARKS, {"data": {"id": "somebody-else"}})
+        mark(hands, id="somebody-else")
     stopped(walked.up(), "the stack stays at pin-legacy, and whose cluster this is does not pass", "mark-agrees")
     asked = walked.operations("check", "--identity")
     assert asked.code == 1, asked
     assert_says(asked, "belongs to another stack")
     with past_the_guard(hands):
-        hands.patch(MARKS, {"data": {"id": data["id"]}})
+        mark(hands, id=data["id"])
     asked = walked.operations("check", "--identity")
     assert asked.code == 0, asked
 

@@ -25,8 +25,8 @@ from tests.engine.witness import differences
 pytestmark = pytest.mark.engine
 
 
-def test_a_second_stack_is_stopped_before_it_undoes_what_the_first_one_did(adopted_walk: Journey):
-    first = adopted_walk.at("canary")
+def test_a_second_stack_is_stopped_before_it_undoes_what_the_first_one_did(bound_walk: Journey):
+    first = bound_walk.at("pin-legacy")
     objects, things = witness.cluster(first), witness.account(first)
     name = f"{first.stack.name}-again"
     stack = Stack(name=name, directory=first.directory, environment=first.stack.environment)

@@ -60,7 +60,10 @@ def agents_on(hands: Hands, node: str) -> list[str]:
     return sorted(name for name in names if name.startswith(AGENTS))
 
 
-@pytest.mark.parametrize("stage", ["baseline", pytest.param("label-legacy", marks=pytest.mark.matrix)])
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param("baseline", marks=pytest.mark.matrix), pytest.param("label-legacy", marks=pytest.mark.matrix)],
+)
 def test_before_anything_is_bound_it_is_a_node_like_any_other_and_named(replace_walk: Journey, stage: str):
     walked = replace_walk.at(stage)
     hands = Hands(walked)

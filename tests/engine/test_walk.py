@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from migration.names import CILIUM_CNI, CNI_LABEL
+from migration.names import CILIUM_CNI, CNI_LABEL, FREEZE_POLICY
+from sandbox import seeds
 from tests.engine import witness
-from tests.engine.hands import Hands
+from tests.engine.hands import Hands, state
 from tests.engine.journey import Journey
 
 pytestmark = pytest.mark.engine
@@ -33,6 +34,30 @@ def test_at_the_end_every_workload_pod_is_on_a_cilium_node(replace_walk: Journey
     pods = hands.items("/api/v1/namespaces/shop/pods")
     assert {nodes[pod["spec"]["nodeName"]] for pod in pods} == {CILIUM_CNI}
     assert set(nodes.values()) == {CILIUM_CNI}
+
+
+def test_every_role_is_bounded_and_the_endpoint_open_to_the_office_alone(replace_walk: Journey):
+    walked = replace_walk.at("canary")
+    account = seeds.Account(walked.directory)
+    names = [r["outputs"]["name"] for r in state(walked).values() if r["type"] == "aws:iam/role:Role"]
+    assert len(names) == 3, names
+    for name in names:
+        role = account("iam").get_role(RoleName=name)["Role"]
+        assert role["PermissionsBoundary"]["PermissionsBoundaryArn"].endswith(":policy/boundary"), name
+    (cluster,) = account("eks").list_clusters()["clusters"]
+    reached = account("eks").describe_cluster(name=cluster)["cluster"]["resourcesVpcConfig"]
+    assert reached["publicAccessCidrs"] == [seeds.OFFICE]
+
+
+def test_the_next_step_and_its_gate_are_shown_before_it_is_taken(replace_walk: Journey):
+    walked = replace_walk.at("pin-legacy")
+    walked.set(stage="install-cilium")
+    shown = walked.stack.preview("shown")  # fails where the gate would not pass
+    steps = {step["urn"].split("::")[-1]: step["op"] for step in shown["steps"] if step["op"] != "same"}
+    assert steps["cilium"] == "create"
+    assert steps[FREEZE_POLICY] == "create"
+    assert set(steps.values()) <= {"create", "update", "replace", "create-replacement", "delete-replaced", "read"}
+    assert walked.reached() == "pin-legacy"
 
 
 def test_the_walk_ends_where_greenfield_begins(replace_walk: Journey):

@@ -32,8 +32,8 @@ LEFT_BY_CILIUM = re.compile(r"^CustomResourceDefinition/.*\.cilium\.io$")
 """Cilium's operator registers its CRDs at run time, so Helm does not know them and leaves them behind. Deleting them
 would delete every policy of that kind with them, whoever wrote it: that stays with people."""
 
-MARK = "ConfigMap/kube-system/eks-cilium-mark"
-"""Counts deploys, and goes with the stack: never the same twice."""
+MARK = ("Role/kube-system/eks-cilium-mark", "ConfigMap/kube-system/eks-cilium-workloads")
+"""Counts deploys, or pods that are ready, and goes with the stack: never the same twice."""
 _VOLATILE = (
     "uid",
     "resourceVersion",
@@ -59,7 +59,7 @@ def cluster(journey: Journey) -> dict[str, Any]:
                 found[f"Release/{meta['namespace']}/{meta['labels']['name']}"] = "installed"
                 continue
             key = "/".join(filter(None, (kind, meta.get("namespace"), meta["name"])))
-            if key == MARK:
+            if key in MARK:
                 continue
             found[key] = _declared(item)
     return found

@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.faults)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage = Stage(tmp_path_factory.mktemp("faults"))
     try:
@@ -38,7 +38,7 @@ class Ruled:
     """Rules of the test at hand; a test may loosen them where it breaks something itself."""
 
     def __init__(self) -> None:
-        self.rules = Rules(budget=1, floor=NODES - 1, zone_cap=1)
+        self.rules = Rules(node_budget=1, floor=NODES - 1, zone_cap=1)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ SEEN_LATE = 0.5
 class Rules:
     """What one run has to keep to."""
 
-    budget: int
+    node_budget: int
     """Most nodes on their way out at once."""
     floor: int
     """Fewest nodes that can take pods."""
@@ -201,9 +201,9 @@ def _least(found: Json) -> int:
 def _of_nodes(state: State, event: Event, rules: Rules) -> Iterator[str]:
     nodes = state.nodes
     leaving = [n for n in nodes if n["leaving"]]
-    if len(leaving) > rules.budget:
+    if len(leaving) > rules.node_budget:
         names = ", ".join(sorted(n["name"] for n in leaving))
-        yield f"{event.at:.2f}: {len(leaving)} nodes leave at once, the budget is {rules.budget}: {names}"
+        yield f"{event.at:.2f}: {len(leaving)} nodes leave at once, the node budget is {rules.node_budget}: {names}"
     if rules.zone_cap is not None:
         for zone, number in Counter(n["zone"] for n in leaving).items():
             if number > rules.zone_cap:

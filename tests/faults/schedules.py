@@ -9,7 +9,7 @@ import time
 from collections import Counter
 
 from migration.journeys import NodeKind
-from operations.refresh.request import RefreshRequest
+from operations.refresh.model.request import RefreshRequest
 from tests.unit.refresh.simulation import Sim, Violation, scenario
 
 LIMIT = 7200.0
@@ -20,8 +20,8 @@ def request(seed: int) -> RefreshRequest:
     return RefreshRequest.towards(
         NodeKind.CILIUM,
         strategy=["surge", "surge", "replace"][seed % 3],
-        budget=["1", "2", "34%", "100%"][seed % 4],
-        zone_budget=[None, None, "1"][seed % 5 % 3],
+        node_budget=["1", "2", "34%", "100%"][seed % 4],
+        zone_node_budget=[None, None, "1"][seed % 5 % 3],
     )
 
 

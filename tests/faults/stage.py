@@ -29,7 +29,7 @@ NODES = 2
 WORKLOADS = workloads(
     web=3, web_missing=1, ledger=2, ledger_kept=1, start="200ms", web_stop="200ms", ledger_stop="200ms"
 )
-QUICK_LEASE = {"operations.refresh.lease:SECONDS": 4.0, "operations.refresh.lease:RENEW_SECONDS": 1.0}
+QUICK_LEASE = {"operations.refresh.cluster.lease:SECONDS": 4.0, "operations.refresh.cluster.lease:RENEW_SECONDS": 1.0}
 """A run that was killed holds its Lease for so long."""
 PACE = {"look": 0.5, "in_service": 1.0, "node_object": 3.0}
 HOME = {"general": (1, NODES, 9), "workers": (0, 0, 9)}

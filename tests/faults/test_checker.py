@@ -12,7 +12,7 @@ from tests.faults.history import Rules
 from tests.faults.stage import NODES, Stage
 
 pytestmark = pytest.mark.core
-RULES = Rules(budget=1, floor=NODES - 1, zone_cap=1)
+RULES = Rules(node_budget=1, floor=NODES - 1, zone_cap=1)
 SHOP = "/api/v1/namespaces/shop/pods"
 
 
@@ -73,7 +73,7 @@ def test_too_many_nodes_on_their_way_and_too_little_room_are_seen(scene: Stage):
     for name in names:
         close(scene, name, leaving=True)
     wrong = scene.seen(since, RULES)
-    assert any("2 nodes leave at once, the budget is 1" in text for text in wrong), wrong
+    assert any("2 nodes leave at once, the node budget is 1" in text for text in wrong), wrong
     assert any("0 nodes can take pods, the floor is 1" in text for text in wrong), wrong
 
 
@@ -81,5 +81,5 @@ def test_a_zone_cap_that_is_exceeded_is_seen(scene: Stage):
     since = time.time()
     for node in scene.nodes("aws"):
         close(scene, node["metadata"]["name"], leaving=True)
-    rules = Rules(budget=9, floor=0, zone_cap=0)
+    rules = Rules(node_budget=9, floor=0, zone_cap=0)
     assert any("leave zone" in text and "its cap is 0" in text for text in scene.seen(since, rules))

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
-from operations.refresh.actions import Action
+from operations.refresh.model.actions import Action
 from tests.faults.conftest import Ruled
 from tests.faults.stage import Run, Stage
 from tests.faults.zygote import READS

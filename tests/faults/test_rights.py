@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from operations.refresh import cloud
+from operations.refresh.cluster import cloud
 from tests.engine.refresh_cluster import ROOT
 from tests.faults.stage import NAME, Run, Stage
 

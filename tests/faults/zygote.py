@@ -26,10 +26,9 @@ from typing import Any
 import boto3
 
 from operations import cli
-from operations.refresh import cli as refresh
-from operations.refresh import runner
-from operations.refresh.actions import Look
-from operations.refresh.lease import Lease
+from operations.refresh.cluster.lease import Lease
+from operations.refresh.model.actions import Look
+from operations.refresh.run import runner, whole
 
 READS = (Look,)
 """A kill while the engine only reads is a kill after the change before."""
@@ -86,8 +85,8 @@ def _child(given: dict[str, Any]) -> None:
     for place, value in given["tune"].items():
         module, name = place.split(":")
         setattr(importlib.import_module(module), name, value)
-    usual = refresh.pace
-    refresh.pace = lambda: replace(usual(), **given["pace"])
+    usual = whole.pace
+    whole.pace = lambda: replace(usual(), **given["pace"])
     if given.get("steps"):
         _watch_steps(Boundaries(given["steps"], given.get("kill") or ""))
     code = 70

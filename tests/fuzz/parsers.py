@@ -34,12 +34,12 @@ from operations import cli, guard, state
 from operations.checks.enforcement import agent_answer, counted
 from operations.context import Context, UsageError
 from operations.freeze import of_state
-from operations.policy import cli as policy_cli
+from operations.policy import given as policy_given
 from operations.recover import locks, sidecars
 from operations.recover import state as exported
-from operations.refresh.lease import Memory
-from operations.refresh.parse import status
-from operations.refresh.request import Budget, InvalidRequest
+from operations.refresh.cluster.lease import Memory
+from operations.refresh.cluster.parse import status
+from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
@@ -95,9 +95,17 @@ FACTS = facts(
     decisions=[{"item": "x", "verdict": "handled"}],
     excludeSnatCidrs=["10.9.0.0/16"],
 ).model_dump(mode="json", by_alias=True)
+KEPT = {
+    "name": "x",
+    "labels": {"a": "b"},
+    "annotations": {"c": "d"},
+    "ownerReferences": [{"apiVersion": "v1"}],
+    "uid": "u",
+}
 MARK = Mark(
     id="a", stack="dev", deployers=("user:me",), guarded=("x",), open={"reason": "r", "until": "2027-01-31T18:00Z"}
 ).dump()
+ANNOTATED = Mark.load(MARK).annotations()
 LOCK = {"pid": 4, "username": "me", "hostname": "here", "timestamp": "2027-01-31T18:00:00Z"}
 OWN = {"id": "a", "attempt": 1, "taken": True, "reached": True, "place": "p", "guarded": ["x"], "deploys": False}
 MEMORY = {"towards": "cilium", "total": 3, "sizes": {"a": [1, 2, 3]}, "rebalancing": ["a"], "unhealthy": ["b"]}
@@ -211,9 +219,24 @@ def _manifests(content: bytes) -> None:
         manifests.load(path.parents[1], "calico")
 
 
+def _kept_metadata(text: str) -> None:
+    annotated = {"name": "x", "annotations": {reading.METADATA: text}}
+    reading.metadata_of(
+        reading.STORED_API, annotated | {"annotations": {reading.METADATA: reading.without_labels(text)}}
+    )
+    reading.metadata_of(reading.STORED_API, annotated)
+
+
 def _policies(content: bytes) -> None:
     with _file("a.yaml", content) as path:
         netpol.load([path])
+
+
+def _directory(content: bytes) -> None:
+    with _file("tree/a.yaml", content) as path:
+        (path.parent / "kustomization.yaml").write_bytes(content)
+        (path.parent / "b.json").write_bytes(content)
+        netpol.load([path.parent])
 
 
 def _world(value: Any) -> None:
@@ -249,8 +272,8 @@ def _command(arguments: list[str]) -> None:
 
 
 def _policy_options(text: str) -> None:
-    for read in (policy_cli._version, policy_cli._network, policy_cli._node_rule):
-        with contextlib.suppress(policy_cli.UsageError):
+    for read in (policy_given.version, policy_given.network, policy_given.node_rule):
+        with contextlib.suppress(policy_given.UsageError):
             read(text)
 
 
@@ -288,6 +311,9 @@ PARSERS: dict[str, Parser] = {
     "yaml": Parser(texts(), reading.documents, (Unreadable,)),
     "strict yaml": Parser(texts(), lambda text: reading.value(text, strictly=True), (Unreadable,)),
     "json": Parser(texts() | damaged(FULL, STATE).map(as_json), reading.json_value, (Unreadable,)),
+    "metadata that Calico stores": Parser(
+        texts() | damaged(KEPT).map(as_json), _kept_metadata, (ValueError,)
+    ),
     "settings": Parser(damaged(FULL, ADOPTED, raw(journey="greenfield", stage="launch")), _settings, (InvalidSettings,)),
     "settings from Pulumi": Parser(damaged(FULL) | st.fixed_dictionaries({"stage": texts(), "cluster": texts()}), _from_pulumi, (InvalidSettings,)),
     "stack file": Parser(
@@ -297,15 +323,22 @@ PARSERS: dict[str, Parser] = {
     "facts": Parser(contents() | _yaml(damaged(FACTS)), _facts, (InvalidFacts,)),
     "manifests": Parser(contents() | _yaml(damaged(*[one for one in OBJECTS if "calico" in one["apiVersion"]])), _manifests, (InvalidManifest,)),
     "policy files": Parser(contents() | _yaml(damaged(*OBJECTS)), _policies, (PolicyError, WorldError)),
+    "policy directories": Parser(contents() | _yaml(damaged(*OBJECTS, {"patches": [{"path": "b.json"}], "patchesStrategicMerge": ["a.yaml"]})), _directory, (PolicyError, WorldError)),
     "policy objects": Parser(damaged(*OBJECTS, OBJECTS[-6:]), _world, (PolicyError, WorldError)),
     "selectors": Parser(texts(), parse_calico, (SelectorError,)),
     "add-on values": Parser(texts() | damaged({"env": {"A": "1"}, "affinity": {}}).map(as_json), addon_values.parse, (ValueError,)),
     "mark": Parser(damaged(MARK).filter(lambda value: isinstance(value, dict)), Mark.load, (DamagedMark,)),
+    "annotations of a mark": Parser(
+        damaged(ANNOTATED).filter(lambda value: isinstance(value, dict)), Mark.of, (DamagedMark,)
+    ),
+    "mark of a version before": Parser(
+        damaged(MARK).filter(lambda value: isinstance(value, dict)), Mark.of_earlier, (DamagedMark,)
+    ),
     "record of the freeze": Parser(texts() | damaged(RECORD).map(as_json), Record.load, (ValueError, Unreadable)),
     "deployers": Parser(texts(), deployers.canonical, (InvalidDeployer,)),
     "versions": Parser(texts(), versions.minor, (ValueError,)),
     "memory of a refresh": Parser(texts() | damaged(MEMORY).map(as_json), Memory.read),
-    "budget": Parser(texts(), Budget.parse, (InvalidRequest,)),
+    "node budget": Parser(texts(), NodeBudget.parse, (InvalidRequest,)),
     "answer of an API server": Parser(contents(), status),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
     "metrics of an agent": Parser(texts(), counted, (ValueError,)),

@@ -88,7 +88,7 @@ def _block(rng: random.Random, depth: int, indent: int, anchors: list[str], *, i
                 merged = rng.choice(
                     (f"*{rng.choice(anchors)}", f"[*{rng.choice(anchors)}, *{rng.choice(anchors)}]", "{a: 1}", "null")
                 )
-                lines.append(f"{pad}<<: {merged}")
+                lines.insert(len(lines) if rng.random() < 0.5 else 0, f"{pad}<<: {merged}")
             key = rng.choice(("a", "b", "c", "d e", "port", "k8s:app"))
             if rng.random() < 0.15:
                 key = _scalar(rng, indent, key=True)

@@ -33,7 +33,7 @@ SEEN = {
     "an own state of numbers": ("--own", '{"id": 3}', "id is 3"),
     "a deep own state": ("--own", "[" * 100_000, "nested"),
     "an own state with a wrong word": ("--own", '{"idd": "a"}', "there is no 'idd'"),
-    "no budget": ("budget", "²%", "moves no node"),
+    "no node budget": ("node budget", "²%", "moves no node"),
     "a state of lists": ("exported state", {"deployment": {"resources": [[]]}}, "without URN or type"),
     "a mark of numbers": ("mark", {"id": 3}, "its id is int"),
     "a mark with an odd attempt": ("mark", {"id": "a", "attempt": "²"}, "not a number"),
@@ -126,6 +126,7 @@ GROWING = {
 }  # fmt: skip
 
 
+@pytest.mark.growth
 @pytest.mark.parametrize("kind", GROWING)
 def test_four_times_the_input_takes_about_four_times_as_long(kind):
     name, made = GROWING[kind]

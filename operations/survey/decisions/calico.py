@@ -5,6 +5,7 @@ from typing import Any, Final
 from migration.facts import Decision
 from migration.freeze import CLUSTER_POLICIES, by_calico_only
 from operations import objects
+from operations.calico import STORED
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
 WITHOUT_COUNTERPART: Final = ("preDNAT", "doNotTrack", "applyOnForward")
@@ -15,6 +16,21 @@ def how_installed(seen: Seen) -> Decision:
     calico = seen.calico
     number = objects.count(calico.policies, "policy", "policies")
     found = f"{calico.version or 'unknown version'} in {calico.namespace}, {number}"
+    if calico.kind != "absent" and seen.gathered.calico_untold:
+        return refused(
+            "Calico",
+            f"{calico.version or 'unknown version'} in {calico.namespace}",
+            seen.gathered.calico_untold,
+            "Look at `kubectl get --raw /apis`, calico-node and any DatastoreMigration, then survey again",
+        )
+    if calico.kind != "absent" and seen.gathered.calico_api != STORED:
+        return refused(
+            "Calico",
+            found,
+            f"its policies are CRDs of {seen.gathered.calico_api} themselves, which the freeze and the files of this "
+            f"program, made for {STORED}, do not cover",
+            "Keep Calico behind its own API server, as it installs itself by default, then survey again",
+        )
     match calico.kind:
         case "operator":
             return handled("Calico", f"by the Tigera operator, {found}", "pinned through the Installation")
@@ -32,7 +48,11 @@ def how_installed(seen: Seen) -> Decision:
 
 def host_endpoints(seen: Seen) -> Decision:
     found = seen.gathered.objects_of("hostendpoints")
-    automatic = [h for h in found if objects.labels(h).get("projectcalico.org/created-by") == "calico-kube-controllers"]
+    automatic = [
+        h
+        for h in found
+        if objects.labels(objects.as_calico_reads(h)).get("projectcalico.org/created-by") == "calico-kube-controllers"
+    ]
     if len(found) > len(automatic):
         return refused(
             "Calico host endpoints",

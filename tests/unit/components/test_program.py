@@ -93,6 +93,16 @@ def test_every_resource_belongs_to_a_component_and_every_change_waits_for_the_ga
     assert "marker" in behind(recording, "gate")
 
 
+def test_a_state_of_a_version_before_makes_its_mark_anew_in_place():
+    """Another text of the command is run once more, also in a deploy that stays. A trigger would replace the command, and
+    the one that is replaced gives the mark up."""
+    for stage in ("baseline", "canary"):
+        taken = owned(stage).of(COMMAND)["mark"]
+        assert taken.inputs["create"].endswith("--form Role")
+        assert not taken.inputs.get("triggers")
+        assert "mark give-up" in taken.inputs["delete"]
+
+
 ROLES = [f"arn:aws:iam::111122223333:role/{name}" for name in ("platform", "teams/support")]
 ENTRY = "aws:eks/accessEntry:AccessEntry"
 

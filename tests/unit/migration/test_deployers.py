@@ -84,6 +84,15 @@ def test_what_cannot_be_compared_or_is_everybody_is_refused_with_the_fix(entry: 
     assert [problem.key for problem in refused.value.problems] == ["deployers.0"]
 
 
+def test_more_deployers_than_the_mark_holds_are_refused():
+    many = [f"user:{number:0100}" for number in range(700)]
+    with pytest.raises(
+        InvalidSettings, match=r"700 entries.: have 74200 bytes, and the mark in the cluster holds 65536"
+    ):
+        Settings.load(raw(deployers=many))
+    assert owned(deployers=many[:600]).deployers[0] == many[0]
+
+
 def test_settings_name_a_deployer_once():
     assert owned(deployers=[ROLE, "group:platform"]).deployers == (ROLE, "group:platform")
     with pytest.raises(InvalidSettings, match=r"deployers\.1 = .*is the same as deployers\.0"):

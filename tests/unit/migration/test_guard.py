@@ -38,6 +38,11 @@ def test_the_guard_is_declared_alike_at_every_stage():
     assert all(P.GUARD in stage.pieces for stage in STAGES)
 
 
+def test_a_guard_says_its_revision_and_one_that_says_none_is_of_nobody():
+    assert guard.revision_of(guard.policy()) == guard.revision()
+    assert guard.revision_of({}) == guard.revision_of({"validations": [{"expression": "true"}]}) == ""
+
+
 def test_another_guard_has_another_revision_and_says_so(monkeypatch: pytest.MonkeyPatch):
     before = guard.revision()
     assert before in guard.policy()["validations"][0]["messageExpression"]

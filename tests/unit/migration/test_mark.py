@@ -1,8 +1,11 @@
 """Whose mark is in the cluster, and what that means."""
 
+from dataclasses import replace
+
 import pytest
 
-from migration.mark import DamagedMark, Mark, Own, disagreement
+from migration.mark import DamagedMark, Mark, Own, disagreement, kept_log
+from migration.workloads import seal
 
 OWN = Own(id="0a", attempt=4, taken=True, reached=True)
 MARK = Mark(id="0a", stack="prod", attempt=4, reached="canary")
@@ -22,6 +25,21 @@ def test_what_is_written_is_read_back():
     for mark in (MARK, full):
         assert all(isinstance(value, str) for value in mark.dump().values())
         assert Mark.load(mark.dump()) == mark
+        assert Mark.of({**mark.annotations(), "eks-cilium.io/guard-log": "a line", "owner": "net"}) == mark
+
+
+def test_a_mark_of_before_knows_the_record_that_it_held_by_its_digest():
+    text = '{"deployment shop/web":["0",1,1]}'
+    found = Mark.of_earlier({**MARK.dump(), "workloads": text})
+    assert found == replace(MARK, workloads=seal(text))
+    assert Mark.of_earlier(MARK.dump()) == MARK
+
+
+def test_of_the_log_the_newest_lines_are_kept_as_many_as_fit():
+    assert kept_log([f"{number}" for number in range(70)]).splitlines() == [f"{number}" for number in range(20, 70)]
+    long = kept_log([f"{number} {'ü' * 4000}" for number in range(30)]).splitlines()
+    assert [line[:2] for line in long] == [f"{number}" for number in range(22, 30)]
+    assert kept_log([]) == kept_log(["x" * 100_000]) == ""
 
 
 @pytest.mark.parametrize(

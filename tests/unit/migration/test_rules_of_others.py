@@ -260,6 +260,7 @@ def _inner(block: IPv4Network) -> int:
     return block.prefixlen
 
 
+@pytest.mark.growth
 def test_thousands_of_blocks_and_of_unknown_keys_are_answered_at_once():
     began = time.process_time()
     many = [f"10.{n // 256}.{n % 256}.0/24" for n in range(3000)]

@@ -57,7 +57,8 @@ PAGES: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 KINDS = {"pods": "Pod", "namespaces": "Namespace", "nodes": "Node", "services": "Service",
          "serviceaccounts": "ServiceAccount", "networkpolicies": "NetworkPolicy",
-         "globalnetworkpolicies": "GlobalNetworkPolicy"}  # fmt: skip
+         "globalnetworkpolicies": "GlobalNetworkPolicy", "daemonsets": "DaemonSet",
+         "clusternetworkpolicies": "ClusterNetworkPolicy", "adminnetworkpolicies": "AdminNetworkPolicy"}  # fmt: skip
 
 
 @dataclass
@@ -145,6 +146,53 @@ def test_only_a_copy_that_calico_made_is_left_out_whatever_a_policy_is_called(se
         ("networking", "NetworkPolicy", "kept"),
         ("networking", "NetworkPolicy", "knp.default.theirs"),
     ]
+
+
+def native(monkeypatch, **more: Any):
+    """The same policies as CRDs of `projectcalico.org/v3` themselves, beside a calico-node."""
+    stored, shown = "/apis/crd.projectcalico.org/v1/", "/apis/projectcalico.org/v3/"
+    agent = {"metadata": {"name": "calico-node", "namespace": "calico-system"},
+             "spec": {"template": {"spec": {"containers": [{"image": "calico/node:v3.31.2"}]}}}}  # fmt: skip
+    moved = {path.replace(stored, shown): items for path, items in PAGES.items() if path.startswith(stored)}
+    for path in [path for path in PAGES if path.startswith(stored)]:
+        monkeypatch.delitem(PAGES, path)
+    for path, items in (moved | {"/apis/apps/v1/daemonsets": [agent]} | more).items():
+        monkeypatch.setitem(PAGES, path, items)
+
+
+def test_native_policies_are_read_where_calico_enforces_from_them(server, monkeypatch):
+    native(monkeypatch)
+    found = {o["metadata"]["name"] for o in live_objects(server.kube) if "projectcalico.org" in o["apiVersion"]}
+    assert found == {"closed", "knp.default.kept", "knp.default.mine", "knp.default.changed"}
+
+
+def test_no_policies_beside_a_running_calico_are_unknown_and_no_answer(server, monkeypatch, capsys):
+    native(monkeypatch)
+    for path in [path for path in PAGES if "projectcalico.org" in path]:
+        monkeypatch.delitem(PAGES, path)
+    code, _, text = asked(capsys, "--live", "--server", server.address)
+    assert code == 2
+    assert "where its policies are cannot be told" in text
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1alpha2"])
+def test_cluster_policies_are_read_under_whichever_version_and_count_where_the_running_calico_enforces_them(
+    server, monkeypatch, capsys, version
+):
+    name = "clusternetworkpolicies"
+    policy = {"metadata": {"name": "k"}, "spec": {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}},
+              "egress": [{"action": "Deny", "to": [{"networks": ["8.8.8.0/24"]}]}]}}  # fmt: skip
+    old = {"metadata": {"name": "a"}, "spec": {"priority": 1, "subject": {"namespaces": {}},
+           "egress": [{"action": "Deny", "to": [{"networks": ["9.9.9.0/24"]}]}]}}  # fmt: skip
+    group = "/apis/policy.networking.k8s.io"
+    native(monkeypatch, **{f"{group}/{version}/{name}": [policy], f"{group}/v1alpha1/adminnetworkpolicies": [old]})
+
+    def verdict(address: str, *more: str) -> int:
+        flow = ["--from", "red/db", "--to", address, "--port", "80"]
+        return main(["explain", "--live", "--server", server.address, *flow, *more])
+
+    assert (verdict("8.8.8.8"), verdict("9.9.9.9")) == (0, 1), "v3.31 runs"
+    assert (verdict("8.8.8.8", "--calico-version", "3.32"), verdict("9.9.9.9", "--calico-version", "3.32")) == (1, 0)
 
 
 def test_a_server_without_pods_is_no_empty_cluster(server, monkeypatch):

@@ -158,7 +158,7 @@ def test_nodes_of_different_kinds_by_label(files, capsys):
     policy = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: c, namespace: red}\nspec: {endpointSelector: {}, ingress: [{fromEndpoints: [{}]}]}"
     (files / "mixed.yaml").write_text(docs(cluster, policy))
     kinds = ["--nodes", "cni-plugin=cilium:cilium", "--nodes", "cni-plugin=aws:calico:world"]
-    flow = ["--from", "red/db", "--to", "red/web"]
+    flow = ["--from", "red/db", "--to", "red/web", "--port", 80]
     assert call(capsys, "explain", files / "mixed.yaml", *flow, *kinds)[0] == 1
     kinds[-1] = "cni-plugin=aws:calico:bridge"
     assert call(capsys, "explain", files / "mixed.yaml", *flow, *kinds)[0] == 0

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from migration import affinity
+from migration import affinity, guard
 from migration.facts import Decision
 from migration.facts import Verdict as Surveyed
 from migration.freeze import Record
 from migration.journeys import JOURNEYS, CheckId
 from migration.mark import Own
-from migration.names import MARK
+from migration.names import GUARD_DIGEST, MARK, WORKLOADS
 from migration.settings import Addon
+from migration.workloads import seal
 from operations import freeze as keeping
 from operations.checks import policies, registry
 from operations.evidence import Evidence, UnknownError, Verdict
@@ -1053,9 +1054,30 @@ def cluster_being_changed(world):
     world.aws.answers["describe_cluster"]["cluster"]["status"] = "UPDATING"
 
 
+def marked(world):
+    """The annotations that are the mark."""
+    return world.find("Role", MARK)["metadata"]["annotations"]
+
+
 @case(CheckId.MARK_AGREES, "belongs to another stack or a lost state: it was written by stack 'test' (id 0000)")
 def another_stack(world):
-    world.find("ConfigMap", MARK)["data"]["id"] = "0000"
+    marked(world)["eks-cilium.io/id"] = "0000"
+
+
+@case(
+    CheckId.MARK_AGREES,
+    "configmap kube-system/eks-cilium-mark: belongs to another stack or a lost state: it was written by stack 'test' (id 0b)",
+)
+def another_stack_of_an_earlier_version(world):
+    world.drop("Role", MARK)
+    world.add(w.earlier_mark(id="0b"))
+
+
+@case(
+    CheckId.MARK_AGREES, "has id 0a1b, and the configmap beside it, in which versions before kept the mark, has id 0b"
+)
+def another_stack_of_an_earlier_version_beside_this_one(world):
+    world.add(w.earlier_mark(id="0b"))
 
 
 @case(CheckId.MARK_AGREES, "this stack has no id yet. Deploy with the stack and backend that wrote it")
@@ -1065,7 +1087,7 @@ def a_lost_state(world):
 
 @case(CheckId.MARK_AGREES, "is gone, so nothing keeps another stack from moving this cluster too")
 def mark_gone(world):
-    world.drop("ConfigMap", MARK)
+    world.drop("Role", MARK)
 
 
 @case(CheckId.MARK_AGREES, "the state is older than the cluster. Restore the newest state")
@@ -1075,13 +1097,13 @@ def an_older_state(world):
 
 @case(CheckId.MARK_AGREES, "it has no id. Restore it")
 def a_damaged_mark(world):
-    world.find("ConfigMap", MARK)["data"] = {"stack": "test"}
+    del marked(world)["eks-cilium.io/id"]
 
 
 def begins(world):
     """A stack that was never deployed, in a cluster without a mark."""
     world.own = Own()
-    world.drop("ConfigMap", MARK)
+    world.drop("Role", MARK)
 
 
 @case(CheckId.MARK_AGREES, "nodes old-a, old-b: carry the label cni-plugin already")
@@ -1129,12 +1151,12 @@ def guard_with_a_way_through(world):
 
 @case(CheckId.GUARD_HOLDS, "is gone, so the guard refuses everything")
 def guard_without_its_mark(world):
-    world.drop("ConfigMap", MARK)
+    world.drop("Role", MARK)
 
 
 def held_open(world, until):
     held = {"reason": "repair", "by": "user:ann", **({"until": until} if until else {})}
-    world.find("ConfigMap", MARK)["data"]["open"] = json.dumps(held)
+    marked(world)["eks-cilium.io/open"] = json.dumps(held)
 
 
 @case(CheckId.GUARD_HOLDS, "open until 2026-01-01T00:00:00+00:00, by user:ann: repair; that time is over")
@@ -1147,6 +1169,28 @@ def guard_open_for_nobody_knows_how_long(world):
     held_open(world, "")
 
 
+@pytest.mark.parametrize("check", [CheckId.MARK_AGREES, CheckId.GUARD_HOLDS, CheckId.WORKLOADS_NO_WORSE])
+def test_a_mark_of_a_version_before_answers_as_its_own_guard_and_record_would(tmp_path: Path, check: CheckId):
+    world = HOME[check](tmp_path)
+    record = world.find("ConfigMap", WORKLOADS)["data"]["workloads"]
+    world.drop("Role", MARK)
+    world.drop("ConfigMap", WORKLOADS)
+    world.add(w.earlier_mark(record, id="0a1b", attempt=4))
+    spec = world.find("ValidatingAdmissionPolicy", "eks-cilium-guard")["spec"]
+    spec["paramKind"] = {"apiVersion": "v1", "kind": "ConfigMap"}
+    noted = world.find("ConfigMap", MARK)["metadata"]["annotations"]
+    noted[GUARD_DIGEST] = guard.digest(spec, guard.binding())
+    evidence = ask(check, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+def test_a_guard_that_a_deploy_changed_before_it_died_is_no_change_of_somebody_else(tmp_path: Path):
+    world = HOME[CheckId.GUARD_HOLDS](tmp_path)
+    marked(world)[GUARD_DIGEST] = "of a version before"
+    evidence = ask(CheckId.GUARD_HOLDS, world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
 def test_an_open_guard_is_shown_while_its_time_lasts(tmp_path: Path):
     world = HOME[CheckId.GUARD_HOLDS](tmp_path)
     held_open(world, "2999-01-01T00:00:00+00:00")
@@ -1157,7 +1201,7 @@ def test_an_open_guard_is_shown_while_its_time_lasts(tmp_path: Path):
 
 def test_a_guard_that_no_deploy_has_found_in_force_is_not_missed(tmp_path: Path):
     world = HOME[CheckId.GUARD_HOLDS](tmp_path)
-    del world.find("ConfigMap", MARK)["metadata"]["annotations"]
+    del marked(world)[GUARD_DIGEST]
     world.drop("ValidatingAdmissionPolicy", "eks-cilium-guard")
     evidence = ask(CheckId.GUARD_HOLDS, world)
     assert (evidence.verdict, evidence.summary) == (Verdict.PASSED, "not in force yet: this deploy makes it")
@@ -1281,11 +1325,12 @@ def test_leaving_the_canary_stage_asks_every_cilium_node(tmp_path: Path):
 def test_without_a_record_of_how_workloads_stood_nobody_can_say_that_none_is_worse(tmp_path: Path):
     world = MOVED(tmp_path)
     for text in ("", "{", '{"deployment shop/web": 3}'):
-        world.find("ConfigMap", MARK)["data"]["workloads"] = text
+        world.find("ConfigMap", WORKLOADS)["data"]["workloads"] = text
+        marked(world)["eks-cilium.io/workloads"] = seal(text)
         evidence = ask(CheckId.WORKLOADS_NO_WORSE, world)
         assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
         assert "`python -m operations workloads record`" in told(evidence)
-    world.drop("ConfigMap", MARK)
+    world.drop("Role", MARK)
     assert ask(CheckId.WORKLOADS_NO_WORSE, world).verdict is Verdict.UNKNOWN
 
 

@@ -1,7 +1,6 @@
 """Taking, entering and giving up the mark: by its own stack, as a deployer, and never over somebody else's."""
 
 import argparse
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import pytest
 
 from migration.mark import Mark, Own
-from migration.names import MARK
-from migration.workloads import Standing, load
+from migration.names import GUARD_DIGEST, GUARD_LOG, MARK, WORKLOADS
+from migration.workloads import Standing, dump, seal
 from operations import cli, mark, state
 from operations.cluster import Cluster, KubeError
 from operations.connection import WrongClusterError
@@ -19,6 +18,7 @@ from operations.context import Context
 from operations.evidence import UnknownError
 from operations.recover import take_over
 from operations.standings import seen
+from operations.workloads import recorded
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 
@@ -27,7 +27,7 @@ CALLER = {"username": "arn:aws:sts::111122223333:assumed-role/ci/run-7", "extra"
 
 
 class Api(w.FakeApi):
-    """Lets the mark be made, changed and taken away, and says who asks."""
+    """Says who asks; lets others write in between."""
 
     caller: dict[str, Any] = CALLER
     conflicts = 0
@@ -35,30 +35,16 @@ class Api(w.FakeApi):
     def __call__(self, method: str, path: str, *, body: Any = None, **more: Any) -> Any:
         if path == mark.REVIEWS:
             return {"status": {"userInfo": self.caller}}
-        found = [o for o in self.objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == MARK]
-        if method == "POST":
-            if found:
-                raise KubeError(409, "409 exists")
-            self.objects.append(
-                {**copy.deepcopy(body), "metadata": {**body["metadata"], "resourceVersion": "1", "uid": "u"}}
-            )
-            return body
-        if method == "PATCH" and found:
-            if self.conflicts:
-                self.conflicts -= 1
-                raise KubeError(409, "409 Conflict")
-            found[0]["data"].update(body["data"])
-            return found[0]
-        if method == "DELETE" and found:
-            self.objects.remove(found[0])
-            return {}
+        if method == "PATCH" and self.conflicts and path.startswith(mark.PATH):
+            self.conflicts -= 1
+            raise KubeError(409, "409 Conflict")
         return super().__call__(method, path, body=body, **more)
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     made = w.legacy_world(tmp_path)
-    made.api = Api([o for o in made.api.objects if o["kind"] != "ConfigMap"])
+    made.api = Api([o for o in made.api.objects if o["metadata"]["name"] not in (MARK, WORKLOADS)])
     return made
 
 
@@ -116,9 +102,10 @@ def go(world: World, place: str, *, attempt: int, reach: bool = True) -> dict[st
     asked = argparse.Namespace(id="0a", place=place, attempt=attempt, guarded="")
     for act in ("enter", "reach") if reach else ("enter",):
         mark._ACTS[act](world.context, asked)
-    found = now(world)
-    assert found is not None
-    return {key: s for key, s in load(found.workloads).items() if "web" in key} if found.workloads else {}
+    try:
+        return {key: s for key, s in recorded(world.context.kube).items() if "web" in key}
+    except UnknownError:
+        return {}
 
 
 def standing(world: World) -> Standing:
@@ -142,14 +129,35 @@ def test_how_workloads_stand_is_recorded_before_the_move_and_not_in_the_middle_o
     assert go(world, "release", attempt=8) != {"deployment shop/web": standing(world)}
 
 
-def test_what_a_deploy_says_of_the_mark_does_not_hold_every_workload(world: World):
+def test_a_deploy_that_dies_between_the_record_and_the_mark_makes_both_when_it_is_tried_again(world: World):
+    mark.take(world.context, "0a")
+    deployed(world, 3)
+    whole = {"deployment shop/web": standing(world)}
+    go(world, "install-cilium", attempt=1)
+    world.api.stop = MARK
+    with pytest.raises(KubeError, match="connection is gone"):
+        go(world, "canary", attempt=2)
+    with pytest.raises(UnknownError, match="nobody has recorded"):
+        recorded(world.context.kube)
+    assert go(world, "canary", attempt=3) == whole
+    deployed(world, 2)
+    world.api.stop = MARK
+    with pytest.raises(KubeError, match="connection is gone"):
+        go(world, "move-workloads", attempt=4)
+    assert go(world, "move-workloads", attempt=5) == whole, "of the same the better counts, then too"
+
+
+def test_a_record_that_the_mark_does_not_know_is_none(world: World):
     mark.take(world.context, "0a")
     deployed(world, 3)
     go(world, "install-cilium", attempt=1)
     go(world, "canary", attempt=2)
-    found = now(world)
-    assert found is not None
-    assert mark._shown(found)["workloads"] == "recorded"
+    world.find("ConfigMap", WORKLOADS)["data"]["workloads"] = "{}"
+    with pytest.raises(UnknownError, match="is gone or changed"):
+        recorded(world.context.kube)
+    world.drop("ConfigMap", WORKLOADS)
+    with pytest.raises(UnknownError, match="is gone or changed"):
+        recorded(world.context.kube)
 
 
 def test_a_record_that_is_missing_can_be_made_by_a_deployer_and_by_nobody_else(
@@ -253,10 +261,12 @@ def test_taking_over_says_whose_the_mark_is_and_writes_it_only_when_told_to(
     assert take_over_of(world, yes=False) == 0, "it is this stack's already"
 
 
-@pytest.mark.parametrize("left", ["nothing", "damage"])
+@pytest.mark.parametrize("left", ["nothing", "damage", "damage of before"])
 def test_a_mark_that_is_gone_or_damaged_is_written_again(world: World, left: str):
     world.own = Own(id="0a", attempt=7, taken=True, reached=True)
     if left == "damage":
+        world.add(w.thing("Role", MARK, "kube-system", rules=[]))
+    if left == "damage of before":
         world.add(w.thing("ConfigMap", MARK, "kube-system", data={"stack": "x"}))
     assert take_over_of(world, yes=True) == 0
     taken = now(world)
@@ -276,3 +286,143 @@ def test_a_stack_without_state_does_not_take_over_a_cluster_that_is_half_moved(
         del world.find("Node", node)["metadata"]["labels"]["cni-plugin"]
     assert take_over_of(world, yes=True) == 0
     assert now(world) is None
+
+
+# -- a mark of a version before ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def before(world: World) -> World:
+    """A cluster whose mark is the ConfigMap of a version before: at canary, with its record."""
+    deployed(world, 3)
+    more = {"deployers": (ROLE,), "reached": "canary", "attempt": 2, "guarded": ("cilium",)}
+    world.add(w.earlier_mark(dump({"deployment shop/web": standing(world)}), id="0a", **more))
+    return world
+
+
+def forms(world: World) -> list[str]:
+    """Kinds of the objects of the mark, and of the record."""
+    return sorted(o["kind"] for o in world.api.objects if o["metadata"]["name"] in (MARK, WORKLOADS))
+
+
+def test_a_mark_of_before_is_read_and_its_record_too(before: World):
+    found = now(before)
+    assert found is not None
+    assert (found.id, found.reached, found.attempt) == ("0a", "canary", 2)
+    assert recorded(before.context.kube) == {"deployment shop/web": standing(before)}
+    assert forms(before) == ["ConfigMap"], "whoever reads changes nothing"
+
+
+def test_a_deploy_makes_a_mark_of_before_a_role_and_deletes_it_when_it_has_finished(before: World):
+    old, data = now(before), dict(before.find("ConfigMap", MARK)["data"])
+    assert mark.take(before.context, "0a") == now(before) == old
+    role = before.find("Role", MARK)
+    assert role["rules"] == []
+    assert role["metadata"]["annotations"][GUARD_DIGEST] == "of before"
+    assert role["metadata"]["annotations"][GUARD_LOG] == "ann opened it"
+    kept = go(before, "move-workloads", attempt=3, reach=False)
+    assert kept == {"deployment shop/web": standing(before)}
+    assert before.find("ConfigMap", MARK)["data"] == data, "a guard of before goes by what it went by"
+    assert go(before, "move-workloads", attempt=3) == kept
+    assert forms(before) == ["ConfigMap", "Role"]
+    assert before.find("ConfigMap", WORKLOADS)
+    found = now(before)
+    assert found is not None
+    assert (found.reached, found.attempt) == ("move-workloads", 3)
+
+
+def deploy(world: World, attempt: int) -> dict[str, Standing]:
+    mark.take(world.context, "0a")
+    return go(world, "move-workloads", attempt=attempt)
+
+
+@pytest.mark.parametrize("stop", [f"configmaps/{WORKLOADS}", "roles", f"roles/{MARK}", f"configmaps/{MARK}"])
+def test_a_take_over_of_a_mark_of_before_that_stops_anywhere_goes_on(before: World, stop: str):
+    whole = {"deployment shop/web": standing(before)}
+    before.api.stop = stop
+    with pytest.raises(KubeError, match="connection is gone"):
+        deploy(before, attempt=3)
+    with pytest.raises(mark.MarkRefused, match="belongs to another stack"):
+        mark.take(before.context, "0b")
+    found = now(before)
+    assert found is not None
+    assert found.id == "0a"
+    assert recorded(before.context.kube)["deployment shop/web"] == standing(before)
+    assert deploy(before, attempt=4) == whole
+    assert forms(before) == ["ConfigMap", "Role"]
+
+
+def test_a_policy_without_its_mark_does_not_keep_a_deploy_from_making_it(before: World):
+    """A guard of this version that was deployed by itself finds no Role and refuses every update."""
+    before.api.stop = "roles"
+    with pytest.raises(KubeError, match="connection is gone"):
+        mark.take(before.context, "0a")
+    before.api.requests.clear()
+    mark.take(before.context, "0a")
+    assert [method for method, path in before.api.requests if method in ("PATCH", "DELETE")] == []
+
+
+def test_a_mark_of_before_of_another_stack_is_neither_taken_nor_entered_nor_given_up(before: World):
+    for act in (lambda: mark.take(before.context, "0b"), lambda: enter(before, "0b")):
+        with pytest.raises(mark.MarkRefused, match=r"configmap kube-system/eks-cilium-mark belongs to another stack"):
+            act()
+    mark.give_up(before.context, "0b")
+    assert forms(before) == ["ConfigMap"]
+    mark.give_up(before.context, "0a")
+    assert forms(before) == []
+
+
+@pytest.mark.parametrize("stop", ["", f"configmaps/{WORKLOADS}", f"configmaps/{MARK}", f"roles/{MARK}"])
+def test_giving_up_takes_every_form_away_and_goes_on_where_it_stopped(before: World, stop: str):
+    mark.take(before.context, "0a")
+    assert forms(before) == ["ConfigMap", "ConfigMap", "Role"]
+    before.api.stop = stop
+    if stop:
+        with pytest.raises(KubeError, match="connection is gone"):
+            mark.give_up(before.context, "0a")
+        mark.give_up(before.context, "0b")
+        assert "Role" in forms(before)
+    mark.give_up(before.context, "0a")
+    assert forms(before) == []
+
+
+def test_a_mark_of_before_beside_ours_that_another_stack_wrote_stops_both(before: World):
+    mark.take(before.context, "0a")
+    before.find("ConfigMap", MARK)["data"]["id"] = "0b"
+    for identity in ("0a", "0b"):
+        with pytest.raises(mark.MarkRefused):
+            mark.take(before.context, identity)
+    with pytest.raises(mark.MarkRefused, match=r"the configmap beside it, .* has id 0b: another stack"):
+        enter(before)
+    before.own = Own(id="0a", attempt=2, taken=True, reached=True)
+    assert take_over_of(before, yes=True) == 0
+    assert before.find("ConfigMap", MARK)["data"]["id"] == "0a"
+    assert enter(before) is not None
+
+
+@pytest.mark.parametrize("stop", ["", "roles", f"configmaps/{MARK}"])
+def test_taking_a_mark_of_before_over_tells_programs_of_before_first(before: World, stop: str):
+    before.own = Own(id="0b", attempt=7, taken=True, reached=True)
+    before.api.stop = stop
+    if stop:
+        with pytest.raises(KubeError, match="connection is gone"):
+            take_over_of(before, yes=True)
+        assert "Role" not in forms(before)
+    assert take_over_of(before, yes=True) == 0
+    mark.take(before.context, "0b")
+    found = now(before)
+    assert found is not None
+    assert (found.id, found.attempt, found.guarded, found.workloads) == (
+        *("0b", 7, ("cilium",)),
+        seal(before.find("ConfigMap", WORKLOADS)["data"]["workloads"]),
+    )
+    assert before.find("ConfigMap", MARK)["data"]["id"] == "0b"
+
+
+def test_more_than_an_object_can_be_annotated_with_is_refused_before_anything_is_written(world: World):
+    mark.take(world.context, "0a")
+    many = tuple(f"user:{number:0100}" for number in range(2000))
+    world.api.caller = {"username": many[0].removeprefix("user:")}  # type: ignore[attr-defined]
+    with pytest.raises(mark.MarkRefused, match=r"may have 131072: most of them are in eks-cilium\.io/deployers"):
+        mark.edit(world.context, "0a", lambda found: replace(found, deployers=many))
+    assert now(world) == Mark(id="0a", stack="test", deployers=(ROLE,))

@@ -19,13 +19,15 @@ from migration.names import (
     CILIUM_CNI,
     CNI_LABEL,
     GUARD_DIGEST,
+    GUARD_LOG,
     GUARD_POLICY,
     LEGACY_CNI,
     MARK,
+    WORKLOADS,
 )
 from migration.settings import Settings
-from migration.workloads import dump
-from operations.cluster import Cluster, KubeError, Obj
+from migration.workloads import dump, seal
+from operations.cluster import APPLY, Cluster, KubeError, Obj
 from operations.connection import Aws
 from operations.context import Context
 from operations.standings import seen
@@ -40,6 +42,7 @@ PLURALS = {
     "Node": "/api/v1/nodes",
     "Pod": "/api/v1/pods",
     "ConfigMap": "/api/v1/configmaps",
+    "Role": "/apis/rbac.authorization.k8s.io/v1/roles",
     "PersistentVolume": "/api/v1/persistentvolumes",
     "PersistentVolumeClaim": "/api/v1/persistentvolumeclaims",
     "DaemonSet": "/apis/apps/v1/daemonsets",
@@ -51,6 +54,9 @@ PLURALS = {
     "CiliumClusterwideNetworkPolicy": "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies",
     "GlobalNetworkPolicy": "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
     "Tier": "/apis/crd.projectcalico.org/v1/tiers",
+    "NativeTier": "/apis/projectcalico.org/v3/tiers",
+    "NativePolicy": "/apis/projectcalico.org/v3/globalnetworkpolicies",
+    "DatastoreMigration": "/apis/migration.projectcalico.org/v1beta1/datastoremigrations",
     "TigeraStatus": "/apis/operator.tigera.io/v1/tigerastatuses",
     "Installation": "/apis/operator.tigera.io/v1/installations",
     "SecurityGroupPolicy": "/apis/vpcresources.k8s.aws/v1beta1/securitygrouppolicies",
@@ -77,11 +83,13 @@ PLURALS = {
 
 
 class FakeApi:
-    """A `Transport` over objects in memory. `refuse` makes every request fail with a status."""
+    """A `Transport` over objects in memory: they are read, made, merged and deleted. `refuse` makes every request fail
+    with a status, `stop` the next write to a path that ends so, once."""
 
     def __init__(self, objects: Iterable[Obj]) -> None:
         self.objects = list(objects)
         self.refuse = 0
+        self.stop = ""
         self.ahead: timedelta | None = timedelta()
         """By how much the API server's clock is ahead of this machine's; None: it does not say."""
         self.requests: list[tuple[str, str]] = []
@@ -103,27 +111,47 @@ class FakeApi:
             if self.ahead is None:
                 return {"metadata": {}}
             return {"metadata": {"creationTimestamp": (datetime.now(UTC) + self.ahead).strftime("%Y-%m-%dT%H:%M:%SZ")}}
+        if method != "GET" and self.stop and parts.path.endswith(self.stop):
+            self.stop = ""
+            raise KubeError(0, "the connection is gone")
         collection, namespace, name = _split(parts.path)
         found = [o for o in self.objects if PLURALS[o["kind"]] == collection]
         found = [o for o in found if not namespace or o["metadata"].get("namespace") == namespace]
+        if not name and method == "POST":
+            return self._make(body)
         if not name:
             wanted = dict(p.split("=") for p in parse_qs(parts.query).get("labelSelector", [""])[0].split(",") if p)
             return {"items": [o for o in found if wanted.items() <= o["metadata"].get("labels", {}).items()]}
         one = next((o for o in found if o["metadata"]["name"] == name), None)
+        if one is None and (method, content_type) == ("PATCH", APPLY):
+            return self._make(body)
         if one is None:
             raise KubeError(404, "404 Not Found")
         if method == "PATCH":
             self._merge(one, body)
+        if method == "DELETE":
+            if (body or {}).get("preconditions", {}).get("uid", one["metadata"]["uid"]) != one["metadata"]["uid"]:
+                raise KubeError(409, "409 Conflict")
+            self.objects.remove(one)
         return copy.deepcopy(one)
 
+    def _make(self, body: Any) -> Obj:
+        meta = body["metadata"]
+        if any((o["kind"], o["metadata"]["name"]) == (body["kind"], meta["name"]) for o in self.objects):
+            raise KubeError(409, "409 already exists")
+        self.objects.append(copy.deepcopy({**body, "metadata": {**meta, "resourceVersion": "1", "uid": meta["name"]}}))
+        return copy.deepcopy(self.objects[-1])
+
     def _merge(self, one: Obj, body: Any) -> None:
-        change = dict(body["metadata"])
+        change = {k: v for k, v in body["metadata"].items() if k not in ("name", "namespace")}
         if change.pop("resourceVersion", one["metadata"].get("resourceVersion")) != one["metadata"]["resourceVersion"]:
             raise KubeError(409, "409 Conflict")
         for field, values in change.items():
             for key, value in values.items():
                 kept = one["metadata"].setdefault(field, {})
                 kept.pop(key, None) if value is None else kept.update({key: value})
+        if "data" in body:
+            one["data"].update(body["data"])
         one["metadata"]["resourceVersion"] += "1"
 
     def text(self, path: str, *, seconds: float) -> str:
@@ -299,6 +327,11 @@ SCHEMA = json.dumps(
 )
 
 
+def default_tier() -> Obj:
+    """What a Calico that runs keeps."""
+    return thing("Tier", "default", spec={"order": 1000000, "defaultAction": "Deny"})
+
+
 def legacy_objects(*, pinned: bool) -> list[Obj]:
     """Two legacy nodes with their agents and one workload pod each."""
     found = [node("old-a", "aws", ZONES[0]), node("old-b", "aws", ZONES[1])]
@@ -306,6 +339,7 @@ def legacy_objects(*, pinned: bool) -> list[Obj]:
         original = affinity.on_linux_ec2() if name != "calico-node" else None
         found.append(daemonset(name, namespace, 2, pinned=PIN if pinned else original, image=IMAGES[name]))
         found += [pod(f"{name}-{n}", n, f"DaemonSet/{name}", namespace, host_network=True) for n in ("old-a", "old-b")]
+    found.append(default_tier())
     found.append(
         thing("TigeraStatus", "calico", status={"conditions": [condition("Available"), condition("Degraded", "False")]})
     )
@@ -371,7 +405,8 @@ class World:
         self.labels: dict[str, str] = {CNI_LABEL: LEGACY_CNI}
         self.own = Own(id="0a1b", attempt=4, taken=True, reached=True)
         record = dump(seen(self.context.kube))
-        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",), workloads=record), *guarding())
+        self.add(mark(id="0a1b", attempt=4, guarded=("vpc-cni",), workloads=seal(record)), *guarding())
+        self.add(thing("ConfigMap", WORKLOADS, "kube-system", data={"workloads": record}))
         self.api.requests.clear()
         self.tags: dict[str, str] = {}
         self.strays: set[str] = set()
@@ -618,15 +653,23 @@ def moved_world(directory: Path) -> World:
     objects = [*cilium_objects(("new-a", "new-b"), canary=False), deny_policy(), *freeze()]
     objects += [web, endpoint(web, enforcing="egress")]
     objects += [daemonset(name, namespace, 0, pinned=PIN, image=IMAGES[name]) for name, namespace in AGENTS]
+    objects.append(default_tier())
     world = World(directory, objects, stage="release")
     world.sizes = {"old": 0}
     return world
 
 
 def mark(**more: Any) -> Obj:
-    made = thing("ConfigMap", MARK, "kube-system", data=Mark(stack="test", **more).dump())
-    made["metadata"]["annotations"] = {GUARD_DIGEST: guard.digest(guard.policy(), guard.binding())}
-    return made
+    noted = {GUARD_DIGEST: guard.digest(guard.policy(), guard.binding())}
+    annotations = {**Mark(stack="test", **more).annotations(), **noted}
+    return thing("Role", MARK, "kube-system", meta={"annotations": annotations}, rules=[])
+
+
+def earlier_mark(text: str = "", **more: Any) -> Obj:
+    """The mark as versions before kept it, the record of workloads in it."""
+    data = {**Mark(stack="test", **more).dump(), "workloads": text}
+    noted = {GUARD_DIGEST: "of before", GUARD_LOG: "ann opened it"}
+    return thing("ConfigMap", MARK, "kube-system", data=data, meta={"annotations": noted})
 
 
 def guarding() -> list[Obj]:

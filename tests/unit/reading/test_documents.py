@@ -74,21 +74,23 @@ REFUSED = {
     "a: 1\n...\nb: 2": "is no YAML",
     "a: *b": "there is no &b before it",
     "a: &a [*a]": "part of what it stands for",
-    "a: &a 1\nb: &a 2": "the anchor &a is given twice",
+    "a: &a {x: 1}\nb: {x: 2, <<: *a}": "<< brings 'x', which stands before it",
+    "a: &a {x: 1}\nb: &b {x: 2}\nc: {<<: *a, <<: *b}": "<< brings 'x', which stands before it",
+    "a: &a {b: &b [*a]}": "part of what it stands for",
     "{x": "is no YAML",
     "a: 'b": "is no YAML",
     "a:\n\t- b": "is no YAML",
     "[a]: b": "a key is a word",
     "8e1: b": "the key '8e1' is no text",
     "~: b": "the key '~' is no text",
-    "a: 1\n<<: {b: 1}": "<< stands behind other keys",
     "a: &a [1]\nb: {<<: *a}": "<< takes a mapping",
     "[" * 100_000: "nested more than 100 levels",
     "a: {" * 100_000: "nested more than 100 levels",
     "- " * 100_000: "nested more than 100 levels",
     "a: 1\rb: 2": "ends a line or is no text to some readers",
     "a: b\u2028": "ends a line or is no text to some readers",
-    "a: \x07": "is no YAML",
+    "a: \x07": ":1: is no YAML: control characters are not allowed",
+    "é: 😀\nb:\n- \x1b[31m": ":3: is no YAML: control characters are not allowed",
     "a: \udc80": "is no character",
     'a: "\\ud800"': "is no YAML",
     'a: "b\\/c"': "JSON's only",
@@ -137,6 +139,21 @@ def test_merges_and_aliases_mean_what_they_mean_to_kubectl():
     assert reading.value(text)["d"] == {"x": 1, "w": 1}
 
 
+def test_a_merge_behind_other_keys_is_read_where_every_reader_means_the_same():
+    text = "a: &a {x: 1}\nb: &b {v: 1}\nc: {z: 1, <<: *a, w: 2}\nd: {z: 1, <<: [*a, *b], x: 3}\n"
+    assert reading.value(text, strictly=True)["c"] == {"z": 1, "x": 1, "w": 2}
+    assert reading.value(text, strictly=True)["d"] == {"z": 1, "x": 3, "v": 1}
+    twice = "a: &a {x: 1}\nb: &b {v: 1}\nc:\n  <<: *a\n  z: 1\n  <<: *b\n"
+    assert reading.value(twice)["c"] == {"x": 1, "z": 1, "v": 1}
+    with pytest.raises(Unreadable, match=":6: << is given twice"):
+        reading.value(twice, strictly=True)
+
+
+def test_an_alias_means_the_anchor_of_its_name_that_began_last_before_it():
+    assert reading.value("a: &a 1\nb: *a\nc: &a {x: 2}\nd: *a\n") == {"a": 1, "b": 1, "c": {"x": 2}, "d": {"x": 2}}
+    assert reading.value("a: &a {b: &a 1, c: *a}\nd: *a\n") == {"a": {"b": 1, "c": 1}, "d": 1}
+
+
 def test_documents_are_cut_where_kubectl_cuts_them_and_know_their_line():
     found = reading.documents("# head\n---\na: 1\n--- # next\n---\n\nb: 2\n...\n---\n", lines=True)
     assert [(d.line, d.value) for d in found] == [(3, {"a": 1}), (7, {"b": 2})]
@@ -168,6 +185,7 @@ GROWING = {
 }
 
 
+@pytest.mark.growth
 @pytest.mark.parametrize("kind", GROWING)
 def test_four_times_the_text_takes_about_four_times_as_long(kind):
     def seconds(size: int) -> float:

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from operations.refresh.actions import (
+from operations.refresh.engine import explain
+from operations.refresh.engine.decision import Decision
+from operations.refresh.engine.engine import Engine
+from operations.refresh.model.actions import (
     Action,
     Cordon,
     Deregister,
@@ -25,14 +28,12 @@ from operations.refresh.actions import (
     SoftTaint,
     Terminate,
 )
-from operations.refresh.answers import Answer
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers as explain
-from operations.refresh.request import CNI_OF, RefreshRequest
-from operations.refresh.terms import Goal, Pace
-from operations.refresh.values import (
+from operations.refresh.model.answers import Answer
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.terms import Goal, Pace
+from operations.refresh.model.values import (
     CloudView,
-    Disruption,
+    DisruptionBudget,
     Group,
     Instance,
     Node,
@@ -42,8 +43,8 @@ from operations.refresh.values import (
     Target,
     share,
 )
-from operations.refresh.values import Workload as Wanted
-from operations.refresh.world import World
+from operations.refresh.model.values import Workload as Wanted
+from operations.refresh.model.world import World
 
 PACE = Pace(look=2.0, idle_look=5.0, node_object=20.0, in_service=15.0, deregistration_margin=5.0, uncordoned=60.0)
 
@@ -110,7 +111,7 @@ class Sim:
         self.nodes: dict[str, Node] = {}
         self.pods: dict[str, Pod] = {}
         self.owner: dict[str, Workload] = {}
-        self.budgets: dict[str, Disruption] = {}
+        self.budgets: dict[str, DisruptionBudget] = {}
         self._to_count: set[str] = set()
         self._counts_until = 0.0
         self.instances: dict[str, Instance] = {}
@@ -147,6 +148,8 @@ class Sim:
         for pod in list(self.pods.values()):
             self._ready(pod.uid)
         self.engine = self._engine()
+        self.decision: Decision | None = None
+        """Of the engine that runs now; None before its first."""
         for kind, rate in (("uncordon", scenario.uncordon_rate), ("vanish", scenario.vanish_rate)):
             if rate:
                 self._plague(kind, rate)
@@ -164,7 +167,7 @@ class Sim:
     def turn_round(self) -> None:
         """Half-way, somebody wants it back: source and target change places."""
         self.request = RefreshRequest.towards(
-            self.request.source, strategy=str(self.request.strategy), budget=str(self.request.budget)
+            self.request.source, strategy=str(self.request.strategy), node_budget=str(self.request.node_budget)
         )
         self.source, self.target = self.target, self.source
         self.sources, self.targets_of = self.targets_of, self.sources
@@ -187,14 +190,15 @@ class Sim:
                 self.turn_round()
                 self._decide()
                 continue
-            wake = float("inf") if self.dead else self.engine.wake_at
+            wake = float("inf") if self.dead or self.decision is None else self.decision.wake_at
             if self.heap and self.heap[0][0] <= wake:
                 self.now, _, what = heapq.heappop(self.heap)
                 what()
             else:
                 self.now = max(wake, self.now + 0.001)
             if self.now > limit:
-                waits = [f"{b.object}: {b.reason}" for b in explain(self.engine, self.now)]
+                decision = self.decision or self.engine.decide(self.now, stopping=True)
+                waits = [f"{b.object}: {b.reason}" for b in explain.waits(self.engine, decision)]
                 raise Violation(f"not finished after {limit} s: {waits[:8]}; {self.log[-20:]}")
             self._decide()
         self._final()
@@ -203,7 +207,8 @@ class Sim:
     def _decide(self) -> None:
         if self.dead:
             return
-        for action in self.engine.decide(self.now):
+        self.decision = self.engine.decide(self.now)
+        for action in self.decision.actions:
             self._start(action)
         self._check()
 
@@ -217,6 +222,7 @@ class Sim:
         world.replace_attachments(self.attached.items())
         world.present.replace("", self._wanted())
         self.generation += 1
+        self.decision = None
         return Engine(world, self.request, self.goal, PACE, seed=self.random.randrange(1 << 30))
 
     def _wanted(self) -> list[Wanted]:
@@ -423,7 +429,7 @@ class Sim:
         load = next(w for w in self.s.workloads if w.name == name)
         healthy = sum(p.ready and not p.terminating for p in self._members(name))
         desired = load.replicas - self.s.budgets[name]
-        budget = Disruption(
+        budget = DisruptionBudget(
             ("shop", name),
             {"matchLabels": {"app": name}},
             allowed=max(0, healthy - desired),
@@ -649,12 +655,12 @@ class Sim:
                 if load.name not in self.s.budgets and healthy < load.replicas - most:
                     raise Violation(f"{self.now:.2f}: {load.name} has {healthy} of {load.replicas}, may miss {most}")
         leaving = [n for n in self.nodes.values() if n.cni == self.source and n.active]
-        most = self.request.budget.of(self.goal.total)
+        most = self.request.node_budget.of(self.goal.total)
         if self.s.vanish_rate == 0 and self.s.uncordon_rate == 0 and len(leaving) > most:
-            raise Violation(f"{self.now:.2f}: {len(leaving)} nodes leave at once, the budget is {most}")
-        if self.request.zone_budget is not None:
+            raise Violation(f"{self.now:.2f}: {len(leaving)} nodes leave at once, the node budget is {most}")
+        if self.request.zone_node_budget is not None:
             for zone, number in Counter(n.zone for n in leaving).items():
-                if number > self.request.zone_budget.of(self.s.old):
+                if number > self.request.zone_node_budget.of(self.s.old):
                     raise Violation(f"{number} nodes leave zone {zone}")
 
     def _final(self) -> None:

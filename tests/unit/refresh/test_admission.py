@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import pytest
 
-from operations.refresh.admission import Queues, choose
-from operations.refresh.values import Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod
+from operations.refresh.model.world import World
+from operations.refresh.pacing.admission import Queues, choose
 
 
 def crowd(seed: int) -> World:
@@ -24,7 +24,7 @@ def crowd(seed: int) -> World:
         if rng.random() < 0.8:
             may_miss = rng.choice((0, 1, 1, 1, 2, 5)) if rng.random() < 0.9 else 0
             labels = {"matchLabels": {"app": name}}
-            world.see_budget(Disruption(("shop", name), labels, expected=pods, desired=max(0, pods - may_miss)))
+            world.see_budget(DisruptionBudget(("shop", name), labels, expected=pods, desired=max(0, pods - may_miss)))
         for n in range(pods):
             node, uid = f"old-{rng.randrange(40)}", f"{name}-{n}"
             owner = Owner("ReplicaSet", name, name)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from operations.refresh.answers import FIRST_DELAY, REASONS, Answer, classify
-from operations.refresh.throttle import Throttle
+from operations.refresh.model.answers import FIRST_DELAY, REASONS, Answer, classify
+from operations.refresh.pacing.throttle import Throttle
 
 CAUSE = {"details": {"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget a needs 2"}]}}
 

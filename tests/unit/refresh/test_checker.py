@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.history import Ended, Event, Rules, pod, violations
 
-RULES = Rules(budget=1, floor=1, zone_cap=1)
+RULES = Rules(node_budget=1, floor=1, zone_cap=1)
 
 
 class History:
@@ -109,7 +109,7 @@ def test_two_nodes_on_their_way_exceed_the_budget_and_leave_too_little_room(thre
     assert three.found() == []
     three.node("n2", leaving=True, zone="b")
     found = three.found()
-    assert any("the budget is 1" in text for text in found)
+    assert any("the node budget is 1" in text for text in found)
     assert any("0 nodes can take pods, the floor is 1" in text for text in found)
 
 
@@ -117,7 +117,7 @@ def test_a_zone_has_a_cap_of_its_own(three: History):
     three.node("n3")
     three.node("n1", leaving=True)
     three.node("n3", leaving=True)
-    rules = Rules(budget=5, floor=0, zone_cap=1)
+    rules = Rules(node_budget=5, floor=0, zone_cap=1)
     assert [text for text in three.found(rules) if "zone a" in text]
 
 
@@ -135,8 +135,8 @@ def _as_api(node: str, *, kind: str = "ReplicaSet", app: str = "web") -> dict[st
     [
         (_as_api("n1"), RULES, True),
         (_as_api("n1", kind="DaemonSet"), RULES, False),
-        (_as_api("n1", app="extra"), Rules(budget=1, floor=1, exempt=frozenset({"extra"})), False),
-        (_as_api("n1"), Rules(budget=1, floor=1, others=frozenset({"n1"})), False),
+        (_as_api("n1", app="extra"), Rules(node_budget=1, floor=1, exempt=frozenset({"extra"})), False),
+        (_as_api("n1"), Rules(node_budget=1, floor=1, others=frozenset({"n1"})), False),
     ],
 )
 def test_an_instance_that_ends_with_a_workload_pod_on_it(

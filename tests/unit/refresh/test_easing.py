@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operations.refresh.easing import CALM, CAREFUL, LATE, Easing
+from operations.refresh.pacing.easing import CALM, CAREFUL, LATE, Easing
 
 
 class Controller:

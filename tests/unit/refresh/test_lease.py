@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from operations.refresh import lease as lease_module
-from operations.refresh.kube import Response
-from operations.refresh.lease import Lease, LeaseError, Memory
+from operations.refresh.cluster import lease as lease_module
+from operations.refresh.cluster.kube import Response
+from operations.refresh.cluster.lease import Lease, LeaseError, Memory
 
 
 class Server:

@@ -4,22 +4,22 @@ import pytest
 
 from migration.journeys import NodeKind
 from migration.settings import Settings
-from operations.refresh.groups import groups, wanted
-from operations.refresh.lease import Memory, forget
-from operations.refresh.request import Budget, InvalidRequest, RefreshRequest
-from operations.refresh.values import Sizes
+from operations.refresh.cluster.groups import groups, wanted
+from operations.refresh.cluster.lease import Memory, forget
+from operations.refresh.model.request import InvalidRequest, NodeBudget, RefreshRequest
+from operations.refresh.model.values import Sizes
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "101%", "-1", "", "ten", "1.5", "%"])
 def test_a_budget_that_moves_nothing_or_means_nothing_is_refused(text):
     with pytest.raises(InvalidRequest, match="budget"):
-        Budget.parse(text)
+        NodeBudget.parse(text)
 
 
 @pytest.mark.parametrize(("text", "nodes", "number"), [("3", 100, 3), ("10%", 100, 10), ("10%", 5, 1), ("100%", 7, 7)])
 def test_a_budget_is_a_number_or_a_share_but_at_least_one(text, nodes, number):
-    assert Budget.parse(text).of(nodes) == number
-    assert str(Budget.parse(text)) == text
+    assert NodeBudget.parse(text).of(nodes) == number
+    assert str(NodeBudget.parse(text)) == text
 
 
 def test_an_unknown_strategy_is_named_with_the_known_ones():

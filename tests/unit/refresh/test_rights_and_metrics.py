@@ -7,9 +7,9 @@ from pathlib import Path
 
 import yaml
 
-from operations.refresh import cloud, kube, rights
-from operations.refresh.metrics import Metrics, exposition
-from operations.refresh.progress import Snapshot
+from operations.refresh.cluster import cloud, kube, rights
+from operations.refresh.run.metrics import Metrics, exposition
+from operations.refresh.run.progress import Snapshot
 
 HERE = Path(kube.__file__).parent
 
@@ -41,7 +41,7 @@ def test_every_aws_call_in_the_code_is_listed_and_every_listed_one_is_made():
 
 
 def test_the_files_that_are_shipped_are_those_that_the_code_makes():
-    shipped = HERE.parents[1] / "docs" / "refresh"
+    shipped = HERE.parents[2] / "docs" / "refresh"
     assert (shipped / "rbac.yaml").read_text() == rights.rbac()
     assert (shipped / "iam.json").read_text() == rights.iam()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh.request import RefreshRequest
-from operations.refresh.values import Sizes
+from operations.refresh.model.request import RefreshRequest
+from operations.refresh.model.values import Sizes
 from tests.faults.schedules import play
 from tests.unit.refresh.simulation import Scenario, Sim, Workload
 
@@ -17,7 +17,7 @@ SEEDS = 40
 
 
 def towards(strategy: str = "surge", budget: str = "10%") -> RefreshRequest:
-    return RefreshRequest.towards(NodeKind.CILIUM, strategy=strategy, budget=budget)
+    return RefreshRequest.towards(NodeKind.CILIUM, strategy=strategy, node_budget=budget)
 
 
 def test_a_quiet_cluster_is_moved_without_a_wasted_eviction():

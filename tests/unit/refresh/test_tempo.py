@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from operations.refresh.stations import Stations
-from operations.refresh.tempo import AHEAD, LEAST, Tempo
-from operations.refresh.values import BudgetKey, Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.model.values import BudgetKey, DisruptionBudget, Node, Owner, Pod
+from operations.refresh.model.world import World
+from operations.refresh.pacing.disruption_budgets import DisruptionBudgets
+from operations.refresh.pacing.tempo import AHEAD, LEAST, Tempo
 
 SLOW, WIDE, EVEN = ("shop", "slow"), ("shop", "wide"), ("shop", "even")
 
@@ -21,9 +21,9 @@ def pod(app: str, number: int) -> Pod:
     )
 
 
-def budget(key: BudgetKey, pods: int, slots: int, allowed: int) -> Disruption:
+def budget(key: BudgetKey, pods: int, slots: int, allowed: int) -> DisruptionBudget:
     labels = {"matchLabels": {"app": key[1]}}
-    return Disruption(key, labels, allowed=allowed, expected=pods, desired=pods - slots)
+    return DisruptionBudget(key, labels, allowed=allowed, expected=pods, desired=pods - slots)
 
 
 class Clock:
@@ -37,20 +37,20 @@ class Clock:
         for app, number in (("slow", 200), ("wide", 100), ("free", others)):
             for n in range(number):
                 self.world.see_pod(pod(app, n))
-        self.stations = Stations(self.world)
-        self.tempo = Tempo(self.world, self.stations)
+        self.budgets = DisruptionBudgets(self.world)
+        self.tempo = Tempo(self.world, self.budgets)
         self.now = 1000.0
 
     def turn(self, key: BudgetKey, app: str, number: int, seconds: float) -> None:
         """One pod is evicted; the next stands before the budget for so long."""
         known = self.world.budgets[key]
         self.world.see_budget(replace(known, version=f"{known.version}+"))
-        assert self.stations.lets_go(pod_under(app, key), Counter())
-        self.stations.begin([key])
-        self.stations.end([key], evicted=True)
+        assert self.budgets.choose(pod_under(app, key), Counter())
+        self.budgets.begin([key])
+        self.budgets.end([key], evicted=True)
         self.tempo.evicted([key], self.now)
         self.world.lose_pod(f"{app}-{number}")
-        assert self.stations.lets_go(pod_under(app, key), Counter()) is (key == WIDE)
+        assert self.budgets.choose(pod_under(app, key), Counter()) is (key == WIDE)
         self.now += seconds
 
     def taken(self, seconds: float) -> float:
@@ -66,7 +66,8 @@ class Clock:
 
 def take(clock: Clock, wanted: Pod) -> bool:
     """Whether nothing holds it back; then it counts."""
-    return all(limit.take(clock.now) for limit in clock.tempo.limits(wanted, clock.now))
+    clock.tempo.free(wanted, clock.now)
+    return all(limit.take(clock.now) for limit in clock.tempo.limits(wanted))
 
 
 def pod_under(app: str, *keys: BudgetKey) -> Pod:

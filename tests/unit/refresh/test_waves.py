@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 
 from migration.journeys import NodeKind
-from operations.refresh import admission, parse
-from operations.refresh.actions import Evict, Outcome
-from operations.refresh.answers import Answer
-from operations.refresh.engine import Engine
-from operations.refresh.explain import blockers
-from operations.refresh.request import RefreshRequest
-from operations.refresh.terms import SHOWN_LATE, Goal
-from operations.refresh.values import Disruption, Node, Owner, Pod, Workload
-from operations.refresh.waves import waves
-from operations.refresh.world import World
+from operations.refresh.cluster import parse
+from operations.refresh.engine import explain
+from operations.refresh.engine.engine import Engine
+from operations.refresh.model.actions import Evict, Outcome
+from operations.refresh.model.answers import Answer
+from operations.refresh.model.request import RefreshRequest
+from operations.refresh.model.terms import SHOWN_LATE, Goal
+from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod, Workload
+from operations.refresh.model.world import World
+from operations.refresh.pacing import admission
+from operations.refresh.plan.waves import waves
 
 NOW = 1000.0
 WEB = ("Deployment", "shop", "web")
@@ -40,7 +41,7 @@ def crowd(nodes: int, seed: int = 1) -> World:
     for a in range(0, apps, 2):
         may_miss = rng.choice((0, 1, 1, 3, 10))
         key, labels = ("shop", f"app-{a}"), {"matchLabels": {"app": f"app-{a}"}}
-        world.see_budget(Disruption(key, labels, expected=50, desired=50 - may_miss, allowed=may_miss))
+        world.see_budget(DisruptionBudget(key, labels, expected=50, desired=50 - may_miss, allowed=may_miss))
     for p in range(nodes * 10):
         world.see_pod(pod(f"p{p}", f"old-{rng.randrange(nodes)}", f"app-{rng.randrange(apps)}"))
     return world
@@ -55,12 +56,12 @@ def slowly(world: World, request: RefreshRequest, total: int) -> tuple[tuple[str
         own = [p.workload for p in world.leaving(name) if not p.budgets and p.workload]
         loads[name] = Counter(own) + queues.carried(name)
         room |= {key: world.present.at_once(key) for key in own}
-        if request.zone_budget is not None:
+        if request.zone_node_budget is not None:
             loads[name][node.zone] += 1
-            room[node.zone] = request.zone_budget.of(sum(n.zone == node.zone for n in world.old.values()))
+            room[node.zone] = request.zone_node_budget.of(sum(n.zone == node.zone for n in world.old.values()))
     while left:
         done = total - len(left)
-        most = min(request.budget.of(total), admission.wave(done))
+        most = min(request.node_budget.of(total), admission.wave(done))
         used: Counter[Any] = Counter()
         chosen: list[str] = []
         for name in sorted(left, key=lambda n: (*queues.rank(n, first=done == 0), n)):
@@ -73,11 +74,11 @@ def slowly(world: World, request: RefreshRequest, total: int) -> tuple[tuple[str
     return tuple(found)
 
 
-@pytest.mark.parametrize("zone_budget", [None, "2"])
+@pytest.mark.parametrize("zone_node_budget", [None, "2"])
 @pytest.mark.parametrize("seed", range(8))
-def test_waves_are_those_that_a_look_at_every_node_would_find(seed: int, zone_budget: str | None):
+def test_waves_are_those_that_a_look_at_every_node_would_find(seed: int, zone_node_budget: str | None):
     world = crowd(60, seed)
-    request = RefreshRequest.towards(NodeKind.CILIUM, budget="20%", zone_budget=zone_budget)
+    request = RefreshRequest.towards(NodeKind.CILIUM, node_budget="20%", zone_node_budget=zone_node_budget)
     assert waves(world, request, 60) == slowly(world, request, 60)
 
 
@@ -87,13 +88,20 @@ def test_no_wave_takes_more_replicas_than_the_workload_s_own_rolling_update():
         world.see_node(Node(f"old-{n}", cni="aws"))
         world.see_pod(pod(f"web-{n}", f"old-{n}"))
     world.present.replace("Deployment", [Workload(WEB, 12, 3)])
-    found = waves(world, RefreshRequest.towards(NodeKind.CILIUM, budget="100%"), 12)
+    found = waves(world, RefreshRequest.towards(NodeKind.CILIUM, node_budget="100%"), 12)
     assert [len(wave) for wave in found] == [1, 2, 3, 3, 3]
 
 
+def test_waves_end_also_where_more_nodes_are_there_than_when_it_began():
+    world = crowd(20)
+    found = waves(world, RefreshRequest.towards(NodeKind.CILIUM, node_budget="50%"), 12)
+    assert sorted(name for wave in found for name in wave) == sorted(world.old)
+
+
+@pytest.mark.growth
 def test_the_waves_of_five_thousand_nodes_are_told_in_seconds_and_not_quadratically():
     def seconds(nodes: int) -> float:
-        world, request = crowd(nodes), RefreshRequest.towards(NodeKind.CILIUM, budget="3%")
+        world, request = crowd(nodes), RefreshRequest.towards(NodeKind.CILIUM, node_budget="3%")
         began = time.process_time()
         waves(world, request, nodes)
         return time.process_time() - began
@@ -130,11 +138,11 @@ def engine() -> Engine:
         world.see_pod(pod(f"web-{n}", f"old-{n}"))
     world.see_node(Node("new", cni="cilium"))
     world.present.replace("Deployment", [Workload(WEB, 8, 2)])
-    return Engine(world, RefreshRequest.towards(NodeKind.CILIUM, budget="8"), Goal(("old",), {}, 8))
+    return Engine(world, RefreshRequest.towards(NodeKind.CILIUM, node_budget="8"), Goal(("old",), {}, 8))
 
 
 def evicted(engine: Engine, now: float, answer: Answer | None = Answer.EVICTED) -> list[str]:
-    actions = [action for action in engine.decide(now) if isinstance(action, Evict)]
+    actions = [action for action in engine.decide(now).actions if isinstance(action, Evict)]
     for action in actions:
         engine.settle(action, Outcome(answer is Answer.EVICTED, answer=answer), now)
     return [action.uid for action in actions]
@@ -182,11 +190,11 @@ def test_a_workload_that_was_broken_before_is_moved_all_the_same(engine: Engine)
 
 def test_a_pod_under_a_budget_and_one_of_a_job_go_as_before(engine: Engine):
     engine.world.see_pod(Pod("job", "shop", "job", "old-0", Owner("Job", "report", "j"), {}, ready=True))
-    engine.world.see_budget(Disruption(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=8, expected=8))
+    engine.world.see_budget(DisruptionBudget(("shop", "web"), {"matchLabels": {"app": "web"}}, allowed=8, expected=8))
     assert {"job", "web-0"} <= set(evicted(engine, NOW))
 
 
 def test_progress_says_for_what_a_replica_waits(engine: Engine):
     evicted(engine, NOW)
-    [why] = [b.reason for b in blockers(engine, NOW) if b.object == "pod shop/web-7"]
+    [why] = [b.reason for b in explain.waits(engine, engine.decide(NOW, stopping=True)) if b.object == "pod shop/web-7"]
     assert why.startswith("waits its turn: deployment shop/web has no PodDisruptionBudget, so 2 of its pods may be")

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from migration.names import CORDONED_BY_US, REFRESH_TAINT
-from operations.drain import marks
-from operations.refresh import parse
-from operations.refresh.values import Disruption, Node, Owner, Pod
-from operations.refresh.world import World
+from operations.refresh.cluster import parse
+from operations.refresh.model import marks
+from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod
+from operations.refresh.model.world import World
 from operations.selectors import UnknownOperator, matches
 
 
@@ -129,7 +129,7 @@ def test_a_budget_whose_selector_has_an_unknown_operator_holds_every_pod_of_its_
     with pytest.raises(UnknownOperator, match="Resembles"):
         matches(strange, {"app": "a"})
     world = _world()
-    world.see_budget(Disruption(("shop", "b"), strange))
+    world.see_budget(DisruptionBudget(("shop", "b"), strange))
     world.see_pod(_pod("p1"))
     assert world.pods["p1"].budgets == (("shop", "b"),)
     assert world.budgets["shop", "b"].unreadable == {"Resembles"}
@@ -176,7 +176,7 @@ def test_canary_nodes_are_neither_emptied_nor_counted():
 def test_what_stands_under_a_budget_is_counted_through_every_change():
     world = _world()
     world.see_pod(_pod("p1"))
-    world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "a"}}, version="1"))
+    world.see_budget(DisruptionBudget(("shop", "b"), {"matchLabels": {"app": "a"}}, version="1"))
     world.see_pod(_pod("p2"))
     assert world.remaining.under == Counter({("shop", "b"): 2})
     world.see_pod(_pod("p2", terminating=True))
@@ -236,8 +236,8 @@ def test_a_new_list_forgets_what_is_no_longer_there():
 )
 def test_a_pod_finds_its_budgets_however_they_select(selector: Any, selected: bool):
     world = _world()
-    world.see_budget(Disruption(("shop", "b"), selector))
-    world.see_budget(Disruption(("other", "b"), {}))
+    world.see_budget(DisruptionBudget(("shop", "b"), selector))
+    world.see_budget(DisruptionBudget(("other", "b"), {}))
     world.see_pod(_pod("p1"))
     assert world.pods["p1"].budgets == ((("shop", "b"),) if selected else ())
 
@@ -245,7 +245,7 @@ def test_a_pod_finds_its_budgets_however_they_select(selector: Any, selected: bo
 def test_a_budget_that_selects_others_from_now_on_lets_its_pods_go():
     world = _world()
     world.see_pod(_pod("p1"))
-    world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "a"}}))
-    world.see_budget(Disruption(("shop", "b"), {"matchLabels": {"app": "z"}}))
+    world.see_budget(DisruptionBudget(("shop", "b"), {"matchLabels": {"app": "a"}}))
+    world.see_budget(DisruptionBudget(("shop", "b"), {"matchLabels": {"app": "z"}}))
     assert world.pods["p1"].budgets == ()
     assert not world.remaining.under

@@ -29,6 +29,20 @@ def test_a_role_with_policies_is_not_deleted(account: Account):
         iam.get_role(RoleName="r")
 
 
+def test_a_boundary_is_a_policy_that_exists_and_is_kept_with_the_role(account: Account):
+    iam, document = account.client("iam"), json.dumps({"Version": "2012-10-17", "Statement": []})
+    missing = "arn:aws:iam::111122223333:policy/none"
+    with pytest.raises(iam.exceptions.NoSuchEntityException, match="not attachable"):
+        iam.create_role(RoleName="r", AssumeRolePolicyDocument=document, PermissionsBoundary=missing)
+    bound = iam.create_policy(PolicyName="bound", PolicyDocument=document)["Policy"]["Arn"]
+    iam.create_role(RoleName="r", AssumeRolePolicyDocument=document, PermissionsBoundary=bound)
+    assert iam.get_role(RoleName="r")["Role"]["PermissionsBoundary"]["PermissionsBoundaryArn"] == bound
+    iam.delete_role_permissions_boundary(RoleName="r")
+    assert "PermissionsBoundary" not in iam.get_role(RoleName="r")["Role"]
+    with pytest.raises(iam.exceptions.NoSuchEntityException):
+        iam.put_role_permissions_boundary(RoleName="r", PermissionsBoundary=missing)
+
+
 def test_attaching_a_policy_that_does_not_exist_is_refused(account: Account):
     iam = account.client("iam")
     with pytest.raises(iam.exceptions.NoSuchEntityException):

@@ -215,7 +215,7 @@ def selected(where: World, spec) -> bool:
 
 def for_the_future(where: World, policy) -> bool:
     """Whether a policy that today's pods do not need matters to one that could be created."""
-    from netpol.translate.probes import with_probes
+    from netpol.compare.probes import with_probes
 
     probed = with_probes(where.enforced_by("calico"))
     result = translate(where)

@@ -1,0 +1,38 @@
+"""Calico's copies of Kubernetes policies: its API shows each NetworkPolicy a second time, as `knp.default.NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from netpol.decide.calico_kubernetes import from_kubernetes
+from netpol.model.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta, Policy
+
+COPY = "knp.default."
+_NAMELESS = Meta(name="", api="", kind="")
+
+
+def copies(policies: Iterable[Policy]) -> tuple[CalicoPolicy, ...]:
+    """The policies that say once more what a Kubernetes policy says.
+
+    A policy is a copy by what it says, as anybody may call one `knp.…`.
+    """
+    found = tuple(policies)
+    originals = {(p.meta.namespace, p.meta.name): p for p in found if isinstance(p, KubernetesPolicy)}
+    return tuple(p for p in found if isinstance(p, CalicoPolicy) and _copies(p, originals.get(_of(p))))
+
+
+def _of(policy: CalicoPolicy) -> tuple[str, str]:
+    return policy.meta.namespace, policy.meta.name.removeprefix(COPY)
+
+
+def _copies(policy: CalicoPolicy, original: KubernetesPolicy | None) -> bool:
+    if original is None or policy.meta.kind != "NetworkPolicy" or not policy.meta.name.startswith(COPY):
+        return False
+    return _said(policy) == _said(from_kubernetes(original))
+
+
+def _said(policy: CalicoPolicy) -> CalicoPolicy:
+    """What a policy says, whatever it and its rules are called."""
+    sides = {side: tuple(replace(rule, where="") for rule in policy.rules(side)) for side in DIRECTIONS}
+    return replace(policy, meta=_NAMELESS, ingress=sides[INGRESS], egress=sides[EGRESS])

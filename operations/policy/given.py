@@ -1,0 +1,218 @@
+"""What a command line gives: the objects of files and of a live cluster, and what they leave out."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from netpol.decide.copies import copies
+from netpol.decide.missing import missing, summary
+from netpol.model.values import Policy
+from netpol.model.world import CiliumOptions, Engine, Recognition, World
+from netpol.read import documents
+from netpol.read.notes import Notes
+from netpol.read.world import from_readers
+from operations.cluster import Cluster
+from operations.connection import through_kubeconfig
+from operations.policy.live import live_objects, live_version
+
+NEWEST = "3.32"
+"""Version of Calico that is meant where nothing says another."""
+_NAMESPACE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?")
+
+
+class UsageError(Exception):
+    """The command was given something that makes no sense; the text says what."""
+
+
+def say(text: str) -> None:
+    """Tell people."""
+    print(text, file=sys.stderr)
+
+
+def notes_of(arguments: argparse.Namespace) -> Notes:
+    """What this run found wrong with its input, and what it left out."""
+    if not hasattr(arguments, "notes"):
+        arguments.notes = Notes()
+    notes: Notes = arguments.notes
+    return notes
+
+
+def told(notes: Notes) -> None:
+    """Tell what was left out, and stop where something is wrong: everything at once, as each run may take long."""
+    for skipped in notes.skipped:
+        say(str(skipped))
+    notes.fail()
+
+
+def world_of(arguments: argparse.Namespace) -> World:
+    """The world that the paths and the live cluster make; empty where the notes hold faults.
+
+    Raises:
+        UsageError: the arguments make no sense, or a path holds nothing.
+        UndecidableError: what runs in the live cluster cannot be told.
+        ValueError: the cluster cannot be read, or the objects do not fit together.
+    """
+    if not arguments.paths and not arguments.live:
+        raise UsageError("give files or directories, or --live")
+    if arguments.live and arguments.assume:
+        raise UsageError("--assume is about what files leave out; --live reads all there is: give one of them")
+    if not arguments.live and (arguments.stack or arguments.server):
+        raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
+    notes = notes_of(arguments)
+    if not _NAMESPACE.fullmatch(arguments.namespace):
+        raise UsageError(
+            f"--namespace {arguments.namespace!r} is no name of a namespace: lower-case letters, digits, -"
+        )
+    readers = _read(arguments, arguments.paths)
+    running = None if arguments.calico_version is None else version(arguments.calico_version)
+    if arguments.live:
+        cluster = _cluster(arguments)
+        readers += documents.from_objects(live_objects(cluster), "<live>")
+        running = running or live_version(cluster)
+    options: dict[str, Any] = {
+        "six_egress": arguments.six_egress,
+        "apiserver": tuple(network(c) for c in arguments.apiserver),
+        "pod_cidrs": tuple(network(c) for c in arguments.pod_cidr),
+        "calico_version": running or version(NEWEST),
+        "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
+        # A live cluster is all there is.
+        "whole": arguments.whole or arguments.live,
+        "assume": arguments.assume,
+    }
+    if arguments.families:
+        if not re.fullmatch(r"[46](,[46])*", arguments.families):
+            raise UsageError(f"--families {arguments.families!r}: write 4, 6 or 4,6")
+        options["families"] = frozenset(int(f) for f in arguments.families.split(","))
+    rules = [node_rule(text) for text in getattr(arguments, "nodes", [])]
+    if rules:
+        options["engines"] = lambda labels: _chosen(labels, rules)
+    return _once(from_readers(readers, notes=notes, **options), notes)
+
+
+def policies_after(arguments: argparse.Namespace) -> tuple[Policy, ...]:
+    """The policies to compare with.
+
+    Raises:
+        PolicyError: everything that is wrong with what was given so far.
+        UsageError: there are none, and nobody said so.
+    """
+    notes = notes_of(arguments)
+    found: tuple[Policy, ...] = ()
+    if not arguments.after_nothing:
+        found = _once(from_readers(_read(arguments, arguments.after), notes=notes), notes).policies
+    told(notes)
+    if not found and not arguments.after_nothing:
+        raise UsageError(
+            f"{', '.join(map(str, arguments.after))}: no policy in there. To compare with no policies at all, say "
+            "--after-nothing"
+        )
+    return found
+
+
+def lacking(*worlds: World) -> list[dict[str, Any]]:
+    """What the worlds' policies ask for and nobody gave: told to people by the kind, and given back."""
+    found = missing(*worlds)
+    for line in summary(found, worlds[0].rest):
+        say(line)
+    by_kind: dict[str, list[str]] = {}
+    for one in found:
+        by_kind.setdefault(one.kind, []).append(one.name)
+    return [{"kind": kind, "names": names} for kind, names in by_kind.items()]
+
+
+def _read(arguments: argparse.Namespace, paths: Sequence[Path]) -> list[documents.Reader]:
+    """The objects at the paths. One that holds nothing is not what somebody meant."""
+    notes = notes_of(arguments)
+    readers = documents.load(paths, notes=notes, namespace=arguments.namespace)
+    files = {Path(reader.place().file) for reader in readers}
+    holding = files.union(*(file.parents for file in files))
+    empty = [path for path in paths if path not in holding]
+    # What is wrong may be why, and is told first.
+    if empty and not notes.errors:
+        told(notes)
+        raise UsageError(f"{empty[0]} holds no objects: name the file or directory that does (*.yaml, *.yml, *.json)")
+    return readers
+
+
+def _once(world: World, notes: Notes) -> World:
+    """The world without Calico's copies of Kubernetes' policies."""
+    twice = copies(world.policies)
+    for copy in twice:
+        notes.skip(copy.meta.place, str(copy.meta), "Calico's copy of a NetworkPolicy that is given as well")
+    known = {id(copy) for copy in twice}
+    return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world
+
+
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to."""
+    # Files are read without them, and they take longer than most of what is asked about files.
+    from migration.facts import InvalidFacts  # noqa: PLC0415
+    from migration.settings import InvalidSettings  # noqa: PLC0415
+    from operations import context  # noqa: PLC0415
+
+    if arguments.server is not None:
+        server = _server(arguments.server)
+        return Cluster(lambda: through_kubeconfig(server, "--server says"))
+    try:
+        return context.Context.load(arguments.stack).kube
+    except (context.UsageError, InvalidSettings, InvalidFacts) as error:
+        raise UsageError(
+            f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
+        ) from error
+
+
+def _server(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise UsageError(
+            f"--server {text!r} is no address. Write it as kubeconfigs do: https://HOST or https://HOST:PORT"
+        )
+    return text
+
+
+def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A CIDR. Raises UsageError."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a CIDR: {error}") from error
+
+
+def version(text: str) -> tuple[int, int]:
+    """Major and minor of a Calico version. Raises UsageError."""
+    found = re.match(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.|$)", text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a Calico version such as 3.32")
+    return int(found[1]), int(found[2])
+
+
+def node_rule(text: str) -> tuple[str, str, list[Engine], Recognition]:
+    """`LABEL=VALUE:ENGINE[+ENGINE][:RECOGNISED]`. Raises UsageError."""
+    try:
+        label, _, rest = text.partition("=")
+        value, engines, *recognised = rest.split(":")
+        chosen = [Engine(e) for e in engines.split("+") if e]
+        seen = Recognition(recognised[0]) if recognised else None
+    except ValueError as error:
+        raise UsageError(f"--nodes {text!r}: {error}") from error
+    return label, value, chosen, seen or Recognition("cilium" if Engine.CILIUM in chosen else "world")
+
+
+def _chosen(
+    labels: Mapping[str, str], rules: list[tuple[str, str, list[Engine], Recognition]]
+) -> tuple[list[Engine], Recognition]:
+    for label, value, engines, recognised in rules:
+        if labels.get(label) == value:
+            return engines, recognised
+    return [], Recognition.WORLD

@@ -1,0 +1,115 @@
+"""Topology spread beside canary nodes: a node that takes no workload counts as an empty place all the same.
+
+Source: Kubernetes, "Pod Topology Spread Constraints" (1.26 and later). A DoNotSchedule constraint compares with the
+emptiest place of all nodes that have its key. `nodeTaintsPolicy`, left out, is Ignore: a tainted node is such a place.
+`nodeAffinityPolicy`, left out, is Honor: one that the pod's node selector or affinity excludes is none. While a place
+stays empty, no other may hold more than `maxSkew` pods: the rest is not scheduled again once it restarts.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from migration.names import CANARY_TAINT
+from operations import selectors
+from operations.refresh.blockers import Blocker, Weight
+from operations.refresh.blockers.pods import may_run
+from operations.refresh.model.present import Present
+from operations.refresh.model.values import Pod, Spread
+
+CANARY: Final[Mapping[str, str]] = {"key": CANARY_TAINT, "value": "true", "effect": "NoSchedule"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node that is there, or one to come."""
+
+    labels: Mapping[str, str]
+    taints: Sequence[Mapping[str, Any]] = ()
+    whole: bool = True
+    """All its labels are known."""
+
+    def takes(self, pod: Pod) -> bool:
+        """Whether its taints keep no such pod away."""
+        hard = (t for t in self.taints if t.get("effect") in {"NoSchedule", "NoExecute"})
+        return all(any(_tolerates(toleration, taint) for toleration in pod.tolerations) for taint in hard)
+
+    def asked_for(self, pod: Pod) -> bool:
+        """Whether it is one of those that the pod asks for by node selector or affinity."""
+        return not pod.asks or any(may_run(term, self.labels, whole=self.whole) for term in pod.asks)
+
+
+@dataclass(frozen=True)
+class Spreading:
+    """Where pods may be spread."""
+
+    canaries: Sequence[Place]
+    """Those that are there, else those that the stage makes."""
+    moments: Mapping[str, Sequence[Place]]
+    """When -> nodes that take workloads then."""
+
+
+def blockers(pods: Iterable[Pod], present: Present, around: Spreading) -> Iterator[Blocker]:
+    """Workloads of which not all replicas could be scheduled again.
+
+    Args:
+        pods: those to look at; of each workload one is.
+        present: says how many replicas it wants.
+    """
+    every: dict[tuple[str, str], list[Pod]] = {}
+    for pod in pods:
+        if pod.spread and not pod.terminating:
+            every.setdefault((pod.namespace, str(pod.workload or pod.name)), []).append(pod)
+    for together in every.values():
+        first = together[0]
+        for rule in first.spread:
+            yield from _of(first, rule, max(len(together), _wanted(first, present)), around)
+
+
+def _wanted(pod: Pod, present: Present) -> int:
+    known = present.workloads.get(pod.workload) if pod.workload else None
+    return known.replicas if known is not None else 1
+
+
+def _of(pod: Pod, rule: Spread, replicas: int, around: Spreading) -> Iterator[Blocker]:
+    empty = [
+        place.labels[rule.key]
+        for place in around.canaries
+        if rule.key in place.labels
+        and not (rule.honours_taints and not place.takes(pod))
+        and (place.asked_for(pod) or not rule.honours_affinity)
+        and not (place.takes(pod) and place.asked_for(pod))  # one that it may run on does not stay empty
+    ]
+    if not empty or not _counts_itself(pod, rule):
+        return
+    for when, places in around.moments.items():
+        usable = {p.labels[rule.key] for p in places if rule.key in p.labels and p.takes(pod) and p.asked_for(pod)}
+        most = rule.skew * len(usable)
+        if usable and replicas > most and not usable.issuperset(empty):
+            kind, namespace, name = pod.workload or ("Pod", pod.namespace, pod.name)
+            yield Blocker(
+                f"{kind.lower()} {namespace}/{name}",
+                f"spreads its {replicas} replicas by {rule.key} with maxSkew {rule.skew} (DoNotSchedule), and counts "
+                f"the canary nodes, on which it cannot run, as empty: {when}, {replicas - most} of them could not be "
+                "scheduled once they restart",
+                "Set nodeTaintsPolicy: Honor in that constraint; or raise its maxSkew",
+                Weight.NEVER,
+            )
+            return
+
+
+def _counts_itself(pod: Pod, rule: Spread) -> bool:
+    try:
+        return rule.selector is not None and selectors.matches(rule.selector, pod.labels)
+    except selectors.UnknownOperator:
+        return True
+
+
+def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
+    """Source: core/v1 Toleration; an empty key with Exists tolerates everything, an empty effect every effect."""
+    if toleration.get("effect") not in (None, "", taint.get("effect")):
+        return False
+    key, exists = toleration.get("key") or "", toleration.get("operator") == "Exists"
+    if key != taint.get("key"):
+        return not key and exists
+    return exists or (toleration.get("value") or "") == (taint.get("value") or "")

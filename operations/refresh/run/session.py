@@ -1,0 +1,90 @@
+"""Connections to one cluster, and the first look at it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from operations.connection import Api, WrongClusterError
+from operations.context import Context
+from operations.refresh.cluster import groups as grouping
+from operations.refresh.cluster.cloud import Cloud
+from operations.refresh.cluster.groups import Groups
+from operations.refresh.cluster.kube import Kube
+from operations.refresh.cluster.live import Live
+from operations.refresh.model.request import CNI_OF, RefreshRequest
+from operations.refresh.model.world import World
+
+
+@dataclass
+class Session:
+    """Connections to one cluster, after it was made sure that it is the right one."""
+
+    context: Context
+    groups: Groups
+    kube: Kube
+    cloud: Cloud
+
+    @classmethod
+    def open(cls, context: Context) -> "Session":
+        """Connect.
+
+        Raises:
+            WrongClusterError: account, cluster and API server do not belong together.
+            InvalidRequest: no groups are known.
+        """
+        groups = grouping.groups(context.settings, context.facts if context.adopted else None)
+        api = context.kube.transport
+        if not isinstance(api, Api):
+            raise TypeError("a refresh needs a connection of its own")
+        described = context.aws.cluster(context.cluster_name)
+        if described is None:
+            raise WrongClusterError(f"EKS cluster {context.cluster_name} does not exist in {context.aws.region}")
+        _same_account(context, described)
+        cloud = Cloud(context.aws, context.cluster_name, groups.refs, described["resourcesVpcConfig"]["vpcId"])
+        return cls(context, groups, Kube(api.api), cloud)
+
+    @contextmanager
+    def watched(self, request: RefreshRequest) -> Iterator[Live]:
+        """The cluster as a refresh sees it, kept up meanwhile.
+
+        Raises:
+            UnreadableError: it cannot be read.
+            UnknownGroupError: a configured group does not exist.
+        """
+        live = Live(self.kube, World(CNI_OF[request.source], CNI_OF[request.target]))
+        live.start()
+        try:
+            look_at_all(self.cloud, live.world)
+            yield live
+        finally:
+            live.stop()
+
+
+def _same_account(context: Context, described: Mapping[str, Any]) -> None:
+    account = str(context.aws.caller()["Account"])
+    owner = str(described["arn"]).split(":")[4]
+    if account != owner:
+        raise WrongClusterError(
+            f"the credentials belong to account {account}, cluster {described['arn']} to {owner}: use credentials of it"
+        )
+    if context.facts is not None and context.adopted and context.facts.cluster.arn != described["arn"]:
+        raise WrongClusterError(
+            f"the facts are about {context.facts.cluster.arn}, the cluster found is {described['arn']}: "
+            "correct the region or the name, or survey again"
+        )
+
+
+def look_at_all(cloud: Cloud, world: World) -> None:
+    """The first look: groups, instances, and where those on their way out are registered.
+
+    Raises:
+        UnknownGroupError: a configured group does not exist.
+    """
+    began = time.monotonic()
+    active = {node.instance for node in world.old.values() if node.active and node.instance}
+    known = cloud.look(active)
+    nodes = (*world.old.values(), *world.new.values())
+    missing = {n.instance for n in nodes if n.instance} - set(known.instances) - active
+    world.see_cloud(cloud.look(active | missing) if missing else known, began)
