@@ -13,7 +13,7 @@ import pytest
 from migration import names
 from migration.journeys import REPLACE, CheckId
 from operations.cli import parser
-from tests.unit.docs.pages import PAGES, ROOT, Row, anchors, links, rows, spans
+from tests.unit.docs.pages import PAGES, ROOT, Row, anchors, links, prose, rows, spans
 
 QUOTING = {"you see", "it says", "the gate says", "the lock", "`pulumi up` says"}
 """Headings of columns in which a page quotes what the program says."""
@@ -135,6 +135,13 @@ def test_every_link_leads_somewhere(page: Path):
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_thing_is_not_is_said_with_not(page: Path):
+    text = re.sub(r"`[^`]*`", "", prose(page))
+    odd = re.findall(r"(?<!there )\b(?:is|are|was) no (?!longer|more|less|smaller|faster)\w+", text, re.IGNORECASE)
+    assert odd == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
