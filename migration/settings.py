@@ -146,7 +146,7 @@ class Network(Model):
     peer_cidrs: tuple[Block, ...] = ()
     """Blocks of peered VPCs, VPNs and other networks that the cluster talks to."""
     pod_cidr: Block | None = None
-    """Pod addresses of the `overlay` journey. ENI mode and chaining use addresses of the VPC."""
+    """Refused by the journeys that there are: they give pods addresses of the VPC."""
 
 
 _INSTANCE_TYPE = r"^[a-z0-9-]{1,20}\.[a-z0-9-]{1,20}$"
@@ -243,7 +243,7 @@ class Refresh(Model):
 
     strategy: Literal["surge", "replace", "shrink"] = "surge"
     budget: str = Field(default="10%", pattern=r"^([1-9][0-9]{0,5}|[1-9][0-9]?%|100%)$")
-    """How many nodes may be on their way out at once: a number, or a share of the old nodes."""
+    """The node budget: how many nodes may be on their way out at once, a number or a share of the old nodes."""
     deadline_minutes: int = Field(default=45, ge=1, le=720)
     """Inside `pulumi up` the refresh stops cleanly after this long; run again to go on."""
     evict_marked: bool = False
