@@ -47,6 +47,14 @@ def test_an_allow_list_under_somebodys_allow_all_is_said_without_a_deny(policies
     assert prove(where.enforced_by("calico"), after(where, result)).equal
 
 
+def test_what_is_bound_to_the_objects_given_keeps_to_the_allow_list():
+    policy = f"{{order: 1, selector: app starts with 'w', {LISTED}}}"
+    for whole in (True, False):
+        result = translate(world(docs(gnp(policy), OPEN), whole=whole))
+        assert (result.complete, result.grade) == (whole, Grade.BOUND)
+        assert denies(result) == []
+
+
 def test_what_nobody_thought_of_stays_out():
     where = world(docs(gnp(f"{{order: 1, selector: app == 'web', {LISTED}}}"), OPEN))
     moved = after(where, translate(where))

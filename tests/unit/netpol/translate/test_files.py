@@ -113,6 +113,15 @@ def test_what_is_refused_touches_no_file_and_says_what_is_still_there(run, tmp_p
     assert [path.name for path in out.iterdir()] == ["cluster.one.yaml"]
 
 
+def test_what_is_bound_to_files_that_nobody_calls_whole_touches_no_file_either(run, tmp_path):
+    out = tmp_path / "out"
+    run(out, gnp(DENY, "one"))
+    code, answer, text = run(out, gnp("{selector: app starts with 'w', types: [Egress]}", "two"))
+    assert (code, answer["grade"], answer["written"], answer["removed"]) == (2, "bound", [], [])
+    assert "1 of an earlier translation" in text
+    assert [path.name for path in out.iterdir()] == ["cluster.one.yaml"]
+
+
 def test_a_namespace_called_cluster_keeps_its_policies_apart(run, tmp_path):
     namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: cluster}\n"
     code, answer, _ = run(tmp_path / "out", namespace, gnp(DENY, "x"), np("{types: [Ingress]}", "x", "cluster"))
