@@ -285,8 +285,8 @@ def test_a_tier_that_is_given_is_not_missing():
 
 # --- whole worlds with objects removed
 def test_nothing_said_of_an_incomplete_world_is_false_of_the_whole():
-    result = incomplete.run(seed=7, cases=200)
+    result = incomplete.run(seed=7, cases=40)  # ten thousand in `make oracle-netpol`
     assert result.wrong == []
-    assert result.said["translated exact complete"] > 10
-    assert result.said["proved equal"] > 50
-    assert result.said["explained"] > 100
+    assert result.said["translated exact complete"] > 4
+    assert result.said["proved equal"] > 10
+    assert result.said["explained"] > 40
