@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
     acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
     for name, text in (
         ("show", "print the mark"),
-        ("take", "make it, or see that it is this stack's"),
+        ("take", "create the mark, or verify that it belongs to this stack"),
         ("enter", "a deploy has passed its gate and begins"),
         ("reach", "a deploy has finished"),
         ("give-up", "the stack is destroyed: take it away"),

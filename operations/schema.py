@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
     command = commands.add_parser("schema", help="print the JSON schema of the settings")
     command.set_defaults(run=_settings)
     kinds = command.add_subparsers(dest="what", metavar="WHAT")
-    settings = kinds.add_parser("settings", help="the same")
+    settings = kinds.add_parser("settings", help="print the JSON schema of the settings")
     settings.set_defaults(run=_settings)
     page = kinds.add_parser("reference", help="print the reference of the settings, as Markdown")
     page.set_defaults(run=_reference)

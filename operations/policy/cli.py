@@ -1,4 +1,4 @@
-"""The command line of the policy room."""
+"""Explain, translate, prove and lint network policies, from files or from the live cluster."""
 
 from __future__ import annotations
 
