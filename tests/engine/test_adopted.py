@@ -13,6 +13,7 @@ import yaml
 
 from migration.freeze import Record
 from migration.journeys import REPLACE, Piece
+from migration.names import GUARD_POLICY
 from operations.freeze import of_state
 from sandbox import lifecycle
 from tests.engine import witness
@@ -66,7 +67,9 @@ def test_destroying_an_adopted_stack_is_refused_once_nodes_are_on_cilium(adopted
 
 def test_an_owner_gets_back_what_was_surveyed(adopted_walk: Journey):
     earlier = {stage: Snapshot.of(adopted_walk.at(stage)) for stage in ("start", "baseline", "label-legacy")}
-    assert earlier["start"].against(earlier["baseline"], cilium=False, state=False) == []
+    taken_in = earlier["start"].against(earlier["baseline"], cilium=False, state=False)
+    guard = (f"ValidatingAdmissionPolicy/{GUARD_POLICY}", f"ValidatingAdmissionPolicyBinding/{GUARD_POLICY}")
+    assert taken_in == [f"new: {ours}" for ours in guard], "what is the owner's stays, and nothing but the guard comes"
     journey = adopted_walk.at("pin-legacy")
     with witness.watching(journey, "way-back") as watch:
         for stage in ("label-legacy", "baseline"):
