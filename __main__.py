@@ -87,7 +87,7 @@ def declare(
     mark = Mark(move, name, settings.cluster.name, after=gate.resources)
     after = Guard(move, name, settings.cluster.name, provider=provider, after=mark.resources).resources
 
-    admins = administer(settings, cluster.name, earlier=earlier, after=after)
+    admins = administer(settings, cluster.name, partition=cluster.partition, earlier=earlier, after=after)
     legacy: list[pulumi.Resource] = []
     for daemonset in (wanted.vpc_cni, wanted.kube_proxy):
         if daemonset is not None:

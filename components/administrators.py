@@ -91,6 +91,7 @@ def administer(
     settings: Settings,
     cluster: pulumi.Input[str],
     *,
+    partition: pulumi.Input[str],
     earlier: Mapping[str, Any],
     after: Sequence[pulumi.Resource],
 ) -> list[pulumi.Resource]:
@@ -101,6 +102,7 @@ def administer(
         settings.cluster.admins,
         cluster=cluster,
         cluster_name=settings.cluster.name,
+        partition=partition,
         earlier=earlier,
         after=after,
     ).resources
@@ -115,12 +117,12 @@ class Administrators(Component):
         *,
         cluster: pulumi.Input[str],
         cluster_name: str,
+        partition: pulumi.Input[str],
         earlier: Mapping[str, Any],
         after: Sequence[pulumi.Resource],
     ) -> None:
         super().__init__(token("cluster", "Administrators"), f"{cluster_name}-administrators", after=after)
         found = accesses(earlier)
-        partition = aws.get_partition_output().partition
         policy = pulumi.Output.format("arn:{0}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy", partition)
         self.resources: list[pulumi.Resource] = []
         for principal in principals:

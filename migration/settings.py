@@ -614,9 +614,9 @@ def _address_problems(network: Network) -> Iterable[Problem]:
 
 def _endpoint_problems(cluster: Cluster) -> Iterable[Problem]:
     blocks = cluster.public_access_cidrs
+    shown = [str(block) for block in blocks]
     if cluster.adopt:
         if blocks:
-            shown = [str(block) for block in blocks]
             yield Problem(
                 "cluster.publicAccessCidrs",
                 shown,
@@ -636,7 +636,7 @@ def _endpoint_problems(cluster: Cluster) -> Iterable[Problem]:
     if not cluster.endpoint_public_access:
         yield Problem(
             "cluster.publicAccessCidrs",
-            [str(block) for block in blocks],
+            shown,
             "there is no public endpoint: endpointPublicAccess is false",
             "Remove one of the two keys",
         )

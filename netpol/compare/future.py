@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from netpol.compare.cuts import Cuts
 from netpol.compare.kinds import (
     NAME_OF_ACCOUNT,
     NAME_OF_NAMESPACE,
@@ -85,27 +86,28 @@ def prove_future(before: World, after: World, *, limit: int = DEFAULT_LIMIT, mos
         future = _future(pair, nodes, [_kinds(pair, asked, limit) for asked in _asked(pair)], limit)
     except TooManyError:
         return _undecided(pair, _sampled(pair, nodes), limit, most)
-    universe = Universe(future.worlds)
-    rows = rows_of(universe)
-    proof = compared(universe, (rows[0], rows[1]), assumed(*pair), most)
-    if proof.equal and one_sided(universe, (rows[0], rows[1])):
+    proof, hidden = _compared(pair, future, most)
+    if proof.equal and hidden():
         # Each end on its own does not answer it: kinds of pods as whole ends do.
         try:
             future = _future(pair, nodes, [_kinds(pair, [s for part in _asked(pair) for s in part], limit)], limit)
         except TooManyError:
             return _undecided(pair, _sampled(pair, nodes), limit, most)
-        universe = Universe(future.worlds)
-        rows = rows_of(universe)
-        proof = compared(universe, (rows[0], rows[1]), assumed(*pair), most)
+        proof, _ = _compared(pair, future, most)
     if proof.equal and not future.whole:
         return _undecided(pair, future, limit, most)
     return replace(proof, assumptions=(*proof.assumptions, *future.notes))
 
 
-def _undecided(pair: tuple[World, World], future: Future, limit: int, most: int) -> Proof:
+def _compared(pair: tuple[World, World], future: Future, most: int) -> tuple[Proof, Callable[[], bool]]:
+    """The proof over the pods to come, and whether the worlds differ about one end alone, which the other may hide."""
     universe = Universe(future.worlds)
-    rows = rows_of(universe)
-    proof = compared(universe, (rows[0], rows[1]), assumed(*pair), most)
+    one, other = rows_of(universe)
+    return compared(universe, (one, other), assumed(*pair), most), lambda: one_sided(universe, (one, other))
+
+
+def _undecided(pair: tuple[World, World], future: Future, limit: int, most: int) -> Proof:
+    proof, _ = _compared(pair, future, most)
     if not proof.equal:
         return replace(proof, assumptions=(*proof.assumptions, *future.notes))
     values = _values(pair)
@@ -190,9 +192,8 @@ def _future(
     pair: tuple[World, World], nodes: Sequence[str], parts: Sequence[Sequence[Kind]], limit: int | None
 ) -> Future:
     chosen = _one_per_kind(*pair, nodes)
-    ports, all_ports = _ports(pair)
     cuts, networks, _, _ = read(pair, twins_of(pair))
-    del cuts
+    ports, all_ports = _ports(pair, cuts)
     addresses, cidrs, notes = _addresses(pair[0], networks)
     within = sum(1 for n in networks if any(n.version == c.version and n.overlaps(c) for c in cidrs))
     found = list({_frozen(kind): kind for part in parts for kind in part}.values())
@@ -345,13 +346,12 @@ def _port_names(worlds: Iterable[World]) -> Iterator[str]:
                     yield port.port.name
 
 
-def _ports(pair: tuple[World, World]) -> tuple[list[tuple[NamedPort, ...]], bool]:
+def _ports(pair: tuple[World, World], cuts: Cuts) -> tuple[list[tuple[NamedPort, ...]], bool]:
     """What pods may declare of the named ports: none, or some names for one number; and whether these are all."""
     names = sorted(set(_port_names(pair)))
     if not names:
         return [()], True
     numbers = {_UNMENTIONED_PORT}
-    cuts, _, _, _ = read(pair, twins_of(pair))
     numbers |= {n for first, last in cuts.ports for n in (first, last + 1) if 0 < n <= 65535}
     some = [c for size in range(1, len(names) + 1) for c in itertools.combinations(names, size)]
     whole = len(names) <= _MOST_NAMES and len(some) * len(numbers) <= _MOST_PORTS

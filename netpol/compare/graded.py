@@ -8,7 +8,7 @@ from dataclasses import replace
 from netpol.compare import prove as given
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
 from netpol.compare.prove import Equality, Grade, Proof
-from netpol.decide.missing import Missing, missing, opened, services, settled
+from netpol.decide.missing import Missing, missing, named, opened, services, settled
 from netpol.model.values import NetworkSet
 from netpol.model.world import Rest, World
 
@@ -34,7 +34,7 @@ def prove(before: World, after: World, *, most: int = 1, strict: bool = False, l
     if before.rest is Rest.UNKNOWN and not proof.equal and _choosable(unknown):
         first, second = opened(before, unknown), opened(after, unknown)
         if given.prove(first, second).equal:
-            why = f"whether they differ depends on what is not given: {_named(unknown)}"
+            why = f"whether they differ depends on what is not given: {named(unknown)}"
             return replace(proof, verdict=Equality.UNDECIDED, assumptions=(why, *proof.assumptions))
     if not proof.equal:
         return replace(proof, grade=Grade.REFUSED)
@@ -100,13 +100,13 @@ def _beyond(before: World, after: World, limit: int, most: int) -> Proof:
                     return proof
                 depends = _depending(before, after, unknown, limit) or unknown
                 why = (
-                    f"it depends on what is not given, or may change: {_named(depends)}. Give it, or say --whole "
+                    f"it depends on what is not given, or may change: {named(depends)}. Give it, or say --whole "
                     "(there is nothing else), --assume closed (it matches nothing) or --assume open (what it can)"
                 )
                 return Proof(verdict=Equality.UNDECIDED, assumptions=(why, *first.assumptions))
             first = first or proof
     except OverflowError as error:
-        why = f"{error}: {_named(unknown)}. Give it, or say --whole, --assume closed or --assume open"
+        why = f"{error}: {named(unknown)}. Give it, or say --whole, --assume closed or --assume open"
         return Proof(verdict=Equality.UNDECIDED, assumptions=(why,))
     assert first is not None  # noqa: S101
     return first
@@ -132,7 +132,3 @@ def _same(before: World, after: World) -> bool:
 
 def _choosable(unknown: Sequence[Missing]) -> bool:
     return any(u.choices for u in unknown)
-
-
-def _named(unknown: Sequence[Missing]) -> str:
-    return ", ".join(map(str, unknown[:5])) + (" and more" if len(unknown) > 5 else "")

@@ -12,20 +12,13 @@ from dataclasses import dataclass, replace
 
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
-from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
-from netpol.model.named import GIVEN_BY_KUBERNETES
+from netpol.model.identity import CLUSTER, NAMESPACE_LABELS, SERVICE_ACCOUNT
+from netpol.model.named import NAMESPACE_NAMES
 from netpol.model.selector import ALL, NOTHING, Global, Has, In, Not, NotIn, Selector, Text, both, either
 from netpol.model.world import Namespace
 
 NAME_OF_NAMESPACE, NAME_OF_ACCOUNT = "@namespace", "@account"
 OF_NAMESPACE, OF_ACCOUNT = calico.NAMESPACE_PREFIX, calico.ACCOUNT_PREFIX
-_NAMESPACE_NAMES = {
-    calico.NAMESPACE,
-    calico.NAMESPACE_PREFIX + calico.NAME,
-    calico.NAMESPACE_PREFIX + GIVEN_BY_KUBERNETES,
-    NAMESPACE,
-    NAMESPACE_LABELS + GIVEN_BY_KUBERNETES,
-}
 _ACCOUNT_NAMES = {calico.ACCOUNT, calico.ACCOUNT_PREFIX + calico.NAME, SERVICE_ACCOUNT}
 _ALWAYS = {ORCHESTRATOR: "k8s", CLUSTER: "default"}
 
@@ -85,7 +78,7 @@ def normal(selector: Selector) -> Selector:
         return ALL if selector.matches(_ALWAYS) else NOTHING
     if key.startswith("reserved:"):
         return ALL if selector.matches({}) else NOTHING
-    if key in _NAMESPACE_NAMES:
+    if key in NAMESPACE_NAMES:
         key = NAME_OF_NAMESPACE
     elif key in _ACCOUNT_NAMES:
         key = NAME_OF_ACCOUNT

@@ -23,10 +23,10 @@ def with_probes(world: World) -> World:
     # Where today's pods are, tomorrow's will be.
     addresses = next((pod.addresses for pod in world.pods if not pod.host_network), ())
     found = [pod_of(kind) for kind in sample((world,), most=_MOST)]
-    bare = [Pod(namespace=n.name, name="bare") for n in (*world.namespaces, Namespace(name=f"{PROBE}namespace"))]
+    namespaces = (*world.namespaces, Namespace(name=f"{PROBE}namespace"))
+    bare = [Pod(namespace=n.name, name="bare") for n in namespaces]
     pods = [
         replace(pod, name=f"{PROBE}{i}", node=node, addresses=addresses)
         for i, pod in enumerate([*(p for p in found if p is not None), *bare][: 2 * _MOST])
     ]
-    namespaces = (*world.namespaces, Namespace(name=f"{PROBE}namespace"))
     return replace(world, pods=(*world.pods, *pods), namespaces=namespaces)

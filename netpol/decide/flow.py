@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from netpol.decide.hosts import refuse_at, refuse_entering, refuse_passing
-from netpol.decide.missing import Missing, missing, opened, settled
+from netpol.decide.missing import Missing, missing, named, opened, settled
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.errors import Place, UndecidableError
 from netpol.model.packets import AddressEnd, Flow, NodeEnd, Packet, Party, PodEnd, ServiceEnd, party, related
@@ -123,10 +123,9 @@ def _matters(world: World, flow: Flow, one: Missing, closed: FlowVerdict) -> boo
 
 
 def _depends(flow: Flow, unknown: Sequence[Missing]) -> str:
-    names = ", ".join(map(str, unknown[:5])) + (" and more" if len(unknown) > 5 else "")
     return (
-        f"{flow}: the answer depends on what is not given: {names}. Give it, or say --whole (there is nothing else), "
-        "--assume closed (it matches nothing) or --assume open (it matches what it can)"
+        f"{flow}: the answer depends on what is not given: {named(unknown)}. Give it, or say --whole "
+        "(there is nothing else), --assume closed (it matches nothing) or --assume open (it matches what it can)"
     )
 
 

@@ -65,6 +65,11 @@ class Missing:
         return f"{self.kind} {self.name}"
 
 
+def named(unknown: Sequence[Missing]) -> str:
+    """The first few of them, for a sentence."""
+    return ", ".join(map(str, unknown[:5])) + (" and more" if len(unknown) > 5 else "")
+
+
 def summary(found: Iterable[Missing], rest: Rest) -> tuple[str, ...]:
     """One line for each kind of what is missing."""
     by_kind: dict[str, list[str]] = {}
@@ -221,9 +226,12 @@ def _service_names(world: World) -> Iterator[tuple[str, str]]:
     for policy in world.of(CiliumPolicy):
         for spec in policy.specs:
             for rule in spec.rules:
-                for service in rule.services or ():
-                    # By labels, any service that nobody gave may be meant.
-                    yield (service.namespace or policy.meta.namespace, service.name) if service.name else ("", "")
+                yield from _named_by(rule, policy)
+
+
+def _named_by(rule: CiliumRule, policy: CiliumPolicy) -> list[tuple[str, str]]:
+    """Namespaces and names of a rule's services; of one that is found by labels, any that nobody gave may be meant."""
+    return [(s.namespace or policy.meta.namespace, s.name) if s.name else ("", "") for s in rule.services or ()]
 
 
 def _with_service(namespace: str, name: str) -> Change:
@@ -236,8 +244,7 @@ def _with_service(namespace: str, name: str) -> Change:
         return replace(entity, service=None)
 
     def cilium(rule: CiliumRule, policy: CiliumPolicy) -> CiliumRule:
-        named = [(s.namespace or policy.meta.namespace, s.name) if s.name else ("", "") for s in rule.services or ()]
-        if (namespace, name) not in named:
+        if (namespace, name) not in _named_by(rule, policy):
             return rule
         return replace(rule, services=None, entities=("all",))
 
@@ -298,13 +305,12 @@ def _tiers(world: World) -> Iterator[Missing]:
     for name in dict.fromkeys(p.tier for p in _calico_policies(world)):
         if name not in known and name not in calico.BUILT_IN_TIERS:
             yield Missing(
-                "Tier", name, (_as_it_is, *(_with_tier(name, o, a) for o in places for a in ("Deny", "Pass")))
+                "Tier", name, (_as_it_is, *(_adding(_tier(name, o, a)) for o in places for a in ("Deny", "Pass")))
             )
 
 
-def _with_tier(name: str, order: float, action: str) -> Change:
-    value = Tier(meta=Meta(kind="Tier", name=name), order=order, default_action=action)
-    return lambda world: replace(world, policies=(*world.policies, value))
+def _tier(name: str, order: float, action: str) -> Tier:
+    return Tier(meta=Meta(kind="Tier", name=name), order=order, default_action=action)
 
 
 def _groups(world: World) -> Iterator[Missing]:

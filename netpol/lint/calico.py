@@ -15,7 +15,7 @@ from netpol.decide.calico import BUILT_IN_TIERS
 from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
 from netpol.lint.finding import Finding
-from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Tier
+from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Policy, Tier
 from netpol.model.world import Namespace, World
 
 _KUBERNETES = "networking.k8s.io"
@@ -186,13 +186,11 @@ class CalicoLint:
         model = calico_model(self.world)
         for policy in model.policies:
             if not self.rows.index.find(model.subject(policy)) and not selected_endpoints(model, policy):
-                yield Finding(
-                    code="selects-nothing",
-                    policy=str(policy.meta),
-                    rule="",
-                    place=policy.meta.place,
-                    message="its selector matches no pod that was given",
-                    fix="correct the selector; remove the policy only if no pod is ever to match it",
+                yield self._about(
+                    policy,
+                    "selects-nothing",
+                    "its selector matches no pod that was given",
+                    "correct the selector; remove the policy only if no pod is ever to match it",
                 )
 
     # --- what does not carry over
@@ -200,13 +198,11 @@ class CalicoLint:
         known = set(BUILT_IN_TIERS) | {t.meta.name for t in self.world.of(Tier)}
         for policy in self.world.of(CalicoPolicy):
             if policy.tier not in known:
-                yield Finding(
-                    code="no-such-tier",
-                    policy=str(policy.meta),
-                    rule="",
-                    place=policy.meta.place,
-                    message=f"tier {policy.tier!r} does not exist, so it is evaluated last and denies at its end",
-                    fix="create the tier, or name one that exists",
+                yield self._about(
+                    policy,
+                    "no-such-tier",
+                    f"tier {policy.tier!r} does not exist, so it is evaluated last and denies at its end",
+                    "create the tier, or name one that exists",
                 )
 
     def _shape(self) -> Iterator[Finding]:
@@ -242,27 +238,21 @@ class CalicoLint:
                         fix="keep the bridge healthy until every pod is on a Cilium node",
                     )
         for endpoint in self.world.of(HostEndpoint):
-            yield Finding(
+            yield self._about(
+                endpoint,
                 code="host-endpoint",
-                policy=str(endpoint.meta),
-                rule="",
-                place=endpoint.meta.place,
                 message="policy on hosts has no exact counterpart in Cilium",
                 fix="replace it by Cilium's host firewall, or drop it, before the migration",
             )
         used = {s.meta.name for s in self.world.of(NetworkSet) if s.nets}
         for network_set in self.world.of(NetworkSet):
             if network_set.meta.name not in used:
-                yield Finding(
-                    code="empty-set",
-                    policy=str(network_set.meta),
-                    rule="",
-                    place=network_set.meta.place,
-                    message="the set has no networks",
-                    fix="remove it, or fill it",
+                yield self._about(
+                    network_set, code="empty-set", message="the set has no networks", fix="remove it, or fill it"
                 )
 
-    def _about(self, policy: CalicoPolicy, code: str, message: str, fix: str) -> Finding:
+    def _about(self, policy: Policy, code: str, message: str, fix: str) -> Finding:
+        """A finding about an object as a whole."""
         return Finding(code=code, policy=str(policy.meta), rule="", place=policy.meta.place, message=message, fix=fix)
 
     def _finding(self, code: str, item: _Placed, message: str, fix: str) -> Finding:

@@ -11,14 +11,17 @@ from netpol.model.values import CiliumService, Meta, Policy, ServiceRef
 
 GIVEN_BY_KUBERNETES = "kubernetes.io/metadata.name"
 _NAME = "projectcalico.org/name"
-_KEYS = {
-    GIVEN_BY_KUBERNETES,
-    f"pcns.{GIVEN_BY_KUBERNETES}",
-    NAMESPACE_LABELS + GIVEN_BY_KUBERNETES,
-    "projectcalico.org/namespace",
-    f"pcns.{_NAME}",
-    NAMESPACE,
-}
+NAMESPACE_NAMES = frozenset(
+    {
+        f"pcns.{GIVEN_BY_KUBERNETES}",
+        NAMESPACE_LABELS + GIVEN_BY_KUBERNETES,
+        "projectcalico.org/namespace",
+        f"pcns.{_NAME}",
+        NAMESPACE,
+    }
+)
+"""Keys under which an engine asks for the name of a pod's namespace."""
+_KEYS = NAMESPACE_NAMES | {GIVEN_BY_KUBERNETES}
 
 
 def namespaces_named(policies: Iterable[Policy]) -> set[str]:

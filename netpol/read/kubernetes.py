@@ -105,29 +105,37 @@ def _port(reader: Reader, _: int) -> KubernetesPort:
 def cluster_policy(doc: Reader) -> ClusterPolicy:
     meta = metadata(doc, namespaced=False)
     spec = spec_of(doc)
-    subject = spec_of(spec, "subject")
-    namespaces, pods = label_selector(subject, "namespaces"), subject.child("pods")
-    subject.done()
-    if (namespaces is None) == (pods is None):
-        subject.wrong("exactly one of namespaces and pods is required")
-    pod_selector = None
-    if pods is not None:
-        namespaces, pod_selector = namespaced_pods(pods)
-    priority = spec.integer("priority", 0, 1000)
-    if priority is None and not spec.has("priority"):
-        spec.wrong("is required", "priority")
+    namespaces, pods = subject_of(spec)
+    priority = priority_of(spec)
     policy = ClusterPolicy(
         meta=meta,
         tier=spec.text("tier", choices=("Admin", "Baseline")),
-        priority=priority or 0,
-        namespaces=namespaces or ALL,
-        pods=pod_selector,
+        priority=priority,
+        namespaces=namespaces,
+        pods=pods,
         ingress=spec.each("ingress", lambda r, i: _cluster_rule(r, f"ingress[{i}]", "from")),
         egress=spec.each("egress", lambda r, i: _cluster_rule(r, f"egress[{i}]", "to")),
     )
     spec.done()
     doc.done("status")
     return policy
+
+
+def subject_of(spec: Reader) -> tuple[Selector, Selector | None]:
+    """Whom a cluster-wide policy is about: pods of the namespaces, all of them where there is no second selector."""
+    subject = spec_of(spec, "subject")
+    namespaces, pods = label_selector(subject, "namespaces"), subject.child("pods")
+    subject.done()
+    if (namespaces is None) == (pods is None):
+        subject.wrong("exactly one of namespaces and pods is required")
+    return namespaced_pods(pods) if pods is not None else (namespaces or ALL, None)
+
+
+def priority_of(spec: Reader) -> int:
+    priority = spec.integer("priority", 0, 1000)
+    if priority is None and not spec.has("priority"):
+        spec.wrong("is required", "priority")
+    return priority or 0
 
 
 def namespaced_pods(reader: Reader) -> tuple[Selector, Selector]:
@@ -144,7 +152,7 @@ def _cluster_rule(reader: Reader, where: str, side: str) -> ClusterRule:
         action=reader.text("action", choices=("Accept", "Deny", "Pass")),
         where=where,
         name=reader.text("name", ""),
-        peers=reader.each(side, lambda p, _: _cluster_peer(p, egress=side == "to")),
+        peers=reader.each(side, lambda p, _: cluster_peer(p, egress=side == "to")),
         ports=reader.each("protocols", _cluster_port),
         place=reader.place(),
     )
@@ -152,27 +160,27 @@ def _cluster_rule(reader: Reader, where: str, side: str) -> ClusterRule:
     return rule
 
 
-def _cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
+def cluster_peer(reader: Reader, *, egress: bool) -> ClusterPeer:
+    """The other end of a cluster-wide rule; `unknown` where it has no field that anybody knows."""
+    found: list[ClusterPeer] = []
     namespaces, pods = label_selector(reader, "namespaces"), reader.child("pods")
-    peer = ClusterPeer(unknown=True)
-    given = 0
     if namespaces is not None:
-        peer, given = ClusterPeer(namespaces=namespaces), given + 1
+        found.append(ClusterPeer(namespaces=namespaces))
     if pods is not None:
-        found = namespaced_pods(pods)
-        peer, given = ClusterPeer(namespaces=found[0], pods=found[1]), given + 1
+        within, selector = namespaced_pods(pods)
+        found.append(ClusterPeer(namespaces=within, pods=selector))
     if egress:
         nodes = reader.child("nodes")
         if nodes is not None:
-            peer, given = ClusterPeer(nodes=selector_of(nodes)), given + 1
+            found.append(ClusterPeer(nodes=selector_of(nodes)))
         if reader.has("networks"):
-            peer, given = ClusterPeer(networks=reader.networks("networks", address_ok=False)), given + 1
+            found.append(ClusterPeer(networks=reader.networks("networks", address_ok=False)))
         if reader.has("domainNames"):
-            peer, given = ClusterPeer(domains=reader.strings("domainNames")), given + 1
+            found.append(ClusterPeer(domains=reader.strings("domainNames")))
     reader.done()
-    if given > 1:
+    if len(found) > 1:
         raise reader.error("a peer has exactly one of its fields")
-    return peer
+    return found[0] if found else ClusterPeer(unknown=True)
 
 
 def _cluster_port(reader: Reader, _: int) -> ClusterPort:

@@ -21,7 +21,7 @@ from operations import objects
 from operations.checks import check
 from operations.checks.legacy import roll_out_findings
 from operations.checks.nodes import unready
-from operations.cluster import Obj
+from operations.cluster import Cluster, Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 
@@ -34,6 +34,7 @@ CRDS: Final = (
     "ciliumnodes.cilium.io",
 )
 """What agents and our checks need; registered by the operator when it runs, not by the chart."""
+CONFIG: Final = "cilium-config"
 LEGACY_AGENTS: Final = frozenset({AWS_NODE, KUBE_PROXY, CALICO_NODE})
 COREDNS: Final = "coredns"
 
@@ -82,6 +83,11 @@ def crd_findings(found: Mapping[str, Obj | None]) -> Iterator[Finding]:
             yield Finding(f"crd {name}", "does not exist", "Wait for the Cilium operator; look at its logs")
         elif not objects.holds(crd, "Established"):
             yield Finding(f"crd {name}", "is not established", f"`kubectl describe crd {name}`")
+
+
+def configuration(kube: Cluster) -> Obj | None:
+    """The ConfigMap that agents read."""
+    return kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/{CONFIG}")
 
 
 # -- nodes ------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from migration.journeys import CheckId
 from migration.names import SYSTEM_NAMESPACE
 from operations import objects
 from operations.checks import check
+from operations.checks.cilium import CONFIG, configuration
 from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 
-CONFIG: Final = "cilium-config"
 MEND: Final = (
     "Find out who changed it and put it back (`kubectl -n kube-system edit configmap cilium-config`), then "
     "`kubectl -n kube-system rollout restart daemonset cilium` if agents have read it"
@@ -24,7 +24,7 @@ NODE_CONFIGS: Final = ("cilium.io/v2", "cilium.io/v2alpha1")
 def cilium_configured(context: Context) -> Answer:
     """Agents are told what the journey rests on: which policies to enforce, how to wire, what to replace."""
     kube, about = context.kube, f"configmap {SYSTEM_NAMESPACE}/{CONFIG}"
-    live = kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/{CONFIG}")
+    live = configuration(kube)
     if live is None:
         return Answer("none", (Finding(about, "does not exist", "Look at the Helm release cilium, and deploy again"),))
     wanted = allowed(context.settings, context.facts)

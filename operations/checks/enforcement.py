@@ -11,7 +11,7 @@ from migration.journeys import CheckId
 from migration.names import CILIUM, SYSTEM_NAMESPACE
 from operations import objects, selectors
 from operations.checks import check
-from operations.checks.cilium import API, daemonset_of, managed_pods
+from operations.checks.cilium import API, configuration, daemonset_of, managed_pods
 from operations.cluster import KubeError, Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
@@ -36,7 +36,7 @@ def policies_realised(context: Context) -> Answer:
     nodes = {objects.name(n) for n in kube.nodes() if objects.is_cilium(n)}
     pods = managed_pods(kube.pods(), nodes)
     endpoints = {objects.key(e): e for e in kube.custom(API, "ciliumendpoints")}
-    config = (kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/cilium-config") or {}).get("data") or {}
+    config = (configuration(kube) or {}).get("data") or {}
     if config.get("enable-policy") == "never":
         finding = Finding("configmap kube-system/cilium-config", "enable-policy is never", "Take it out of the values")
         return Answer("enforcement is switched off", (finding,))

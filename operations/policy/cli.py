@@ -237,8 +237,7 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
             written, removed = out.write(result.manifests, arguments.out)
         except out.NotOursError as error:
             raise UsageError(str(error)) from error
-        count = len(written)
-        say(f"{count} {'policy' if count == 1 else 'policies'} written to {arguments.out}")
+        say(f"{_policies(len(written))} written to {arguments.out}")
         for path in removed:
             say(f"removed, as it was of an earlier translation: {path}")
     else:
@@ -274,9 +273,12 @@ def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translati
         say(f"{len(left)} of an earlier translation still in {arguments.out} say something else")
 
 
+def _policies(count: int) -> str:
+    return f"{count} {'policy' if count == 1 else 'policies'}"
+
+
 def _operators(left_out: Sequence[object]) -> str:
-    count = len(left_out)
-    return f"{count} {'policy' if count == 1 else 'policies'} that the Tigera operator made for Calico's own pods"
+    return f"{_policies(len(left_out))} that the Tigera operator made for Calico's own pods"
 
 
 def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:

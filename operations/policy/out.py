@@ -22,13 +22,14 @@ def write(manifests: Sequence[Mapping[str, Any]], directory: Path) -> tuple[list
         OSError: a file cannot be written.
     """
     texts = {directory / name_of(manifest): reading.dump(manifest) for manifest in manifests}
+    known = dict.fromkeys(earlier(directory))
     for path in texts:
-        if (path.exists() or path.is_symlink()) and not _ours(path):
+        if (path.exists() or path.is_symlink()) and path not in known:
             raise NotOursError(
                 f"{path} was not written by a translation, and would be overwritten. Move it, or give --out another "
                 "directory"
             )
-    stale = [path for path in earlier(directory) if path not in texts]
+    stale = [path for path in known if path not in texts]
     directory.mkdir(parents=True, exist_ok=True)
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")

@@ -12,6 +12,7 @@ from migration.journeys import CheckId
 from operations.checks import registry
 from operations.checks.enforcement import counted
 from operations.evidence import Evidence, Verdict
+from tests.unit.operations.test_checks import told
 from tests.unit.operations.world import World, mixed_world
 
 METRICS = """# HELP cilium_policy_endpoint_enforcement_status Number of endpoints labeled by policy enforcement status
@@ -44,10 +45,6 @@ def serves(world: World, address: str) -> None:
 def ask(world: World, *, deploying: bool) -> Evidence:
     context = replace(world.context, deploying=deploying)
     return registry()[CheckId.POLICIES_REALISED](context)
-
-
-def told(evidence: Evidence) -> str:
-    return "\n".join([evidence.summary, *(f"{f.object}: {f.problem}. {f.fix}" for f in evidence.findings)])
 
 
 def pods(world: World, node: str) -> list[Any]:
