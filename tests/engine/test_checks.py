@@ -22,7 +22,7 @@ from sandbox.operators.modules import CALICO_VERSION
 
 OWN = '{"reached": true}'
 """What a state would say that had no mark yet: these checks are asked without a stack."""
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(600, func_only=True)]
 
 ROOT = Path(__file__).parents[2]
 NAME = "checks"

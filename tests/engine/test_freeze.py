@@ -11,7 +11,7 @@ from operations.checks import AGAIN
 from tests.engine.hands import ADMISSION, CALICO, Hands, Refusal, assert_says, eventually, policy_files
 from tests.engine.journey import Journey
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 POLICIES = f"{CALICO}/globalnetworkpolicies"
 OURS = f"{POLICIES}/platform.deny-instance-metadata"

@@ -20,7 +20,7 @@ from sandbox import lifecycle
 from sandbox.operators import modules
 from sandbox.plugins.kube_client import Client, Kubeconfig
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
 STORED = "/apis/crd.projectcalico.org/v1"

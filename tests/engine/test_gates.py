@@ -32,7 +32,7 @@ from tests.engine.hands import (
 )
 from tests.engine.journey import Journey
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 LEGACY = "cni-plugin=aws"
 CLUSTERWIDE = "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies/platform-deny-instance-metadata"

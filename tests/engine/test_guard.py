@@ -29,7 +29,7 @@ from sandbox import lifecycle, toolcache
 from sandbox.aws import Aws, Settings
 from sandbox.world import World, connect
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 Json = dict[str, Any]
 ROLE = "arn:aws:iam::111122223333:role/deploy"

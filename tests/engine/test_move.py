@@ -26,7 +26,7 @@ def slow_to_stop() -> dict[str, Any]:
 
 
 @pytest.mark.matrix
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600, func_only=True)
 def test_a_refresh_that_cannot_end_stops_at_its_own_deadline_and_the_next_deploy_goes_on(replace_walk: Journey):
     walked = replace_walk.at("canary")
     hands = Hands(walked)

@@ -8,7 +8,7 @@ import pytest
 from tests.engine.hands import assert_says, changed, reports, settings, state, untouched
 from tests.engine.journey import Journey, Outcome
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from sandbox import toolcache
 from tests.engine.hands import ADMISSION, CALICO, SYSTEM, Hands, Refusal, state
 from tests.engine.journey import Journey, Outcome, quiet
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(3600, func_only=True)]
 
 STAGES = ("canary", "move-workloads")
 _AGENTS = {

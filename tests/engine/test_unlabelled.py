@@ -12,7 +12,7 @@ from sandbox import seeds
 from tests.engine.hands import Hands, assert_says, eventually, settings
 from tests.engine.journey import Journey
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 AGENTS = ("aws-node-", "kube-proxy-", "calico-node-", "cilium-")
 STRANGER = "batch-asg"
