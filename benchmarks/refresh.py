@@ -41,6 +41,7 @@ from kubernetes import client, config
 from benchmarks.refresh_cluster import Cluster, end_node, say
 from benchmarks.refresh_scenario import SEED, declared_bound, scenario
 from migration.journeys import NodeKind
+from operations.connection import Api
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.live import Live
 from operations.refresh.engine.engine import Engine
@@ -52,6 +53,7 @@ from operations.refresh.model.world import World
 from operations.refresh.plan.bound import Bound
 from operations.refresh.run.progress import Snapshot
 from operations.refresh.run.runner import Runner
+from operations.refresh.run.session import CONNECTIONS
 from sandbox import toolcache
 
 MEASURED_AT_MOST = 600.0
@@ -169,21 +171,23 @@ class Alone:
         return True
 
 
-class _Counting(Kube):
-    """Counts everything that is sent: lists and watches too."""
+class _Counting(Api):
+    """Counts what is sent."""
 
     sent = 0
 
-    def _send(self, *given: Any) -> Any:
+    def _begin(self, *given: Any) -> Any:
         self.sent += 1
-        return super()._send(*given)
+        return super()._begin(*given)
 
 
 def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: float) -> dict[str, Any]:
     """In a process of its own: the engine, its watches and requests. It stops cleanly after so many seconds."""
     request = RefreshRequest.towards(NodeKind.CILIUM, node_budget=budget)
     api = config.new_client_from_config(kubeconfig)
-    kube, helper = _Counting(api), Kube(client.ApiClient(api.configuration))
+    api.configuration.connection_pool_maxsize = CONNECTIONS
+    counting = _Counting(client.ApiClient(api.configuration))
+    kube, helper = Kube(counting), Kube(Api(client.ApiClient(api.configuration)))
     live = Live(kube, World(CNI_OF[request.source], CNI_OF[request.target]))
     began = time.monotonic()
     live.start(300)
@@ -192,7 +196,7 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
     live.world.see_cloud(cloud.look([]), began)
     goal = Goal(("old",), {"new": Sizes(0, len(new), len(new))}, len(old))
     engine = Engine(live.world, request, goal, Pace(look=0.5, idle_look=5.0, admission=0.05))
-    shower = _Shower(kube)
+    shower = _Shower(counting)
     runner = Runner(
         engine=engine, live=live, kube=kube, cloud=cloud, lease=Alone(), deadline=began + seconds, show=shower
     )
@@ -203,7 +207,7 @@ def ours(kubeconfig: str, old: list[str], new: list[str], budget: str, seconds: 
         "seconds": time.monotonic() - began,
         "nodes": ended.done,
         "evicted": engine.evictions,
-        "requests": kube.sent,
+        "requests": counting.sent,
         "changes": engine.requests,
         "cpu": _cpu(),
         "cpu_until_begun": first,
@@ -221,12 +225,12 @@ class _Shower:
     """A line every ten seconds; and what had been used when the first node was gone: lists and soft taints of all nodes
     were made by then, so that a run that is stopped can be told by the node."""
 
-    def __init__(self, kube: _Counting) -> None:
-        self.kube, self.last, self.once = kube, 0.0, dict[str, float]()
+    def __init__(self, counting: _Counting) -> None:
+        self.counting, self.last, self.once = counting, 0.0, dict[str, float]()
 
     def __call__(self, snapshot: Snapshot) -> None:
         if snapshot.done and not self.once:
-            self.once = {"nodes": snapshot.done, "cpu": _cpu(), "requests": self.kube.sent}
+            self.once = {"nodes": snapshot.done, "cpu": _cpu(), "requests": self.counting.sent}
         if time.monotonic() - self.last > 10:
             self.last = time.monotonic()
             counted = Counter(b.reason.split(" under ")[0][:50] for b in snapshot.waits).most_common(3)

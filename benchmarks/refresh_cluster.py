@@ -13,7 +13,9 @@ from kubernetes import config
 
 from benchmarks import refresh_scenario as scenario
 from benchmarks.refresh_scenario import BUDGETS, ENDING, NEW_CAPACITY, PODS_A_NODE, REPLICA_SETS, App, Scenario
-from operations.refresh.cluster.kube import MERGE, Kube
+from kube.transport import MERGE
+from operations.connection import Api
+from operations.refresh.cluster.kube import Kube
 from sandbox import lifecycle
 
 LEASE_SECONDS = 600
@@ -60,7 +62,8 @@ class Cluster:
         lifecycle.down(self.directory, say, purge=not keep)
 
     def _connect(self) -> None:
-        self.kube = Kube(config.new_client_from_config(str(self.kubeconfig)), connections=16)
+        self.api = Api(config.new_client_from_config(str(self.kubeconfig))).wide(24)
+        self.kube = Kube(self.api)
 
     def _fill(self) -> None:
         given, new = self.given, list(self.new.items())
@@ -136,7 +139,7 @@ class Cluster:
         return sum(self.metrics("apiserver_flowcontrol_rejected_requests_total").values())
 
     def metrics(self, name: str) -> dict[str, float]:
-        text = self.kube.stream("/metrics", 30).data.decode()
+        text = self.api.text("/metrics", seconds=30)
         rows = (line.rsplit(" ", 1) for line in text.splitlines() if line.startswith(name))
         return {key: float(value) for key, value in rows}
 

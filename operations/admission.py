@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from operations.cluster import KubeError, Transport
+from kube.transport import KubeError, Transport
 
 STEADY_SECONDS: Final = 5.0
 """For so long every answer has to be the expected one; an API server's informers are far quicker when they are well."""
@@ -44,7 +44,8 @@ class Probe:
         """Empty when the answer is the expected one, else what it was."""
         query = "?dryRun=All" + (f"&fieldManager={self.manager}" if self.manager else "")
         try:
-            transport(self.method, self.path + query, body=self.body, content_type=self.content_type)
+            answer = transport.send(self.method, self.path + query, body=self.body, content_type=self.content_type)
+            answer.value()
         except KubeError as error:
             refused = error.status in {FORBIDDEN, INVALID}
             if self.refusal and refused and self.refusal in str(error):

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from kube.transport import Obj
 from migration.manifests import Manifest
 from operations import objects
-from operations.cluster import Obj
 
 METADATA: Final = frozenset({"apiVersion", "kind", "metadata", "status"})
 CALICO_OWN_TIERS: Final = frozenset(

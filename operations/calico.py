@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from kube.cluster import Cluster
+from kube.transport import KubeError, Obj
 from migration.names import CALICO_NODE
 from operations import objects
-from operations.cluster import Cluster, KubeError, Obj
 from operations.evidence import UnknownError
 
 STORED, NATIVE = "crd.projectcalico.org/v1", "projectcalico.org/v3"
@@ -26,7 +27,7 @@ def api(kube: Cluster) -> str:
     Raises:
         UnknownError: objects are being moved from one group to the other, or Calico runs and has left nothing in the
             group that would count: no policies there means nothing.
-        operations.cluster.KubeError: it cannot be read.
+        kube.transport.KubeError: it cannot be read.
     """
     found: str = kube.once("calico's api", lambda: _found(kube))
     return found

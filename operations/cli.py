@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kube.transport import KubeError
 from migration import journeys
 from migration.facts import InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, Journey, Stage
@@ -22,7 +23,6 @@ from migration.settings import InvalidSettings
 from operations import state
 from operations.arguments import DAY, amount
 from operations.checks import registry
-from operations.cluster import KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, USAGE_ERROR, Report, Verdict

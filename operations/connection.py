@@ -1,4 +1,7 @@
-"""How to reach AWS and the API server of an EKS cluster, in this process, without the aws CLI."""
+"""How to reach AWS and the API server of an EKS cluster, in this process, without the aws CLI.
+
+Every command reaches the cluster through `connect` or `through_kubeconfig`, which refuse another one than is meant.
+"""
 
 import base64
 import contextlib
@@ -8,7 +11,7 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -19,11 +22,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kubernetes import client, config
 from kubernetes.stream import stream
 
-from operations.cluster import KubeError, Obj, Transport, decode
+from kube.transport import JSON, KubeError, Obj, Response, answer
 
 TOKEN_SECONDS: Final = 14 * 60
 """EKS takes a token for 15 minutes after it was signed."""
 CLUSTER_HEADER: Final = "x-k8s-aws-id"
+CONNECT_SECONDS: Final = 5.0
 _CONFIG: Final = Config(
     connect_timeout=5,
     read_timeout=10,
@@ -139,16 +143,24 @@ def token(aws: Aws, cluster: str) -> str:
     return "k8s-aws-v1." + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
 
 
-def connect(aws: Aws, cluster: str) -> Transport:
+def connect(aws: Aws, cluster: str, *, arn: str = "") -> "Api":
     """A transport to the API server of an EKS cluster: through KUBECONFIG when it is set, else through EKS itself.
 
+    Args:
+        arn: of the cluster that is meant; empty where only its name is known.
+
     Raises:
-        WrongClusterError: there is no such cluster, or KUBECONFIG leads to another one.
+        WrongClusterError: there is no such cluster, it is another one of that name, or KUBECONFIG leads to another one.
     """
     described = aws.cluster(cluster)
     if described is None or not described.get("endpoint"):
         state = "does not exist" if described is None else f"is {described.get('status')} and has no endpoint"
         raise WrongClusterError(f"EKS cluster {cluster} {state} in {aws.region}")
+    if arn and described["arn"] != arn:
+        raise WrongClusterError(
+            f"the facts are about {arn}, the cluster found is {described['arn']}: "
+            "correct the region or the name, or survey again"
+        )
     if os.environ.get("KUBECONFIG"):
         return through_kubeconfig(described["endpoint"], f"the endpoint of EKS cluster {cluster} is")
     settings = _configuration()
@@ -160,7 +172,23 @@ def connect(aws: Aws, cluster: str) -> Transport:
     return Api(client.ApiClient(settings))
 
 
-def through_kubeconfig(server: str, meant: str) -> Transport:
+def own_account(aws: Aws, described: Mapping[str, Any]) -> None:
+    """Make sure that a cluster is of the account that the credentials are of.
+
+    Args:
+        described: see `Aws.cluster`.
+
+    Raises:
+        WrongClusterError: it is not.
+    """
+    account, owner = str(aws.caller()["Account"]), str(described["arn"]).split(":")[4]
+    if account != owner:
+        raise WrongClusterError(
+            f"the credentials belong to account {account}, cluster {described['arn']} to {owner}: use credentials of it"
+        )
+
+
+def through_kubeconfig(server: str, meant: str) -> "Api":
     """A transport to an API server through KUBECONFIG, or the kubeconfig of the home directory.
 
     Args:
@@ -219,48 +247,57 @@ def _refresher(aws: Aws, cluster: str) -> Callable[[Any], None]:
 
 
 class Api:
-    """A `Transport` over the kubernetes client."""
+    """A transport over the kubernetes client, which keeps the credentials fresh."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
-        """The `kubernetes.client.ApiClient`, for callers that want its typed interfaces."""
+        """The `kubernetes.client.ApiClient`."""
 
-    def __call__(
+    def wide(self, requests: int) -> "Api":
+        """The same cluster and credentials, with connections for so many requests at once."""
+        self.api.configuration.connection_pool_maxsize = requests
+        return Api(client.ApiClient(self.api.configuration))
+
+    def send(
         self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
-    ) -> Obj:
-        headers = {"Accept": "application/json"}
+    ) -> Response:
+        """See `kube.transport.Transport`."""
+        headers = {"Accept": JSON}
         if content_type or body is not None:
-            headers["Content-Type"] = content_type or "application/json"
-        return decode(*self._answer(method, path, headers, body, seconds))
+            headers["Content-Type"] = content_type or JSON
+        try:
+            return answer(*self._read(method, path, headers, body, seconds))
+        except OSError as error:
+            return Response(0, {"message": str(error)})
 
     def text(self, path: str, *, seconds: float) -> str:
-        """An answer that is no object.
-
-        Raises:
-            KubeError: any answer but 2xx, or none.
-        """
-        status, reason, data = self._answer("GET", path, {"Accept": "text/plain"}, None, seconds)
+        """See `kube.transport.Texting`."""
+        try:
+            status, reason, data, _ = self._read("GET", path, {"Accept": "text/plain"}, None, seconds)
+        except OSError as error:
+            raise KubeError(0, str(error)) from error
         if not 200 <= status < 300:
-            decode(status, reason, data)
+            raise KubeError(status, answer(status, reason, data).text)
         return data.decode(errors="replace")
 
-    def _answer(
+    def stream(self, path: str, *, silence: float) -> "_Stream":
+        """See `kube.transport.Streaming`."""
+        with _asking(self.api):
+            return _Stream(self.api, self._begin("GET", path, {"Accept": JSON}, None, (CONNECT_SECONDS, silence)))
+
+    def _read(
         self, method: str, path: str, headers: dict[str, str], body: Any, seconds: float
-    ) -> tuple[int, str, bytes]:
-        try:
-            verb, url, sent, data, form = self.api.param_serialize(
-                method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-            answer = self.api.call_api(verb, url, sent, data, form, _request_timeout=(min(seconds, 5), seconds))
-            return int(answer.status), str(answer.reason), bytes(answer.read())
-        except urllib3.exceptions.HTTPError as error:
-            raise KubeError(0, f"the API server at {self.api.configuration.host} does not answer: {error}") from error
-        except client.exceptions.ApiException as error:
-            raise KubeError(
-                error.status or 0, f"{error.status} {error.reason}: {str(error.body or '')[:200]}"
-            ) from error
-        except (BotoCoreError, ClientError) as error:
-            raise KubeError(0, f"no token for the API server: {error}") from error
+    ) -> tuple[int, str, bytes, str | None]:
+        with _asking(self.api):
+            found = self._begin(method, path, headers, body, (min(seconds, CONNECT_SECONDS), seconds))
+            return int(found.status), str(found.reason), bytes(found.data), found.headers.get("Retry-After")
+
+    def _begin(self, method: str, path: str, headers: dict[str, str], body: Any, timeout: tuple[float, float]) -> Any:
+        """The urllib3 response, whose body has not been read."""
+        verb, url, sent, data, form = self.api.param_serialize(
+            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
+        )
+        return self.api.call_api(verb, url, sent, data, form, _request_timeout=timeout).response
 
     def execute(self, namespace: str, pod: str, container: str, command: Sequence[str], *, seconds: float) -> str:
         """Standard output of a command in a container.
@@ -290,6 +327,35 @@ class Api:
         except Exception as error:  # websocket, TLS and HTTP failures have no common base there
             raise KubeError(0, f"cannot run {command[0]} in {namespace}/{pod}: {error}") from error
         return text
+
+
+class _Stream:
+    """See `kube.transport.Stream`."""
+
+    def __init__(self, api: Any, response: Any) -> None:
+        self.status = int(response.status)
+        self._api, self._response = api, response
+
+    def chunks(self) -> Iterator[bytes]:
+        with _asking(self._api):
+            yield from self._response.stream(1 << 16, decode_content=True)
+
+    def close(self) -> None:
+        self._response.close()
+
+
+@contextlib.contextmanager
+def _asking(api: Any) -> Iterator[None]:
+    """Whatever the client raises is an OSError."""
+    host = api.configuration.host
+    try:
+        yield
+    except urllib3.exceptions.HTTPError as error:
+        raise OSError(f"the API server at {host} does not answer: {error}") from error
+    except client.exceptions.ApiException as error:
+        raise OSError(f"the API server at {host} cannot be asked: {error.reason or error}") from error
+    except (BotoCoreError, ClientError) as error:  # a token is signed with AWS credentials, which may have run out
+        raise OSError(f"no token for the API server: {error}") from error
 
 
 @contextlib.contextmanager

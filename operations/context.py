@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import reading
+from kube.cluster import Cluster
 from migration.facts import Facts
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.mark import Own
 from migration.names import PROJECT
 from migration.settings import Settings
 from operations import state
-from operations.cluster import Cluster
 from operations.connection import Aws, connect
 from reading import Unreadable
 
@@ -87,7 +87,14 @@ class Context:
         return replace(self, kube=self.kube.until(deadline), deadline=deadline)
 
     @classmethod
-    def load(cls, stack: str | None = None, directory: Path | None = None, *, cluster: str | None = None) -> "Context":
+    def load(
+        cls,
+        stack: str | None = None,
+        directory: Path | None = None,
+        *,
+        cluster: str | None = None,
+        surveys: bool = False,
+    ) -> "Context":
         """The context of a stack, from `Pulumi.<stack>.yaml` and `facts.<stack>.yaml` of a directory.
 
         Args:
@@ -95,6 +102,7 @@ class Context:
             directory: where Pulumi.yaml is; None: the working directory.
             cluster: name of the cluster that is meant. A stack that does not name it was renamed since: the one that
                 names it is taken.
+            surveys: whether facts are to be read anew, so that the cluster may be another one than they are about.
 
         Raises:
             UsageError: no stack can be told, or a file is missing or damaged.
@@ -115,12 +123,13 @@ class Context:
         path = facts_path(directory, name)
         facts = Facts.load(path) if settings.cluster.adopt and path.exists() else None
         aws = Aws(_region(config, name))
+        arn = facts.cluster.arn if facts is not None and not surveys else ""
         return cls(
             stack=name,
             settings=settings,
             facts=facts,
             aws=aws,
-            kube=Cluster(lambda: connect(aws, settings.cluster.name)),
+            kube=Cluster(lambda: connect(aws, settings.cluster.name, arn=arn)),
             directory=directory,
             config=config,
             own=lambda: state.own(name, directory),

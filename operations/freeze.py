@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from kube.cluster import Cluster
+from kube.transport import Obj
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.manifests import InvalidManifest, Manifest
 from operations import admission, agreement, calico, command, objects, state
-from operations.cluster import Cluster, Obj
 from operations.connection import connect
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict

@@ -13,13 +13,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from kube.transport import MERGE, KubeError, Obj
 from migration import guard
 from migration.deployers import PARAM_KIND, InvalidDeployer, is_deployer, principal
 from migration.mark import Own, kept_log
 from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY
 from operations import admission, mark
 from operations.arguments import whole
-from operations.cluster import MERGE, KubeError, Obj
 from operations.connection import connect
 from operations.context import Context, UsageError
 from operations.evidence import EXIT_CODES, Verdict

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from botocore.exceptions import ClientError
 
+from kube.transport import KubeError, Obj
 from migration.names import (
     CANARY_GROUP,
     CNI_LABEL,
@@ -18,7 +19,6 @@ from migration.names import (
     LEGACY_CNI,
 )
 from operations import objects
-from operations.cluster import KubeError, Obj
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 

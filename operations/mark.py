@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from kube.cluster import Cluster
+from kube.transport import APPLY, KubeError, Obj
 from migration.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
 from migration.mark import MOST_BYTES, DamagedMark, Disagreement, Mark, Own, disagreement, kept_log
 from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, MARK, SYSTEM_NAMESPACE, WORKLOADS
 from migration.workloads import RECORDED, DamagedRecord, dump, load, merged, seal
 from operations import objects
 from operations.arguments import whole
-from operations.cluster import APPLY, Cluster, KubeError, Obj
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from kube.transport import Obj
 from migration.names import (
     AGENT_NOT_READY_TAINT,
     CANARY_TAINT,
@@ -11,7 +12,6 @@ from migration.names import (
     CNI_LABEL,
     LEGACY_CNI,
 )
-from operations.cluster import Obj
 from reading import STORED_API, metadata_of
 
 COMPUTE_TYPE: Final = "eks.amazonaws.com/compute-type"

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from kube.transport import Obj
 from operations import objects
-from operations.cluster import Obj
 
 _SOURCE = re.compile(r"^(?:k8s|any):")
 OPERATORS = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})

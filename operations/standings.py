@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
+from kube.cluster import Cluster
+from kube.transport import Obj
 from migration.workloads import Standing, digest
 from operations import objects
-from operations.cluster import Cluster, Obj
 
 PATHS: Final[Mapping[str, str]] = {
     "deployment": "/apis/apps/v1/deployments",

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from kube.cluster import Cluster
 from migration.mark import DamagedMark, Mark
 from migration.names import SYSTEM_NAMESPACE, WORKLOADS
 from migration.workloads import DamagedRecord, Standing, changes, dump, load, seal
 from operations import mark, objects
-from operations.cluster import Cluster
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
 from operations.standings import seen

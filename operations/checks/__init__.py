@@ -11,8 +11,8 @@ from typing import Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kube.transport import KubeError
 from migration.journeys import CheckId
-from operations.cluster import KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from kube.transport import Obj
 from migration.journeys import CheckId, Piece
 from migration.names import CANARY_GROUP
 from operations.checks import check
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 

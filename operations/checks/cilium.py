@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from kube.cluster import Cluster
+from kube.transport import Obj
 from migration import manifests
 from migration.journeys import CheckId, Piece
 from migration.names import (
@@ -21,7 +23,6 @@ from operations import objects
 from operations.checks import check
 from operations.checks.legacy import roll_out_findings
 from operations.checks.nodes import unready
-from operations.cluster import Cluster, Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from kube.transport import Obj
 from migration.cilium_config import allowed, differences
 from migration.journeys import CheckId
 from migration.names import SYSTEM_NAMESPACE
 from operations import objects
 from operations.checks import check
 from operations.checks.cilium import CONFIG, configuration
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 

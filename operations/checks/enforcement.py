@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import reading
+from kube.transport import KubeError, Obj
 from migration.journeys import CheckId
 from migration.names import CILIUM, SYSTEM_NAMESPACE
 from operations import objects, selectors
 from operations.checks import check
 from operations.checks.cilium import API, configuration, daemonset_of, managed_pods
-from operations.cluster import KubeError, Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 

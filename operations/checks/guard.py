@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from kube.transport import Obj
 from migration.journeys import CheckId
 from migration.mark import DamagedMark, Mark
 from migration.names import GUARD_DIGEST, GUARD_POLICY
 from operations import guard, mark
 from operations.checks import AGAIN, check
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 

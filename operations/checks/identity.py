@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from kube.transport import Obj
 from migration import affinity
 from migration.facts import DaemonSetFacts, Facts
 from migration.facts import Verdict as Surveyed
@@ -17,7 +18,6 @@ from migration.names import (
 from operations import objects
 from operations.calico import NATIVE, STORED
 from operations.checks import check
-from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import FACTS_HINT, Context
 from operations.evidence import Answer, Finding, UnknownError

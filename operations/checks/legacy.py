@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kube.transport import Obj
 from migration import addon_values, affinity
 from migration.journeys import CheckId, Piece
 from migration.names import (
@@ -18,7 +19,6 @@ from migration.names import (
 )
 from operations import objects
 from operations.checks import AGAIN, check
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 

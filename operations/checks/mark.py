@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
+from kube.transport import Obj
 from migration import affinity
 from migration.journeys import CheckId
 from migration.mark import DamagedMark, Mark, Own
 from migration.names import AWS_NODE, CILIUM, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
 from operations import mark, objects
 from operations.checks import check
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from kube.transport import Obj
 from migration.journeys import CheckId, Piece
 from migration.names import (
     AWS_NODE,
@@ -16,7 +17,6 @@ from migration.names import (
 )
 from operations import objects
 from operations.checks import AGAIN, check
-from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import Context
 from operations.evidence import Answer, Finding

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+from kube.transport import Obj
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.journeys import CheckId
@@ -18,7 +19,6 @@ from migration.names import (
 from operations import agreement, calico, objects
 from operations.checks import AGAIN, check
 from operations.checks.cilium import daemonset_of, plural
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 from operations.freeze import live as frozen_now

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kube.transport import Obj
 from migration.journeys import CheckId, NodeKind
 from operations import objects
 from operations.checks import check
-from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError

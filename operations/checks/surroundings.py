@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from kube.transport import Obj
 from migration.journeys import CheckId, Piece
 from migration.settings import Settings
 from operations import objects
 from operations.checks import check
-from operations.cluster import Obj
 from operations.connection import Aws
 from operations.context import Context
 from operations.evidence import Answer, Finding

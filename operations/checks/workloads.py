@@ -5,13 +5,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from kube.transport import Obj
 from migration.journeys import CheckId
 from migration.mark import DamagedMark
 from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, PROBE, REFRESH_LEASE, SYSTEM_NAMESPACE
 from migration.workloads import Change, changes
 from operations import mark, objects
 from operations.checks import check
-from operations.cluster import Obj
 from operations.context import Context
 from operations.evidence import Answer, Finding, UnknownError
 from operations.refresh.blockers import Blocker, spread, webhooks

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kube.cluster import Cluster
 from netpol.decide.copies import copies
 from netpol.decide.missing import missing, summary
 from netpol.model.values import Policy
@@ -18,7 +19,6 @@ from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
-from operations.cluster import Cluster
 from operations.connection import through_kubeconfig
 from operations.policy.live import live_objects, live_version
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import urlencode
 
+from kube.cluster import Cluster
+from kube.pages import pages
+from kube.transport import KubeError, Obj
 from migration.versions import minor
 from netpol.decide.copies import COPY, copies
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.read.policies import policies_from_objects
 from operations import calico
-from operations.cluster import Cluster, KubeError
 from operations.evidence import UnknownError
 
-_PAGE = 500
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
 _GROUPS = (
     ("discovery.k8s.io", "v1", ("endpointslices",)),
@@ -30,7 +29,6 @@ _CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworkse
 _CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
 """Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404
-Obj = dict[str, Any]
 
 
 def live_objects(kube: Cluster) -> list[Obj]:
@@ -94,22 +92,20 @@ def live_version(kube: Cluster) -> tuple[int, int] | None:
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
-    query = {"limit": str(_PAGE)}
-    while True:
-        try:
-            answer = kube.request("GET", f"{path}?{urlencode(query)}")
-        except KubeError as error:
-            if error.status == _ABSENT and not always:
-                return
+    def page_at(asked: str) -> Obj:
+        page = kube.request("GET", asked)
+        if not str(page.get("kind", "")).endswith("List"):
+            raise KubeError(0, f"what answers is not a list, but {page.get('kind') or 'something else'}")
+        return page
+
+    try:
+        for page in pages(page_at, path):
+            kind, version = str(page["kind"]).removesuffix("List"), page["apiVersion"]
+            for item in page.get("items") or ():
+                yield {"apiVersion": version, "kind": kind, **item}
+    except KubeError as error:
+        if error.status != _ABSENT or always:
             raise KubeError(error.status, f"GET {path}: {error}") from error
-        if not str(answer.get("kind", "")).endswith("List"):
-            raise KubeError(0, f"GET {path} answers no list, but {answer.get('kind') or 'something else'}")
-        kind, version = str(answer["kind"]).removesuffix("List"), answer["apiVersion"]
-        for item in answer.get("items") or ():
-            yield {"apiVersion": version, "kind": kind, **item}
-        query["continue"] = (answer.get("metadata") or {}).get("continue") or ""
-        if not query["continue"]:
-            return
 
 
 # -- Calico's copies of Kubernetes policies -------------------------------------------------------------

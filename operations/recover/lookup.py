@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
-from operations.cluster import Cluster, KubeError
+from kube.cluster import Cluster
+from kube.transport import KubeError
 from operations.connection import Aws
 from operations.recover.state import Pending
 

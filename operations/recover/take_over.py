@@ -5,10 +5,10 @@ import sys
 from dataclasses import replace
 from typing import Final
 
+from kube.transport import KubeError
 from migration.mark import DamagedMark, Mark, Own
 from operations import mark
 from operations.checks.mark import traces
-from operations.cluster import KubeError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
 

@@ -45,7 +45,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Survey; exit code 1 when something is refused or a differing file is in the way."""
-    context = Context.load(args.stack)
+    context = Context.load(args.stack, surveys=True)
     if not context.adopted and args.out is None:
         _say(f"stack {context.stack} owns its cluster: no facts are needed. To look at it anyway, give --out")
         _print({"file": None, "verdict": evidence.Verdict.PASSED})

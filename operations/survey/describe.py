@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network
 from typing import Any, Final, Literal
 
+from kube.transport import Obj
 from migration import addon_values, versions
 from migration.facts import (
     CalicoFacts,
@@ -22,7 +23,6 @@ from migration.names import (
     SYSTEM_NAMESPACE,
 )
 from operations import objects
-from operations.cluster import Obj
 from operations.survey.gather import instance_id, scaling_group_names
 from operations.survey.gathered import Gathered, env_of, is_true
 

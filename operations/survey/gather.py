@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from kube.cluster import Cluster
+from kube.transport import Obj
 from migration.freeze import CLUSTER_POLICIES, POLICY_GROUP
 from operations import calico
-from operations.cluster import Cluster, Obj
 from operations.connection import Aws, WrongClusterError
 from operations.evidence import UnknownError
 from operations.freeze import served
@@ -35,7 +36,7 @@ def gather(aws: Aws, kube: Cluster, name: str) -> Gathered:
 
     Raises:
         WrongClusterError: there is no such cluster.
-        operations.cluster.KubeError, botocore.exceptions.ClientError: something may not, or cannot, be read.
+        kube.transport.KubeError, botocore.exceptions.ClientError: something may not, or cannot, be read.
     """
     cluster = aws.cluster(name)
     if cluster is None:

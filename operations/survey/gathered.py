@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from kube.transport import Obj
 from operations.calico import STORED
-from operations.cluster import Obj
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from kube.transport import APPLY, KubeError, Obj
 from migration import addon_values, affinity
 from migration.facts import Facts
 from migration.names import CNI_LABEL, FIELD_MANAGER, FREEZE_POLICY, LABELLED_BY_US, LEGACY_CNI
-from operations.cluster import APPLY, KubeError, Obj
 from operations.context import Context
 from sandbox import lifecycle, seeds, toolcache
 from sandbox.operators.modules import CALICO_VERSION

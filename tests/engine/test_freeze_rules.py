@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
+from kube.transport import KubeError, Obj
 from migration import freeze
 from migration.mark import Mark
 from migration.names import FREEZE_POLICY, MARK, MAY_GO
 from operations import admission
-from operations.cluster import KubeError, Obj
 from sandbox import lifecycle
 from sandbox.operators import modules
 from sandbox.plugins.kube_client import Client, Kubeconfig
+from tests.transport import Answers
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
@@ -53,7 +54,7 @@ ANNA, BEN, CI = person("anna@example.com"), person("ben"), person("GitHubActions
 STRANGER = person("deploy", ROLE.replace("/deploy", "/support"))
 
 
-class Asker(Client):
+class Asker(Answers, Client):
     """Requests as somebody else."""
 
     def ask(

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from kube.cluster import Cluster
+from kube.transport import KubeError, answer
 from migration import guard
 from migration.guard import ADDON_MANAGER
 from migration.journeys import REPLACE
@@ -24,10 +26,10 @@ from migration.mark import Mark
 from migration.names import GUARD_POLICY, MARK, WORKLOADS
 from operations import admission, mark
 from operations import guard as operation
-from operations.cluster import Cluster, KubeError, decode
 from sandbox import lifecycle, toolcache
 from sandbox.aws import Aws, Settings
 from sandbox.world import World, connect
+from tests.transport import Answers
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
@@ -47,7 +49,7 @@ DEPLOYER = {"Impersonate-User": "ci", "Impersonate-Group": "system:masters"}
 EKS = {"Impersonate-User": ADDON_MANAGER, "Impersonate-Group": "system:masters"}
 
 
-class Plane:
+class Plane(Answers):
     """A control plane without nodes, as somebody sees it."""
 
     def __init__(self, directory: Path, who: Mapping[str, str] = {}) -> None:
@@ -64,7 +66,7 @@ class Plane:
         """As operations' transport."""
         media = content_type or _MEDIA.get(method, "application/json")
         response = self.world.open("PATCH" if method == "APPLY" else method, path, body, media, {})
-        return decode(response.status, "", response.data)
+        return answer(response.status, "", response.data).value()
 
     def make(self, *items: Json) -> None:
         for item in items:

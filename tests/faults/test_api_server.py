@@ -121,7 +121,7 @@ def test_a_watch_of_pods_that_is_silent_ends_no_node_with_pods_on_it(stage: Stag
 def away_with_a_silent_watch(stage: Stage, silence: Fault, *, noticed: float, seconds: float) -> None:
     """A run whose watch falls silent for so long; the engine asks anew after `noticed` seconds without a word."""
     stage.tune = {
-        "operations.refresh.cluster.watch:SILENCE_SECONDS": noticed,
+        "kube.watch:SILENCE_SECONDS": noticed,
         "operations.refresh.engine.engine:SHOWN_LATE": 2.0,
     }
     try:

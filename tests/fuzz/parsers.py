@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import netpol
 import reading
+from kube.transport import KubeError, answer
 from migration import addon_values, deployers, journeys, manifests, versions
 from migration.deployers import InvalidDeployer
 from migration.desired import desired
@@ -38,7 +39,6 @@ from operations.policy import given as policy_given
 from operations.recover import locks, sidecars
 from operations.recover import state as exported
 from operations.refresh.cluster.lease import Memory
-from operations.refresh.cluster.parse import status
 from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
@@ -243,6 +243,11 @@ def _world(value: Any) -> None:
     netpol.from_objects([value] if isinstance(value, dict) else value if isinstance(value, list) else [])
 
 
+def _answer(content: bytes) -> None:
+    answer(200, "OK", content, "1").value()
+    assert answer(503, "", content).text
+
+
 def _locks(content: bytes) -> None:
     with _file(".pulumi/locks/organization/eks-cilium/dev/a.json", content) as path:
         locks.read(f"file://{path.parents[5]}", "eks-cilium", "dev")
@@ -339,7 +344,7 @@ PARSERS: dict[str, Parser] = {
     "versions": Parser(texts(), versions.minor, (ValueError,)),
     "memory of a refresh": Parser(texts() | damaged(MEMORY).map(as_json), Memory.read),
     "node budget": Parser(texts(), NodeBudget.parse, (InvalidRequest,)),
-    "answer of an API server": Parser(contents(), status),
+    "answer of an API server": Parser(contents(), _answer, (KubeError,)),
     "answer of an agent": Parser(texts() | damaged(AGENT).map(as_json), agent_answer, (ValueError, Unreadable)),
     "metrics of an agent": Parser(texts(), counted, (ValueError,)),
     "lock files": Parser(contents() | _yaml(damaged(LOCK)), _locks),

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operations.cluster import Obj
+from kube.transport import Obj
 from operations.refresh.blockers import Blocker, Weight
 from operations.refresh.model.values import Pod
 

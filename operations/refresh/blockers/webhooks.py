@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from kube.transport import Obj
 from operations import objects
-from operations.cluster import Obj
 from operations.refresh.blockers import Blocker, Weight
 
 WATCHED: Final = (

@@ -3,13 +3,9 @@
 Everything it may ask is listed in `CALLS`; the RBAC file is made from that list.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
-import urllib3
-from botocore.exceptions import BotoCoreError, ClientError
-from kubernetes import client
-
+from kube.transport import MERGE, Response, Streaming
 from migration.names import (
     CORDONED_BY_US,
     EXCLUDE_FROM_LB_LABEL,
@@ -20,9 +16,6 @@ from operations.refresh.cluster import parse
 from operations.refresh.model import answers
 from operations.refresh.model.actions import Outcome
 from operations.refresh.model.values import Node, Pod
-
-MERGE: Final = "application/merge-patch+json"
-JSON: Final = "application/json"
 
 CALLS: Final = (
     ("", "nodes", ("get", "list", "watch", "patch", "delete")),
@@ -38,78 +31,31 @@ CALLS: Final = (
 """API group, resource, verbs. There is no `delete` on pods, so no budget can be gone around; and no Secrets."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """An answer of the API server; status 0 when none came."""
-
-    status: int
-    body: dict[str, Any]
-    retry_after: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def text(self) -> str:
-        return f"{self.status or 'no answer'}: {self.body.get('message') or 'no message'}"
-
-    def outcome(self) -> Outcome:
-        """As the outcome of an action; what is gone already is well."""
-        return Outcome(
-            ok=self.ok or self.status == 404,
-            text="" if self.ok else self.text,
-            retry_after=self.retry_after,
-            busy=self.status == 429,
-            version=str((self.body.get("metadata") or {}).get("resourceVersion", "")) if self.ok else "",
-            denied=self.status == 403 and " cannot " in self.text,  # an admission plugin says it in other words
-        )
+def as_outcome(response: Response) -> Outcome:
+    """An answer as the outcome of an action; what is gone already is well."""
+    return Outcome(
+        ok=response.ok or response.status == 404,
+        text="" if response.ok else response.text,
+        retry_after=response.retry_after,
+        busy=response.status == 429,
+        version=str((response.body.get("metadata") or {}).get("resourceVersion", "")) if response.ok else "",
+        denied=response.status == 403 and " cannot " in response.text,  # an admission plugin says it in other words
+    )
 
 
 class Kube:
-    """Requests over a `kubernetes.client.ApiClient`, which keeps the credentials fresh.
+    """What a refresh asks of the API server.
 
     Args:
-        api: reaches the cluster.
-        connections: how many requests may be under way at once.
+        transport: reaches the cluster, for many requests at once.
     """
 
-    def __init__(self, api: Any, connections: int = 32) -> None:
-        api.configuration.connection_pool_maxsize = connections + 8
-        self.api = client.ApiClient(api.configuration)
-
-    def stream(self, path: str, read_seconds: float) -> Any:
-        """A raw urllib3 response whose body has not been read.
-
-        Raises:
-            OSError, urllib3.exceptions.HTTPError: nothing came.
-        """
-        try:
-            return self._send("GET", path, None, "", (5.0, read_seconds))
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(_no_token(error)) from error
-
-    def _send(self, method: str, path: str, body: Any, media: str, timeout: tuple[float, float]) -> Any:
-        headers = {"Accept": JSON}
-        if body is not None:
-            headers["Content-Type"] = media or JSON
-        verb, url, sent, data, form = self.api.param_serialize(
-            method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
-        )
-        return self.api.call_api(verb, url, sent, data, form, _request_timeout=timeout).response
+    def __init__(self, transport: Streaming) -> None:
+        self.transport = transport
 
     def request(self, method: str, path: str, body: Any = None, media: str = "", seconds: float = 30.0) -> Response:
         """One request; never raises for what the network or the server does."""
-        try:
-            answer = self._send(method, path, body, media, (5.0, seconds))
-            found = parse.status(answer.data)
-            return Response(answer.status, found, _seconds(answer.headers.get("Retry-After")))
-        except urllib3.exceptions.HTTPError as error:
-            return Response(0, {"message": str(error)})
-        except client.exceptions.ApiException as error:
-            return Response(error.status or 0, {"message": str(error.reason)})
-        except (BotoCoreError, ClientError) as error:
-            return Response(0, {"message": _no_token(error)})
+        return self.transport.send(method, path, body=body, content_type=media, seconds=seconds)
 
     # -- actions ---------------------------------------------------------------------------------
 
@@ -139,7 +85,7 @@ class Kube:
         """
         found = self.request("GET", f"/api/v1/nodes/{node}")
         if not found.ok:
-            return found.outcome()
+            return as_outcome(found)
         here = parse.node(found.body)
         spec: dict[str, Any] = {"taints": _others(here) or None}
         if here.ours and not here.found_cordoned:
@@ -149,7 +95,7 @@ class Kube:
 
     def _patch_node(self, node: str, patch: dict[str, Any]) -> Outcome:
         path = f"/api/v1/nodes/{node}?fieldManager={FIELD_MANAGER}"
-        return self.request("PATCH", path, patch, MERGE).outcome()
+        return as_outcome(self.request("PATCH", path, patch, MERGE))
 
     def evict(self, uid: str, namespace: str, name: str) -> Outcome:
         """The server answers within about ten seconds even when a budget is contended."""
@@ -166,7 +112,7 @@ class Kube:
 
     def drop_node(self, node: str, uid: str) -> Outcome:
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
-        return self.request("DELETE", f"/api/v1/nodes/{node}", body).outcome()
+        return as_outcome(self.request("DELETE", f"/api/v1/nodes/{node}", body))
 
     def may(self, group: str, resource: str, verb: str, *, namespace: str = "", name: str = "") -> bool:
         """Whether this identity has a right; True when the API server cannot tell."""
@@ -188,18 +134,6 @@ class Kube:
         return [parse.pod(item, target_cni) for item in response.body.get("items") or []]
 
 
-def _no_token(error: Exception) -> str:
-    """A token is signed with AWS credentials, which may have run out."""
-    return f"no token for the API server: {error}"
-
-
 def _others(node: Node) -> list[Any]:
     """Its taints without that of the refresh."""
     return [dict(taint) for taint in node.taints if taint.get("key") != REFRESH_TAINT]
-
-
-def _seconds(header: str | None) -> float:
-    try:
-        return max(0.0, float(header or 0))
-    except ValueError:
-        return 0.0

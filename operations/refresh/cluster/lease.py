@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import reading
+from kube.transport import Response
 from migration.names import ANNOTATION_PREFIX, REFRESH_LEASE, SYSTEM_NAMESPACE
-from operations.refresh.cluster.kube import Kube, Response
+from operations.refresh.cluster.kube import Kube
 from operations.refresh.model.values import Sizes
 
 SECONDS: Final = 15.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
+from kube.watch import Changed, Listed, Lister, Trouble, Watcher
 from operations.refresh.cluster import parse
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.rights import RIGHTS
-from operations.refresh.cluster.watch import Changed, Listed, Lister, Trouble, Watcher
 from operations.refresh.model.world import World
 
 FIRST_LISTS_SECONDS: Final = 60.0
@@ -38,7 +38,7 @@ class Live:
     def __post_init__(self) -> None:
         make_pod = partial(parse.pod, target_cni=self.world.target)
         self._watchers = [
-            Watcher(self.kube, kind, path, make, self.events)
+            Watcher(self.kube.transport, kind, path, make, self.events)
             for kind, path, make in (
                 ("nodes", "/api/v1/nodes", parse.node),
                 ("budgets", "/apis/policy/v1/poddisruptionbudgets", parse.budget),
@@ -47,7 +47,7 @@ class Live:
             )
         ]
         self._watchers += [
-            Lister(self.kube, path.rsplit("/", 1)[-1], path, partial(parse.workload, kind=kind), self.events)
+            Lister(self.kube.transport, path.rsplit("/", 1)[-1], path, partial(parse.workload, kind=kind), self.events)
             for kind, path in WORKLOADS.items()
         ]
         self._listed: set[str] = set()

@@ -1,6 +1,5 @@
 """Kubernetes objects as JSON → the values a refresh works with."""
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -234,12 +233,3 @@ def _at_once(said: Any, replicas: int) -> int:
 def attachment(obj: Obj) -> tuple[str, str]:
     """Name and node of a VolumeAttachment."""
     return obj["metadata"]["name"], str((obj.get("spec") or {}).get("nodeName", ""))
-
-
-def status(data: bytes) -> dict[str, Any]:
-    """The body of an answer; what is no JSON becomes its message."""
-    try:
-        found = json.loads(data) if data else {}
-    except (ValueError, RecursionError):
-        return {"message": data[:200].decode(errors="replace")}
-    return found if isinstance(found, dict) else {}

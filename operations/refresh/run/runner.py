@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from operations.refresh.cluster import parse
 from operations.refresh.cluster.cloud import Cloud, UnknownGroupError, refused
-from operations.refresh.cluster.kube import Kube
+from operations.refresh.cluster.kube import Kube, as_outcome
 from operations.refresh.cluster.live import Live
 from operations.refresh.cluster.rights import RIGHTS
 from operations.refresh.engine import explain
@@ -238,7 +238,7 @@ def terminate(action: Terminate, kube: Kube, cloud: Cloud, target_cni: str) -> O
     if found.ok and not parse.node(found.body).active:
         return Outcome(False, "somebody uncordoned it")
     if not found.ok and found.status != 404:
-        return found.outcome()
+        return as_outcome(found)
     pods = kube.pods_on(action.node, target_cni)
     if pods is None:
         return Outcome(False, "its pods cannot be read")

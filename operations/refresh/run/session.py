@@ -1,12 +1,12 @@
 """Connections to one cluster, and the first look at it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Final
 
-from operations.connection import Api, WrongClusterError
+from operations.connection import Api, WrongClusterError, own_account
 from operations.context import Context
 from operations.refresh.cluster import groups as grouping
 from operations.refresh.cluster.cloud import Cloud
@@ -15,6 +15,9 @@ from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.live import Live
 from operations.refresh.model.request import CNI_OF, RefreshRequest
 from operations.refresh.model.world import World
+
+CONNECTIONS: Final = 40
+"""Requests at once: watches, and actions on as many nodes as may be on their way."""
 
 
 @dataclass
@@ -41,9 +44,9 @@ class Session:
         described = context.aws.cluster(context.cluster_name)
         if described is None:
             raise WrongClusterError(f"EKS cluster {context.cluster_name} does not exist in {context.aws.region}")
-        _same_account(context, described)
+        own_account(context.aws, described)
         cloud = Cloud(context.aws, context.cluster_name, groups.refs, described["resourcesVpcConfig"]["vpcId"])
-        return cls(context, groups, Kube(api.api), cloud)
+        return cls(context, groups, Kube(api.wide(CONNECTIONS)), cloud)
 
     @contextmanager
     def watched(self, request: RefreshRequest) -> Iterator[Live]:
@@ -60,20 +63,6 @@ class Session:
             yield live
         finally:
             live.stop()
-
-
-def _same_account(context: Context, described: Mapping[str, Any]) -> None:
-    account = str(context.aws.caller()["Account"])
-    owner = str(described["arn"]).split(":")[4]
-    if account != owner:
-        raise WrongClusterError(
-            f"the credentials belong to account {account}, cluster {described['arn']} to {owner}: use credentials of it"
-        )
-    if context.facts is not None and context.adopted and context.facts.cluster.arn != described["arn"]:
-        raise WrongClusterError(
-            f"the facts are about {context.facts.cluster.arn}, the cluster found is {described['arn']}: "
-            "correct the region or the name, or survey again"
-        )
 
 
 def look_at_all(cloud: Cloud, world: World) -> None:

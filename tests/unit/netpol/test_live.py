@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 import yaml
 
+from kube.cluster import Cluster
 from netpol import Flow, decide, from_objects
-from operations.cluster import Cluster
 from operations.connection import Aws, WrongClusterError, same_server, through_kubeconfig
 from operations.policy import main
 from operations.policy.live import live_objects

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from kube.transport import KubeError, Obj
 from operations.admission import NotInForceError, Probe, wait
-from operations.cluster import KubeError, Obj
+from tests.transport import Answers
 
 PATH = "/apis/crd.projectcalico.org/v1/globalnetworkpolicies"
 STRANGER = Probe(
@@ -15,7 +16,7 @@ STRANGER = Probe(
 STACK = Probe(about="the stack creates", method="POST", path=PATH, body={}, manager="pulumi-x")
 
 
-class Server:
+class Server(Answers):
     """One API server that answers strangers with what it knows of the policy."""
 
     def __init__(self, texts: Iterator[str], asked: list[str]) -> None:

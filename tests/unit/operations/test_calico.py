@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from kube.cluster import Cluster
+from kube.transport import KubeError, Obj
 from migration.facts import Verdict as Decided
 from migration.journeys import CheckId
 from operations import calico, freeze
 from operations.checks import registry
-from operations.cluster import Cluster, KubeError, Obj
 from operations.evidence import UnknownError, Verdict
 from tests.unit.operations import world as w
 from tests.unit.survey.test_decisions import decisions

@@ -8,12 +8,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
+from kube.cluster import Cluster
+from kube.transport import KubeError, Obj
 from migration.settings import InvalidSettings
 from operations import connection, context
-from operations.cluster import Cluster, KubeError, Obj
 from operations.connection import Aws, WrongClusterError
 from operations.context import Context, UsageError
-from tests.unit.operations.world import NAME, REGION, FakeAws
+from tests.transport import Answering
+from tests.unit.operations.world import ACCOUNT, NAME, REGION, FakeAws, facts
 
 CONFIG = {
     "aws:region": REGION,
@@ -146,6 +148,21 @@ def test_a_kubeconfig_of_another_cluster_is_refused(tmp_path: Path, monkeypatch)
         connection.connect(aws, NAME)
 
 
+def test_another_cluster_of_the_same_name_is_refused(tmp_path: Path, monkeypatch):
+    """By whichever command: what a deploy, `label`, `recover` or `policy --live` reads goes through one connection."""
+    meant, found = (f"arn:aws:eks:{REGION}:{account}:cluster/{NAME}" for account in (ACCOUNT, "999988887777"))
+    described = {"cluster": {"endpoint": "https://here.example", "status": "ACTIVE", "arn": found}}
+    monkeypatch.setattr(Aws, "client", lambda *_: FakeAws({"describe_cluster": described}))
+    write(tmp_path, {"eks-cilium:cluster": {"name": NAME, "adopt": True}})
+    known = facts()
+    assert known.cluster.arn == meant
+    (tmp_path / "facts.dev.yaml").write_text(known.dump())
+    with pytest.raises(WrongClusterError, match=f"the facts are about {meant}, the cluster found is {found}"):
+        Context.load("dev", tmp_path).kube.nodes()
+    with pytest.raises(KeyError, match="certificateAuthority"):  # the survey reads it: its facts are the new ones
+        Context.load("dev", tmp_path, surveys=True).kube.nodes()
+
+
 def test_a_cluster_that_does_not_exist_is_named():
     aws = Aws(REGION, lambda _: FakeAws({"describe_cluster": None}))
     with pytest.raises(WrongClusterError, match="EKS cluster shop does not exist in eu-west-1"):
@@ -161,7 +178,7 @@ def test_lists_are_read_page_by_page():
     def api(method: str, path: str, **_: object) -> Obj:
         return pages[parse_qs(urlsplit(path).query).get("continue", [""])[0]]
 
-    assert Cluster(lambda: api).nodes() == [{"a": 1}, {"a": 2}]
+    assert Cluster(lambda: Answering(api)).nodes() == [{"a": 1}, {"a": 2}]
 
 
 def test_a_kind_that_is_not_served_has_no_objects_and_a_refusal_is_an_error():
@@ -171,9 +188,9 @@ def test_a_kind_that_is_not_served_has_no_objects_and_a_refusal_is_an_error():
 
         return call
 
-    assert Cluster(lambda: api(404)).custom("cilium.io/v2", "ciliumnodes") == []
+    assert Cluster(lambda: Answering(api(404))).custom("cilium.io/v2", "ciliumnodes") == []
     with pytest.raises(KubeError):
-        Cluster(lambda: api(403)).custom("cilium.io/v2", "ciliumnodes")
+        Cluster(lambda: Answering(api(403))).custom("cilium.io/v2", "ciliumnodes")
 
 
 def test_a_stack_name_may_come_from_the_environment(tmp_path: Path, monkeypatch):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kubernetes import client
 
-from operations.cluster import KubeError
+from kube.transport import KubeError
 from operations.connection import Api
 from sandbox import pki
 

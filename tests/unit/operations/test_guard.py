@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from kube.transport import KubeError
 from migration.mark import Mark
 from migration.names import GUARD_DIGEST, GUARD_LOG, GUARD_POLICY, MARK
 from operations import guard, mark
-from operations.cluster import KubeError
 from operations.context import UsageError
 from tests.unit.operations import world as w
 

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from kube.transport import KubeError, Obj
 from migration.names import CNI_LABEL, LABELLED_BY_US
 from operations import label
-from operations.cluster import KubeError, Obj
 from operations.objects import annotations, labels
+from tests.transport import Answers
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 
@@ -82,7 +83,7 @@ def test_a_node_that_changes_meanwhile_is_looked_at_again(tmp_path: Path):
     node = world.find("Node", "old-a")
     api = world.api
 
-    class Racing:
+    class Racing(Answers):
         """Somebody else labels the node between our reading and our writing."""
 
         def __call__(self, method: str, path: str, **more: Any) -> Obj:

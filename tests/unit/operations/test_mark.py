@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from kube.cluster import Cluster
+from kube.transport import KubeError
 from migration.mark import Mark, Own
 from migration.names import GUARD_DIGEST, GUARD_LOG, MARK, WORKLOADS
 from migration.workloads import Standing, dump, seal
 from operations import cli, mark, state
-from operations.cluster import Cluster, KubeError
 from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import UnknownError

@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from botocore.exceptions import ClientError
 
+from kube.cluster import Cluster
+from kube.transport import APPLY, KubeError, Obj
 from migration import affinity, guard
 from migration.facts import Facts
 from migration.journeys import JOURNEYS
@@ -27,10 +29,10 @@ from migration.names import (
 )
 from migration.settings import Settings
 from migration.workloads import dump, seal
-from operations.cluster import APPLY, Cluster, KubeError, Obj
 from operations.connection import Aws
 from operations.context import Context
 from operations.standings import seen
+from tests.transport import Answers
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
 ARN = f"arn:aws:eks:{REGION}:{ACCOUNT}:cluster/{NAME}"
@@ -82,7 +84,7 @@ PLURALS = {
 # -- the API server ---------------------------------------------------------------------------------
 
 
-class FakeApi:
+class FakeApi(Answers):
     """A `Transport` over objects in memory: they are read, made, merged and deleted. `refuse` makes every request fail
     with a status, `stop` the next write to a path that ends so, once."""
 

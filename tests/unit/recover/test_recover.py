@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from kube.cluster import Cluster
+from kube.transport import KubeError
 from operations import command
-from operations.cluster import Cluster, KubeError
 from operations.connection import Aws
 from operations.context import Context, UsageError
 from operations.recover import cli, locks, lookup, sidecars, state
@@ -24,6 +25,7 @@ from operations.recover.decide import Step, decide
 from operations.recover.locks import Lock, UnseenError
 from operations.recover.lookup import Found, Places, UnknownTypeError
 from operations.recover.state import Pending
+from tests.transport import Answering
 
 ROLE, GROUP = "aws:iam/role:Role", "aws:eks/nodeGroup:NodeGroup"
 
@@ -147,7 +149,7 @@ def places(service: str, kube: dict[str, Any] | None = None, **calls: Any) -> Pl
         return found
 
     aws = Aws("eu-west-1", lambda name: SimpleNamespace(**calls) if name == service else None)
-    return Places(aws, Cluster(lambda: request))
+    return Places(aws, Cluster(lambda: Answering(request)))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import pytest
 
+from kube.transport import Obj
 from migration.journeys import CheckId, NodeKind
 from operations.checks import registry
-from operations.cluster import Obj
 from operations.evidence import Verdict
 from operations.refresh.cluster import parse
 from operations.refresh.model.request import RefreshRequest

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from kube.transport import Response
 from operations.refresh.cluster import lease as lease_module
-from operations.refresh.cluster.kube import Response
 from operations.refresh.cluster.lease import Lease, LeaseError, Memory
 
 

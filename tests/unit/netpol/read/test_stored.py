@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
+from kube.cluster import Cluster
 from migration import manifests
 from netpol import Flow, PolicyError, decide, from_objects, policies_from_objects, policies_from_text
 from netpol.model.values import Tier
 from operations import agreement, freeze, objects
-from operations.cluster import Cluster
 from operations.survey.decisions.base import Seen
 from operations.survey.decisions.calico import host_endpoints
 from operations.survey.describe import calico, vpc_cni
 from reading import METADATA
+from tests.transport import Answering
 from tests.unit.netpol.worlds import CLUSTER, gnp
 from tests.unit.survey.cluster import gathered, settings
 
@@ -144,7 +145,7 @@ def test_what_is_written_from_a_file_is_what_calico_reads_afterwards(tmp_path):
         sent.extend([body] if method == "PUT" else [])
         return live
 
-    freeze.write(Cluster(lambda: answer), manifest)
+    freeze.write(Cluster(lambda: Answering(answer)), manifest)
     (written,) = sent
     read = objects.as_calico_reads(written)["metadata"]
     assert (read["labels"], read["ownerReferences"]) == ({"zone": "good", "more": "m"}, [OWNER])

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import urllib3
-
-from operations.refresh.cluster.kube import Kube
+from kube.pages import pages
+from kube.transport import Obj, Stream, Streaming
 
 PAGE: Final = 1000
 WATCH_SECONDS: Final = 290
@@ -20,6 +19,8 @@ SILENCE_SECONDS: Final = 90.0
 """The server sends a bookmark about once a minute: no word for longer means that the connection is dead."""
 LIST_SECONDS: Final = 60.0
 """Between two lists of what is not watched."""
+PAGE_SECONDS: Final = 30.0
+"""For one page of a list."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Watcher(threading.Thread):
     """Keeps one kind up to date.
 
     Args:
-        kube: to ask.
+        transport: to ask.
         kind: name of it in events.
         path: collection, for example "/api/v1/pods".
         make: object → value.
@@ -59,10 +60,10 @@ class Watcher(threading.Thread):
     """
 
     def __init__(
-        self, kube: Kube, kind: str, path: str, make: Callable[[Any], Any], events: "queue.SimpleQueue[Any]"
+        self, transport: Streaming, kind: str, path: str, make: Callable[[Any], Any], events: "queue.SimpleQueue[Any]"
     ) -> None:
         super().__init__(name=f"watch-{kind}", daemon=True)
-        self.kube, self.kind, self.path, self.make, self.events = kube, kind, path, make, events
+        self.transport, self.kind, self.path, self.make, self.events = transport, kind, path, make, events
         self._halt = threading.Event()
         self._troubled = False
 
@@ -81,7 +82,7 @@ class Watcher(threading.Thread):
                 wait = 0.5
             except _ExpiredError:
                 version = ""
-            except Exception as error:  # whatever it is, a watch that ends unnoticed would leave the refresh blind
+            except Exception as error:  # whatever it is, a watch that ends unnoticed would leave its reader blind
                 if not self._halt.is_set():
                     self._troubled = True
                     self.events.put(Trouble(self.kind, str(error) or type(error).__name__, _denied(error)))
@@ -96,20 +97,21 @@ class Watcher(threading.Thread):
 
     def _list(self) -> str:
         items: list[Any] = []
-        more: dict[str, str] = {}
-        while True:
-            response = self.kube.request("GET", f"{self.path}?{urlencode({'limit': PAGE, **more})}")
-            if response.status == 410:
-                raise _ExpiredError
-            if not response.ok:
-                raise _FailedError(response.text, denied=response.status in (401, 403))
-            items += [self.make(item) for item in response.body.get("items") or []]
-            meta = response.body.get("metadata") or {}
-            if not meta.get("continue"):
-                self.events.put(Listed(self.kind, items))
-                self._well()
-                return str(meta.get("resourceVersion", ""))
-            more = {"continue": meta["continue"]}
+        version = ""
+        for page in pages(self._page, self.path, limit=PAGE):
+            items += [self.make(item) for item in page.get("items") or []]
+            version = str((page.get("metadata") or {}).get("resourceVersion", ""))
+        self.events.put(Listed(self.kind, items))
+        self._well()
+        return version
+
+    def _page(self, path: str) -> Obj:
+        response = self.transport.send("GET", path, seconds=PAGE_SECONDS)
+        if response.status == 410:
+            raise _ExpiredError
+        if not response.ok:
+            raise _FailedError(response.text, denied=response.status in (401, 403))
+        return response.body
 
     def _watch(self, version: str) -> str:
         query = {
@@ -118,21 +120,21 @@ class Watcher(threading.Thread):
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(WATCH_SECONDS),
         }
-        response = self.kube.stream(f"{self.path}?{urlencode(query)}", SILENCE_SECONDS)
+        stream = self.transport.stream(f"{self.path}?{urlencode(query)}", silence=SILENCE_SECONDS)
         try:
-            if response.status == 410:
+            if stream.status == 410:
                 raise _ExpiredError
-            if response.status != 200:
-                raise _FailedError(f"{response.status}: {response.data[:200]!r}")
+            if stream.status != 200:
+                raise _FailedError(f"{stream.status}: {b''.join(stream.chunks())[:200]!r}")
             self._well()
-            for line in _lines(response):
+            for line in _lines(stream):
                 if self._halt.is_set():
                     break
                 version = self._event(json.loads(line)) or version
-        except urllib3.exceptions.HTTPError:
+        except OSError:
             pass  # cut, or silent for too long: go on from the last version
         finally:
-            response.close()
+            stream.close()
         return version
 
     def _event(self, event: dict[str, Any]) -> str:
@@ -178,8 +180,8 @@ def _denied(error: Exception) -> bool:
     return isinstance(error, _FailedError) and error.denied
 
 
-def _lines(response: Any) -> Iterator[bytes]:
+def _lines(stream: Stream) -> Iterator[bytes]:
     rest = b""
-    for chunk in response.stream(1 << 16, decode_content=True):
+    for chunk in stream.chunks():
         *whole, rest = (rest + chunk).split(b"\n")
         yield from (line for line in whole if line)

@@ -4,43 +4,17 @@ Objects are what the API server answers, as JSON values. They are read once for 
 one round look at the same moment and ask for each list once; a new round takes `Cluster.again()`.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-Obj = dict[str, Any]
-"""A Kubernetes object, or any other JSON object."""
+from kube.pages import pages
+from kube.transport import MERGE, Executing, KubeError, Obj, Texting, Transport
 
-PAGE: Final = 500
-"""Objects in one page of a list; kubectl's own chunk size."""
 REQUEST_SECONDS: Final = 10.0
-APPLY: Final = "application/apply-patch+yaml"
-MERGE: Final = "application/merge-patch+json"
-
-
-class KubeError(Exception):
-    """The API server refused or could not be reached. `status` is the HTTP status, 0 without an answer."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class Transport(Protocol):
-    """One request to the API server."""
-
-    def __call__(
-        self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
-    ) -> Obj:
-        """The decoded answer.
-
-        Raises:
-            KubeError: any answer but 2xx, or none.
-        """
 
 
 class _Cell:
@@ -102,7 +76,8 @@ class Cluster:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError(f"no time left for {method} {path}")
-        return self.transport(method, path, body=body, content_type=content_type, seconds=min(left, REQUEST_SECONDS))
+        seconds = min(left, REQUEST_SECONDS)
+        return self.transport.send(method, path, body=body, content_type=content_type, seconds=seconds).value()
 
     def get(self, path: str) -> Obj | None:
         """An object; None when there is none, or no such kind."""
@@ -120,30 +95,25 @@ class Cluster:
 
     def items(self, path: str, *, labels: str = "", fields: str = "") -> list[Obj]:
         """Every object under a path, page by page; empty when the kind is not served."""
-        query = {"limit": str(PAGE)}
+        query = {}
         if labels:
             query["labelSelector"] = labels
         if fields:
             query["fieldSelector"] = fields
 
         def read() -> list[Obj]:
-            items: list[Obj] = []
-            more: dict[str, str] = {}
-            while True:
-                try:
-                    page = self.request("GET", f"{path}?{urlencode(query | more)}")
-                except KubeError as error:
-                    if error.status == 404:
-                        return []
-                    raise
-                items += page.get("items") or []
-                token = page.get("metadata", {}).get("continue")
-                if not token:
-                    return items
-                more = {"continue": token}
+            found: list[Obj] = []
+            try:
+                for page in pages(lambda asked: self.request("GET", asked), path, query):
+                    found += page.get("items") or []
+            except KubeError as error:
+                if error.status == 404:
+                    return []
+                raise
+            return found
 
-        found: list[Obj] = self._once(f"{path}?{urlencode(query)}", read)
-        return found
+        listed: list[Obj] = self._once(f"{path}?{urlencode(query)}", read)
+        return listed
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What is made from these reads, once for all who ask; it must not be changed."""
@@ -210,11 +180,11 @@ class Cluster:
         Raises:
             KubeError: it cannot be run, or the connection cannot run commands.
         """
-        run = getattr(self.transport, "execute", None)
-        if run is None:
+        transport = self.transport
+        if not isinstance(transport, Executing):
             raise KubeError(0, "this connection cannot run commands in pods")
         left = min(self.deadline - time.monotonic(), REQUEST_SECONDS)
-        return str(run(namespace, pod, container, command, seconds=left))
+        return transport.execute(namespace, pod, container, command, seconds=left)
 
     def text(self, path: str) -> str:
         """What is answered as plain text, for example by a pod behind the API server's proxy.
@@ -222,10 +192,10 @@ class Cluster:
         Raises:
             KubeError: any answer but 2xx, or the connection reads objects only.
         """
-        read = getattr(self.transport, "text", None)
-        if read is None:
+        transport = self.transport
+        if not isinstance(transport, Texting):
             raise KubeError(0, "this connection reads objects only")
-        return str(read(path, seconds=min(self.deadline - time.monotonic(), REQUEST_SECONDS)))
+        return transport.text(path, seconds=min(self.deadline - time.monotonic(), REQUEST_SECONDS))
 
     # -- writing, for the commands that do ------------------------------------------------------------
 
@@ -236,18 +206,3 @@ class Cluster:
 
 def _in(prefix: str, namespace: str, plural: str) -> str:
     return f"{prefix}/namespaces/{namespace}/{plural}" if namespace else f"{prefix}/{plural}"
-
-
-def decode(status: int, reason: str, data: bytes) -> Obj:
-    """An HTTP answer of the API server as a value.
-
-    Raises:
-        KubeError: with the server's own message.
-    """
-    try:
-        value: Obj = json.loads(data) if data else {}
-    except (ValueError, RecursionError):
-        value = {"message": data[:200].decode(errors="replace")}
-    if not 200 <= status < 300:
-        raise KubeError(status, f"{status} {reason}: {value.get('message') or 'no message'}")
-    return value
