@@ -266,6 +266,36 @@ class Boxes:
             box.names,
         )
 
+    def of_both_families(self, one: Box, other: Box) -> Box | None:
+        """The union of two boxes that say one thing, each for an address family of its own; else None."""
+        if (one.subject, one.others.pods, one.names) != (other.subject, other.others.pods, other.names):
+            return None
+        mine, theirs = self._families(one), self._families(other)
+        if not mine or not theirs or mine & theirs:
+            return None
+        first, second = (one if f in mine else other for f in (4, 6))
+        others = Others(
+            one.others.pods,
+            (first.others.pod_space[0], second.others.pod_space[1]),
+            (first.others.space[0], second.others.space[1]),
+        )
+        cells = self.universe.family_cells
+        return replace(
+            one,
+            others=others,
+            cells=one.cells & sum(cells[f] for f in mine) | other.cells & sum(cells[f] for f in theirs),
+        )
+
+    def _families(self, box: Box) -> set[int]:
+        """The families of which the box holds anything."""
+        return {
+            f
+            for at, f in enumerate((4, 6))
+            if f in self.universe.families
+            and (box.others.pod_space[at] or box.others.space[at])
+            and (box.names or box.cells & self.universe.family_cells[f])
+        }
+
     def void(self, box: Box) -> bool:
         """Whether no flow can ever be in the box, whatever pods there are."""
         if not box.cells and not box.names:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from netpol.compare.calico_rows import CalicoRows
@@ -33,31 +33,9 @@ from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.manifests import distinct, manifest_of
 from netpol.translate.prune import needed
+from netpol.translate.saying import Rule, Sayer, is_native
 
 _MOST_PIECES = 200
-
-
-@dataclass
-class _Rule:
-    """A rule in its place in the order, with its boxes (or why there are none)."""
-
-    tier: int
-    owner: int
-    rule: CalicoRule
-    policy: CalicoPolicy
-    action: str
-    boxes: list[Box] = field(default_factory=list)
-    unsaid: list[str] = field(default_factory=list)
-    subjects: int = 0
-    denied: bool = False
-    """Whether Cilium denies say all that this Deny decides; then later rules need not be cut down for it."""
-    closed: bool = False
-    """Whether default deny says this Deny; then later allows are cut down for whomever it could select."""
-
-
-def is_native(policy: CalicoPolicy) -> bool:
-    """Whether it is a NetworkPolicy of Kubernetes, which stays."""
-    return policy.meta.api.startswith("networking.k8s.io")
 
 
 class Drafting:
@@ -73,23 +51,25 @@ class Drafting:
         self.coverage = Coverage(self.boxes)
         self.writer = Writer(self.boxes)
         self.owners: list[CalicoPolicy] = []
-        self.drafts: list[Draft] = []
-        self.unsaid: dict[tuple[str, str], list[str]] = {}
-        self.written_out: dict[tuple[str, str], frozenset[str]] = {}
+        self.sayer = Sayer(self.writer)
         self.closing = closing
         self.closed: list[CalicoPolicy] = []
         """Policies whose Deny of everything became default deny."""
         self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
         self._entries: dict[int, tuple[int, CiliumStep]] = {}
 
+    @property
+    def drafts(self) -> list[Draft]:
+        return self.sayer.drafts
+
     def run(self) -> None:
         for direction in DIRECTIONS:
             self._direction(direction)
         unique: dict[tuple[int, str, bool], Draft] = {}
-        for draft in self.drafts:
+        for draft in self.sayer.drafts:
             unique.setdefault((draft.owner, draft.key, draft.default_deny), draft)
-        self.drafts = [draft for draft in unique.values() if not self._said_anyway(draft)]
-        self.drafts = needed(self.cilium, self.drafts, [self._step(draft) for draft in self.drafts])
+        self.sayer.drafts = [draft for draft in unique.values() if not self._said_anyway(draft)]
+        self.sayer.drafts = needed(self.cilium, self.sayer.drafts, [self._step(draft) for draft in self.sayer.drafts])
 
     def _said_anyway(self, draft: Draft) -> bool:
         """Whether a NetworkPolicy that stays says the same in Cilium too: whatever pods there will be, a copy of it
@@ -108,28 +88,43 @@ class Drafting:
         blocks = any(
             entity.nets
             for rule in owner.rules(draft.direction)
-            if rule.where == draft.origin
+            if rule.where in draft.origin.split(", ")
             for entity in (rule.source, rule.destination)
         )
         return outside or not blocks
 
     # --- rules in order
-    def _rules(self, direction: str) -> list[_Rule]:
-        out: list[_Rule] = []
+    def _rules(self, direction: str) -> list[Rule]:
+        out: list[Rule] = []
         for number, tier in enumerate(self.target.tiers[direction]):
             for policy, _, steps in tier.policies:
                 owner = self._owner(policy)
                 for step in steps:
-                    item = _Rule(number, owner, step.rule, policy, step.action)
+                    item = Rule(number, owner, step.rule, policy, step.action)
                     try:
                         item.boxes = self.boxes.of_rule(step.rule, policy, direction)
                     except UnsayableError as error:
                         item.unsaid.append(str(error))
-                        self._cannot(item, str(error))
+                        self.sayer.cannot(item, str(error))
                     for box in item.boxes:
                         item.subjects |= self.boxes.subjects(box)
-                    out.append(item)
+                    item.wheres = [step.rule.where]
+                    if not (out and self._joined(out[-1], item)):
+                        out.append(item)
         return out
+
+    def _joined(self, last: Rule, item: Rule) -> bool:
+        """Whether the rule only goes on with what the one before it says, for another address family."""
+        if last.policy is not item.policy or last.action != item.action or last.unsaid or item.unsaid:
+            return False
+        if len(last.boxes) != 1 or len(item.boxes) != 1:
+            return False
+        box = self.boxes.of_both_families(last.boxes[0], item.boxes[0])
+        if box is None:
+            return False
+        last.boxes, last.subjects = [box], last.subjects | item.subjects
+        last.wheres += item.wheres
+        return True
 
     def _owner(self, policy: CalicoPolicy) -> int:
         for i, known in enumerate(self.owners):
@@ -137,15 +132,6 @@ class Drafting:
                 return i
         self.owners.append(policy)
         return len(self.owners) - 1
-
-    def _cannot(self, item: _Rule, reason: str) -> None:
-        self.unsaid.setdefault((str(item.policy.meta), item.rule.where), []).append(reason)
-
-    def _write_out(self, policy: CalicoPolicy, where: str) -> None:
-        """Note the labels that were written out over their present values."""
-        if self.writer.expanded:
-            key = (str(policy.meta), where)
-            self.written_out[key] = self.written_out.get(key, frozenset()) | self.writer.expanded
 
     def _direction(self, direction: str) -> None:
         tiers = self.target.tiers[direction]
@@ -160,6 +146,9 @@ class Drafting:
                 self._deny(item, rules[:at], tiers, direction)
         for item in self._ends(tiers, direction):
             self._deny(item, [r for r in rules if r.tier <= item.tier], tiers, direction)
+        self.sayer.finish(direction)
+        for item in rules:
+            item.denied = item.action == "Deny" and not item.closed and self.sayer.unsaid_of(item) == item.known
         denied = self._products(direction, deny=True)
         for at, item in enumerate(rules):
             if item.action == "Allow":
@@ -169,6 +158,7 @@ class Drafting:
                 # Behind the last tier the namespace's profile allows whatever was passed that far.
                 later = [r for r in rules if r.tier > item.tier]
                 self._allow(item, len(tiers), [*rules[:at], *later], rules, tiers, direction, denied)
+        self.sayer.finish(direction)
 
     def _isolation(self, number: int, tier: CalicoTier, direction: str) -> None:
         """The end of a tier that denies: whoever a policy of it selects is in default deny."""
@@ -180,12 +170,12 @@ class Drafting:
             try:
                 terms = self.writer.literals(self.target.model.subject(policy))
             except UnsayableError as error:
-                self.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
+                self.sayer.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
-            self._write_out(policy, "")
-            self.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
+            self.sayer.write_out(policy, [""])
+            self.sayer.drafts += [self._closed(self._owner(policy), direction, term, direction) for term in terms]
 
-    def _closes(self, item: _Rule, earlier: list[_Rule], direction: str) -> bool:
+    def _closes(self, item: Rule, earlier: list[Rule], direction: str) -> bool:
         """Whether the Deny may become default deny. What stays counts also where it selects nobody today."""
         passed = [b for e in earlier if e.action == "Pass" and e.tier == item.tier for b in e.boxes or item.boxes]
         policies = [p for tier in self.target.model.tiers for p in tier.applied(direction)]
@@ -196,18 +186,18 @@ class Drafting:
         ]
         return not item.unsaid and closes(self.boxes, item.boxes, passed, staying)
 
-    def _close(self, item: _Rule, direction: str) -> None:
+    def _close(self, item: Rule, direction: str) -> None:
         """Default deny for whoever the Deny is about."""
         self.writer.expanded = set()
         try:
             terms = self.writer.literals(item.boxes[0].subject)
         except UnsayableError as error:
-            self._cannot(item, str(error))
+            self.sayer.cannot(item, str(error))
             return
-        self._write_out(item.policy, item.rule.where)
+        self.sayer.write_out(item.policy, item.wheres)
         self.closed.append(item.policy)
         item.closed = True
-        self.drafts += [self._closed(item.owner, direction, term, item.rule.where) for term in terms]
+        self.sayer.drafts += [self._closed(item.owner, direction, term, ", ".join(item.wheres)) for term in terms]
 
     def _closed(self, owner: int, direction: str, subject: tuple[Selector, ...], origin: str) -> Draft:
         return Draft(
@@ -221,7 +211,7 @@ class Drafting:
             expanded=frozenset(self.writer.expanded),
         )
 
-    def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[_Rule]:
+    def _ends(self, tiers: list[CalicoTier], direction: str) -> Iterator[Rule]:
         """Ends of tiers as rules that deny, where a NetworkPolicy of a later tier stays: to Cilium its allows count,
         though in Calico nothing comes as far as that.
         """
@@ -237,11 +227,11 @@ class Drafting:
                 if selected & staying:
                     rule = CalicoRule(action="Deny", where="")
                     box = Box(self.target.model.subject(policy), EVERYBODY, self.universe.all_cells)
-                    yield _Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
+                    yield Rule(number, self._owner(policy), rule, policy, "Deny", boxes=[box], subjects=selected)
 
     # --- denies
-    def _deny(self, item: _Rule, earlier: list[_Rule], tiers: list[CalicoTier], direction: str) -> None:
-        known = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ()))
+    def _deny(self, item: Rule, earlier: list[Rule], tiers: list[CalicoTier], direction: str) -> None:
+        item.known = self.sayer.unsaid_of(item)
         pieces = list(item.boxes)
         for other in earlier:
             if other.action == "Deny" or (other.action == "Pass" and other.tier != item.tier):
@@ -250,12 +240,11 @@ class Drafting:
                 pieces = self._without(item, pieces, other)
         for piece in pieces:
             if self.coverage.meets(piece, direction, allowed=True):
-                self._cannot(item, "its order among rules that let the same traffic through")
+                self.sayer.cannot(item, "its order among rules that let the same traffic through")
                 continue
-            self._emit(item, piece, direction, tiers, deny=True)
-        item.denied = len(self.unsaid.get((str(item.policy.meta), item.rule.where), ())) == known
+            self.sayer.say(item, piece, direction, tiers, deny=True)
 
-    def _without(self, item: _Rule, pieces: list[Box], other: _Rule) -> list[Box]:
+    def _without(self, item: Rule, pieces: list[Box], other: Rule) -> list[Box]:
         """The pieces minus another rule; a piece that cannot be divided is left out and noted."""
         if other.unsaid:
             return pieces
@@ -265,37 +254,20 @@ class Drafting:
                 try:
                     left += self.boxes.subtract(piece, box)
                 except UnsayableError as error:
-                    self._cannot(item, str(error))
+                    self.sayer.cannot(item, str(error))
             pieces = left
             if len(pieces) > _MOST_PIECES:
-                self._cannot(item, f"it takes more than {_MOST_PIECES} rules to say without an order")
+                self.sayer.cannot(item, f"it takes more than {_MOST_PIECES} rules to say without an order")
                 return []
         return pieces
-
-    def _emit(self, item: _Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
-        denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
-        # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
-        native = is_native(item.policy)
-        drafts, unsaid = self.writer.drafts(
-            piece,
-            owner=item.owner,
-            direction=direction,
-            deny=deny,
-            default_deny=denies and not deny and not native,
-            origin=item.rule.where or direction,
-        )
-        self.drafts += drafts
-        self._write_out(item.policy, item.rule.where)
-        for reason in unsaid:
-            self._cannot(item, reason)
 
     # --- allows
     def _allow(
         self,
-        item: _Rule,
+        item: Rule,
         tier: int,
-        earlier: list[_Rule],
-        rules: list[_Rule],
+        earlier: list[Rule],
+        rules: list[Rule],
         tiers: list[CalicoTier],
         direction: str,
         denied: dict[int, list[Product]],
@@ -303,7 +275,7 @@ class Drafting:
         open_ = [box for whole in item.boxes if not self.boxes.void(box := _outside(whole, earlier))]
         for box in open_:
             if not self.coverage.exceeds(box, direction, denied) and tier < len(tiers):
-                self._emit(item, box, direction, tiers, deny=False)
+                self.sayer.say(item, box, direction, tiers, deny=False)
                 continue
             pieces = self._reaching(item, [box], tier, rules, tiers, direction)
             relevant = [
@@ -326,16 +298,18 @@ class Drafting:
                             parts = self._without(item, parts, other)
                 for part in parts:
                     if self.coverage.exceeds(part, direction, denied):
-                        self._cannot(item, "what it lets through depends on rules before it that Cilium cannot order")
+                        self.sayer.cannot(
+                            item, "what it lets through depends on rules before it that Cilium cannot order"
+                        )
                     else:
-                        self._emit(replace(item, tier=min(tier, len(tiers))), part, direction, tiers, deny=False)
+                        self.sayer.say(replace(item, tier=min(tier, len(tiers))), part, direction, tiers, deny=False)
 
     def _reaching(
         self,
-        item: _Rule,
+        item: Rule,
         pieces: list[Box],
         tier: int,
-        rules: list[_Rule],
+        rules: list[Rule],
         tiers: list[CalicoTier],
         direction: str,
     ) -> list[Box]:
@@ -360,7 +334,7 @@ class Drafting:
                         try:
                             met = [self.boxes.intersect(piece, box) for box in other.boxes]
                         except UnsayableError as error:
-                            self._cannot(item, str(error))
+                            self.sayer.cannot(item, str(error))
                             continue
                         left += [box for box in met if not self.boxes.void(box)]
             pieces = left
@@ -381,7 +355,7 @@ class Drafting:
 
     def _products(self, direction: str, *, deny: bool) -> dict[int, list[Product]]:
         out: dict[int, list[Product]] = {}
-        for draft in self.drafts:
+        for draft in self.sayer.drafts:
             if draft.direction == direction and draft.deny == deny:
                 selected, step = self._step(draft)
                 for subject in bits(selected):
@@ -392,7 +366,7 @@ class Drafting:
     def manifests(self) -> list[dict[str, Any]]:
         out = []
         for i, owner in enumerate(self.owners):
-            drafts = [d for d in self.drafts if d.owner == i]
+            drafts = [d for d in self.sayer.drafts if d.owner == i]
             if drafts:
                 out.append(manifest_of(owner, drafts))
         out = copy.deepcopy(out)
@@ -400,7 +374,7 @@ class Drafting:
         return distinct(out)
 
 
-def _outside(box: Box, earlier: list[_Rule]) -> Box:
+def _outside(box: Box, earlier: list[Rule]) -> Box:
     """The box without the subjects that an earlier Deny of everything closed."""
     for other in earlier:
         if other.closed and may_share(box.subject, other.boxes[0].subject):

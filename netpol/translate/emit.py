@@ -4,25 +4,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from netpol.compare.sets import bits
+from netpol.compare.sets import bits, union
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
 from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
-from netpol.model.ranges import PORT_MAX, Ranges
+from netpol.model.ranges import Ranges
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
-from netpol.model.values import EXTENDED_PROTOCOLS, ICMP, ICMP6, INGRESS, SCTP, TCP, UDP, WITH_PORTS
-from netpol.read.cilium import MAX_ITEMS
-from netpol.read.common import is_port_name
+from netpol.model.values import INGRESS
 from netpol.translate.boxes import FULL, Box, Boxes, UnsayableError
 from netpol.translate.cidrs import cidr_set
+from netpol.translate.ports import ONE_FAMILY, Ports
 
-_NAMES = {TCP: "TCP", UDP: "UDP", SCTP: "SCTP"}
-_EXTENDED = {number: name for name, number in EXTENDED_PROTOCOLS.items()}
 _MOST_TERMS = 64
+PODS, NODES, REST = "pods", "nodes", "rest"
+_Said = dict[tuple[int, tuple[int, ...]], list[str]]
+"""Entities by the cells in which they are meant, and the families that they have."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class Draft:
     def key(self) -> str:
         side = f"{self.direction}{'Deny' if self.deny else ''}"
         return f"{side} {sorted(map(str, self.subject))} {sorted(map(repr, _flat(self.rule)))}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rules about one kind of peers, and what of a box they cannot say (then they say less)."""
+
+    kind: str
+    rules: tuple[Mapping[str, Any], ...]
+    unsaid: tuple[str, ...]
 
 
 def _flat(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -65,6 +74,7 @@ class Writer:
                 for c in self.universe.classes
             )
         )
+        self.ports = Ports(self.universe, extended=self.world.cilium.extended_protocols)
         self.expanded: set[str] = set()
 
     # --- selectors
@@ -129,227 +139,170 @@ class Writer:
         return either(*found)
 
     # --- whole boxes
-    def drafts(
-        self, box: Box, *, owner: int, direction: str, deny: bool, default_deny: bool, origin: str
-    ) -> tuple[list[Draft], list[str]]:
-        """The drafts that say the box, and what of it they cannot say (then the drafts say less)."""
-        self.expanded = set()
-        unsaid: list[str] = []
-        out: list[Draft] = []
-        try:
-            subjects = self.literals(box.subject)
-        except UnsayableError as error:
-            return [], [str(error)]
-        for peers in self._peer_rules(box, direction, deny=deny, unsaid=unsaid):
-            for subject in subjects:
-                out.append(  # noqa: PERF401 - two loops deep, a comprehension hides the order
-                    Draft(
-                        owner=owner,
-                        direction=direction,
-                        deny=deny,
-                        default_deny=default_deny,
-                        subject=subject,
-                        rule=peers,
-                        origin=origin,
-                        expanded=frozenset(self.expanded),
-                    )
-                )
-        return out, unsaid
+    def drafts(self, rules: Iterable[Mapping[str, Any]], subject: Selector, like: Draft) -> list[Draft]:
+        """The rules for whoever the selector finds. Raises UnsayableError where Cilium cannot select them."""
+        return [
+            replace(like, subject=term, rule=rule, expanded=frozenset(self.expanded))
+            for rule in rules
+            for term in self.literals(subject)
+        ]
 
-    def _peer_rules(self, box: Box, direction: str, *, deny: bool, unsaid: list[str]) -> list[dict[str, Any]]:
+    def parts(self, box: Box, direction: str, *, deny: bool) -> list[Part]:
         """Rules for pods, for nodes and for addresses; one kind of peer each, as Cilium wants it."""
-        side = "from" if direction == INGRESS else "to"
+        side = _side(direction)
         everywhere = self.universe.families
         if box.others.everybody and not (deny and direction == INGRESS):
-            return self._with_ports({f"{side}Entities": ["all"]}, box, everywhere, everywhere, unsaid)
-        out = self._pods(box, side, unsaid)
-        # A node always reaches its own pods, so nothing is said about it on ingress.
-        kinds = [("remote", "remote-node")] + ([("own", "host")] if side == "to" else [])
-        said: dict[tuple[tuple[int, ...], tuple[int, ...]], list[str]] = {}
-        for kind, entity in kinds:
-            inside, relevant = self._nodes(box, kind, unsaid)
-            if inside:
-                said.setdefault((inside, relevant), []).append(entity)
+            unsaid: list[str] = []
+            rules = self.ports.rules({f"{side}Entities": ["all"]}, box.cells, box.names, everywhere, unsaid)
+            if not unsaid:
+                return [Part(REST, tuple(rules), ())]
+        nodes: list[str] = []
+        said = self._entities([box], direction, nodes)
         space = {4: box.others.space[0], 6: box.others.space[1]}
-        whole = all(space[f] == FULL[f] for f in everywhere)
+        rest: list[dict[str, Any]] = []
+        whole = self._whole(box)
         if whole:
-            said.setdefault((everywhere, everywhere), []).append("world")
-        for (inside, relevant), entities in said.items():
-            out += self._with_ports({f"{side}Entities": entities}, box, inside, relevant, unsaid)
+            said.setdefault((box.cells, everywhere), []).append("world")
+        named = self._named(said, [box], side, nodes)
         for family in () if whole else everywhere:
-            if space[family] and (box.cells & self.universe.family_cells[family] or box.names):
+            cells = box.cells & self.universe.family_cells[family]
+            if space[family] and (cells or box.names):
                 peers = {f"{side}CIDRSet": cidr_set(space[family], family)}
-                out += self._with_ports(peers, box, (family,), (family,), unsaid)
+                rest += self.ports.rules(peers, cells, box.names, (family,), [])
+        return [self._pods([box], direction), Part(NODES, tuple(named), tuple(nodes)), Part(REST, tuple(rest), ())]
+
+    def joint(self, kind: str, boxes: Sequence[Box], direction: str) -> Part:
+        """What boxes with one subject say together of pods (that one selector finds) or of nodes."""
+        if kind == PODS:
+            return self._pods(boxes, direction)
+        unsaid: list[str] = []
+        said = self._entities(boxes, direction, unsaid)
+        return Part(NODES, tuple(self._named(said, boxes, _side(direction), unsaid)), tuple(unsaid))
+
+    def _whole(self, box: Box) -> bool:
+        """Whether the box holds the whole world, alike in every family, so that one rule without a family says it."""
+        unsaid: list[str] = []
+        everywhere = self.universe.families
+        if not all((box.others.space[0] if f == 4 else box.others.space[1]) == FULL[f] for f in everywhere):
+            return False
+        self.ports.rules({}, box.cells, box.names, everywhere, unsaid)
+        return not unsaid
+
+    def _named(self, said: _Said, boxes: Sequence[Box], side: str, unsaid: list[str]) -> list[dict[str, Any]]:
+        out: list[dict[str, Any]] = []
+        for (cells, relevant), entities in said.items():
+            out += self.ports.rules({f"{side}Entities": entities}, cells, boxes[0].names, relevant, unsaid)
         return out
 
-    def _pods(self, box: Box, side: str, unsaid: list[str]) -> list[dict[str, Any]]:
-        """The rule for pods: those the box's selector finds, if the box's addresses cover all of them."""
-        others = box.others
-        if others.pods == NOTHING or not any(others.pod_space):
-            return []
-        inside: list[int] = []
+    def _pods(self, boxes: Sequence[Box], direction: str) -> Part:
+        """The rule for pods: those the boxes' selector finds, where the boxes' addresses cover all of them."""
+        unsaid: list[str] = []
+        pods = boxes[0].others.pods
+        if pods == NOTHING or not any(any(b.others.pod_space) for b in boxes):
+            return Part(PODS, (), ())
         relevant: list[int] = []
-        known = [self.universe.classes[i].addresses for i in bits(self.boxes.rows.index.find(others.pods))]
+        cells = 0
+        inside: list[int] = []
+        known = [self.universe.classes[i].addresses for i in bits(self.boxes.rows.index.find(pods))]
         for family in self.native:
             at = 0 if family == 4 else 1
-            space = others.pod_space[at]
             addressed = [a for a in known if a[at] is not None or a == (None, None)]
             if known and not addressed:
                 continue
             relevant.append(family)
-            within = [space == FULL[family] or ((n := a[at]) is not None and int(n) in space) for a in addressed]
-            if all(within) and (within or space == FULL[family]):
-                inside.append(family)
-            elif any(within):
-                unsaid.append("addresses that only some of the pods have: Cilium's CIDR rules do not find pods")
+            for part, space in self._spaces(boxes, family):
+                within = [space == FULL[family] or ((n := a[at]) is not None and int(n) in space) for a in addressed]
+                if all(within) and (within or space == FULL[family]):
+                    cells |= part
+                    inside.append(family)
+                elif any(within):
+                    unsaid.append("addresses that only some of the pods have: Cilium's CIDR rules do not find pods")
         if not inside:
-            return []
+            return Part(PODS, (), tuple(unsaid))
+        if boxes[0].names and set(inside) != set(relevant):
+            unsaid.append(ONE_FAMILY)
         try:
-            terms = self.literals(others.pods)
+            terms = self.literals(pods)
         except UnsayableError as error:
-            unsaid.append(str(error))
-            return []
+            return Part(PODS, (), (*unsaid, str(error)))
         if not terms:
-            return []
-        peers = {f"{side}Endpoints": [("selector", term) for term in terms]}
-        return self._with_ports(peers, box, tuple(inside), tuple(relevant), unsaid)
+            return Part(PODS, (), tuple(unsaid))
+        peers = {f"{_side(direction)}Endpoints": [("selector", term) for term in terms]}
+        rules = self.ports.rules(peers, cells, boxes[0].names, tuple(relevant), unsaid)
+        return Part(PODS, tuple(rules), tuple(unsaid))
 
-    def _nodes(self, box: Box, kind: str, unsaid: list[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The families in which the box covers every node of the kind, and those in which there are any."""
-        everyone = self.universe.kinds[kind] | (self.universe.kinds["local"] if kind == "own" else 0)
-        inside: list[int] = []
+    def _spaces(self, boxes: Sequence[Box], family: int) -> list[tuple[int, Ranges]]:
+        """The family's cells, in parts, with the addresses of pods that the boxes hold there together."""
+        at = 0 if family == 4 else 1
+        parts = [(self.universe.family_cells[family], Ranges())]
+        for box in boxes:
+            space = box.others.pod_space[at]
+            # A named port has no cells of its own: pods say its number.
+            held = self.universe.family_cells[family] if box.names else box.cells
+            if space:
+                parts = [
+                    piece
+                    for cells, known in parts
+                    for piece in ((cells & held, known | space), (cells & ~held, known))
+                    if piece[0]
+                ]
+        if boxes[0].names:
+            own = union(b.cells for b in boxes)
+            return [(cells & own, space) for cells, space in parts]
+        return parts
+
+    def _entities(self, boxes: Sequence[Box], direction: str, unsaid: list[str]) -> _Said:
+        # A node always reaches its own pods, so nothing is said about it on ingress.
+        kinds = [("remote", "remote-node")] + ([("own", "host")] if direction != INGRESS else [])
+        out: _Said = {}
+        for kind, entity in kinds:
+            cells, relevant, held = self._nodes(boxes, kind, unsaid)
+            if held:
+                out.setdefault((cells, relevant), []).append(entity)
+        return out
+
+    def _nodes(self, boxes: Sequence[Box], kind: str, unsaid: list[str]) -> tuple[int, tuple[int, ...], bool]:
+        """The cells in which the boxes hold every node of the kind, the families that nodes have, and whether any."""
+        universe = self.universe
+        everyone = universe.kinds[kind] | (universe.kinds["local"] if kind == "own" else 0)
+        found = 0
+        inside: set[int] = set()
         relevant: list[int] = []
         for family in self.native:
             at = 0 if family == 4 else 1
-            addressed = [
-                i
+            addressed = union(
+                1 << i
                 for i in bits(everyone)
-                if self.universe.peers[i].addresses[at] is not None or self.universe.peers[i].addresses == (None, None)
-            ]
+                if universe.peers[i].addresses[at] is not None or universe.peers[i].addresses == (None, None)
+            )
             if not addressed:
                 continue
             relevant.append(family)
-            covered = self.boxes.peers(box.others, family)
-            found = [bool(covered >> i & 1) for i in addressed]
-            if all(found):
-                inside.append(family)
-            elif any(found):
-                unsaid.append("only some of the addresses that belong to nodes: to Cilium they are one entity")
-        return tuple(inside), tuple(relevant)
-
-    # --- ports
-    def _with_ports(
-        self,
-        peers: dict[str, Any],
-        box: Box,
-        inside: tuple[int, ...],
-        relevant: tuple[int, ...],
-        unsaid: list[str],
-    ) -> list[dict[str, Any]]:
-        """The rule once for its ports and once for its ICMP types, or once without either.
-
-        `inside`: the families in which the box covers these peers; `relevant`: those that the peers have at all, for
-        which a rule without an address family is bound to speak.
-        """
-        bound = sum(self.universe.family_cells[f] for f in relevant)
-        cells = box.cells & sum(self.universe.family_cells[f] for f in inside)
-        if cells == bound:
-            return [dict(peers)]
-        # Calico takes names that no pod can declare; they match nothing, and Cilium refuses them.
-        declared = [(protocol, name) for protocol, name in sorted(box.names) if is_port_name(name)]
-        ports = [{"port": name, "protocol": _NAMES[protocol]} for protocol, name in declared]
-        ports += self._ports(cells, bound, unsaid)
-        types = self._icmp(cells, bound, unsaid)
-        return [
-            *({**peers, "toPorts": [{"ports": part}]} for part in _chunks(ports)),
-            *({**peers, "icmps": [{"fields": part}]} for part in _chunks(types)),
-        ]
-
-    def _ports(self, cells: int, bound: int, unsaid: list[str]) -> list[dict[str, Any]]:
-        by_protocol: dict[int, Ranges] = {}
-        ported = set(WITH_PORTS)
-        for protocol in WITH_PORTS:
-            whole: dict[tuple[int, int], bool] = {}
-            some: set[tuple[int, int]] = set()
-            for i in bits(bound):
-                cell = self.universe.cells[i]
-                if cell.packet.protocol != protocol:
-                    continue
-                inside = bool(cells >> i & 1)
-                whole[cell.ports] = whole.get(cell.ports, True) and inside
-                if inside:
-                    some.add(cell.ports)
-            if any(not whole[ports] for ports in some):
-                unsaid.append("source ports, or ports of one address family only")
-            by_protocol[protocol] = Ranges.of(p for p in some if whole[p])
-        for i in bits(cells):
-            protocol = self.universe.cells[i].packet.protocol
-            if protocol not in ported and protocol not in (ICMP, ICMP6):
-                name = _EXTENDED.get(protocol)
-                if name is None or not self.world.cilium.extended_protocols:
-                    unsaid.append(f"IP protocol {protocol} on its own")
-        extended = sorted(
-            {
-                _EXTENDED[self.universe.cells[i].packet.protocol]
-                for i in bits(cells)
-                if self.universe.cells[i].packet.protocol in _EXTENDED and self.world.cilium.extended_protocols
-            }
-        )
-        out: list[dict[str, Any]] = [{"protocol": name} for name in extended]
-        same = len(set(by_protocol.values())) == 1
-        for protocol, ranges in by_protocol.items():
-            name = "ANY" if same else _NAMES[protocol]
-            out += [_port(span, name) for span in ranges]
-            if same:
-                break
-        return out
-
-    def _icmp(self, cells: int, bound: int, unsaid: list[str]) -> list[dict[str, Any]]:
-        out: list[dict[str, Any]] = []
-        for family, protocol in ((4, ICMP), (6, ICMP6)):
-            whole: dict[int, bool] = {}
-            some: set[int] = set()
-            rest = -1
-            mentioned = 0
-            for i in bits(bound):
-                packet = self.universe.cells[i].packet
-                if packet.protocol != protocol:
-                    continue
-                kind = packet.icmp_type
-                inside = bool(cells >> i & 1)
-                whole[kind] = whole.get(kind, True) and inside
-                some |= {kind} if inside else set()
-                mentioned, rest = mentioned + 1, kind
-            if not some:
-                continue
-            if all(whole.values()):
-                # Type 0 is the wildcard of Cilium's policy keys, so it stands for every type.
-                out.append({"family": f"IPv{family}", "type": 0})
-                continue
-            if any(not whole[kind] for kind in some):
-                unsaid.append("ICMP codes")
-            exact = sorted(kind for kind in some if whole[kind])
-            if 0 in exact:
-                unsaid.append("ICMP type 0 alone, which to Cilium is every type")
-                exact.remove(0)
-            if rest in exact:
-                # The last cell stands for every type that nobody mentions.
-                others = [t for t in range(1, 256) if t not in whole or t == rest]
-                exact = sorted(set(exact) - {rest} | set(others))
-            out += [{"family": f"IPv{family}", "type": kind} for kind in exact]
-        return out
+            parts = [(universe.family_cells[family], 0)]
+            for box in boxes:
+                held = self.boxes.peers(box.others, family) & addressed
+                scope = universe.family_cells[family] if box.names else box.cells
+                parts = [
+                    piece
+                    for cells, known in parts
+                    for piece in ((cells & scope, known | held), (cells & ~scope, known))
+                    if piece[0]
+                ]
+            for cells, held in parts:
+                if held == addressed:
+                    found |= cells
+                    inside.add(family)
+                elif held:
+                    unsaid.append("only some of the addresses that belong to nodes: to Cilium they are one entity")
+        if boxes[0].names:
+            found &= union(b.cells for b in boxes)
+            if inside and inside != set(relevant):
+                unsaid.append(ONE_FAMILY)
+        return found, tuple(relevant), bool(inside)
 
 
-def _chunks(items: list[dict[str, Any]]) -> Iterable[list[dict[str, Any]]]:
-    return (items[i : i + MAX_ITEMS] for i in range(0, len(items), MAX_ITEMS))
-
-
-def _port(span: tuple[int, int], protocol: str) -> dict[str, Any]:
-    first, last = span
-    if (first, last) == (1, PORT_MAX):
-        return {"port": "0", "protocol": protocol}
-    out: dict[str, Any] = {"port": str(first), "protocol": protocol}
-    return out if first == last else out | {"endPort": last}
+def _side(direction: str) -> str:
+    return "from" if direction == INGRESS else "to"
 
 
 def _cilium_key(key: str) -> str:

@@ -25,9 +25,10 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.drafting import Drafting, is_native
+from netpol.translate.drafting import Drafting
 from netpol.translate.manifests import EXPANDED, bound
 from netpol.translate.refusals import Refusal, blame, hosts, unlike
+from netpol.translate.saying import is_native
 
 _MOST_REFUSED = 20
 
@@ -110,7 +111,7 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
     proof = prove(before, after, most=_MOST_REFUSED, strict=strict)
     # Pods to come have their labels from elsewhere, so they are looked at in a world of their own.
     refused, beyond = (
-        [blame(e, replace(before), drafting.unsaid, drafting.written_out) for e in examples]
+        [blame(e, replace(before), drafting.sayer.unsaid, drafting.sayer.written_out) for e in examples]
         for examples in (proof.differences, proof.beyond)
     )
     # A policy of which nothing is written is no bound translation of it, but none; unless what stands for another one,
@@ -122,7 +123,7 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
     refused += [
         r
         for e, r in zip(proof.beyond, beyond, strict=True)
-        if drafting.unsaid.get((r.policy, r.rule)) or (r.policy in silent and unlike(e) not in listed)
+        if drafting.sayer.unsaid.get((r.policy, r.rule)) or (r.policy in silent and unlike(e) not in listed)
     ]
     if proof.grade is Grade.BOUND:
         manifests = tuple(bound(m) for m in manifests)

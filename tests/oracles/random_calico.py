@@ -160,6 +160,8 @@ class PolicyMaker:
         spec["types"] = [d.capitalize() for d in directions]
         for direction in directions:
             spec[direction] = [self.rule(direction) for _ in range(rng.randint(0, 3))]
+            if shape.six and rng.random() < 0.2:
+                spec[direction] += self.twins(direction)
         if self.shape.accounts and rng.random() < 0.1:
             spec["serviceAccountSelector"] = "projectcalico.org/name == 'robot'"
         return spec
@@ -198,6 +200,21 @@ class PolicyMaker:
         if direction == "ingress" and target:
             rule["destination"] = target
         return rule
+
+    def twins(self, direction: str) -> list[dict[str, Any]]:
+        """One intent in a rule for each address family."""
+        rng = self.rng
+        action, port = rng.choice(("Allow", "Deny")), rng.choice(PORTS)
+        blocks = rng.choice((("0.0.0.0/0", "::/0"), ("10.0.0.0/8", "fd00::/8"), ("8.8.8.0/24", "2001:db8::/32")))
+        out: list[dict[str, Any]] = []
+        for block in blocks:
+            rule: dict[str, Any] = {"action": action}
+            rule["source" if direction == "ingress" else "destination"] = {"nets": [block]}
+            if port != PORTS[0]:
+                rule["protocol"] = "TCP"
+                rule.setdefault("destination", {})["ports"] = [port]
+            out.append(rule)
+        return out
 
     def entity(self) -> dict[str, Any]:
         rng, shape = self.rng, self.shape
