@@ -15,10 +15,11 @@ from netpol.compare.calico_steps import CalicoTier
 from netpol.compare.cilium_rows import CiliumRows, CiliumStep
 from netpol.compare.sets import Product, bits
 from netpol.compare.universe import Universe
-from netpol.decide.models import cilium_model
+from netpol.decide.models import calico_model, cilium_model
 from netpol.model.selector import Selector, both, either, negate
 from netpol.model.values import (
     DIRECTIONS,
+    INGRESS,
     CalicoPolicy,
     CalicoRule,
     CiliumPolicy,
@@ -31,7 +32,8 @@ from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
 from netpol.translate.closing import closes, may_share
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
-from netpol.translate.manifests import distinct, manifest_of
+from netpol.translate.groups import Groups
+from netpol.translate.manifests import SOURCE, distinct, manifest_of
 from netpol.translate.prune import needed
 from netpol.translate.saying import Rule, Sayer, is_native
 
@@ -43,13 +45,14 @@ class Drafting:
 
     def __init__(self, before: World, kept: tuple[Policy, ...], *, closing: bool = True) -> None:
         """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it."""
-        after = before.with_policies(kept).enforced_by("cilium")
+        self.groups = Groups(calico_model(before), before.families)
+        after = before.with_policies((*kept, *self.groups.values)).enforced_by("cilium")
         self.universe = Universe((before, after))
         self.target = CalicoRows(CalicoShared(self.universe), 0)
         self.cilium = CiliumRows(self.universe, 1)
         self.boxes = Boxes(self.universe, self.target)
         self.coverage = Coverage(self.boxes)
-        self.writer = Writer(self.boxes)
+        self.writer = Writer(self.boxes, self.groups)
         self.owners: list[CalicoPolicy] = []
         self.sayer = Sayer(self.writer)
         self.closing = closing
@@ -109,6 +112,9 @@ class Drafting:
                     for box in item.boxes:
                         item.subjects |= self.boxes.subjects(box)
                     item.wheres = [step.rule.where]
+                    theirs = step.rule.source if direction == INGRESS else step.rule.destination
+                    item.sets, parts = self.groups.found_by(theirs, policy.meta.namespace)
+                    item.copied = {str(s.meta) for s in parts}
                     if not (out and self._joined(out[-1], item)):
                         out.append(item)
         return out
@@ -124,6 +130,8 @@ class Drafting:
             return False
         last.boxes, last.subjects = [box], last.subjects | item.subjects
         last.wheres += item.wheres
+        last.sets = tuple(dict.fromkeys((*last.sets, *item.sets)))
+        last.copied |= item.copied
         return True
 
     def _owner(self, policy: CalicoPolicy) -> int:
@@ -255,6 +263,8 @@ class Drafting:
                     left += self.boxes.subtract(piece, box)
                 except UnsayableError as error:
                     self.sayer.cannot(item, str(error))
+            if left != pieces:
+                item.copied |= other.copied | {str(s.meta) for s in other.sets}
             pieces = left
             if len(pieces) > _MOST_PIECES:
                 self.sayer.cannot(item, f"it takes more than {_MOST_PIECES} rules to say without an order")
@@ -369,6 +379,7 @@ class Drafting:
             drafts = [d for d in self.sayer.drafts if d.owner == i]
             if drafts:
                 out.append(manifest_of(owner, drafts))
+        out += self.groups.manifests({name for draft in self.drafts for name in draft.groups}, SOURCE)
         out = copy.deepcopy(out)
         out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
         return distinct(out)

@@ -12,14 +12,16 @@ from netpol.compare.sets import bits, union
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
 from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
-from netpol.model.ranges import Ranges
+from netpol.model.ranges import Ranges, of_networks
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
-from netpol.model.values import INGRESS
+from netpol.model.values import INGRESS, NetworkSet
 from netpol.translate.boxes import FULL, Box, Boxes, UnsayableError
 from netpol.translate.cidrs import cidr_set
+from netpol.translate.groups import Groups
 from netpol.translate.ports import ONE_FAMILY, Ports
 
 _MOST_TERMS = 64
+_CIDR_SETS = ("fromCIDRSet", "toCIDRSet")
 PODS, NODES, REST = "pods", "nodes", "rest"
 _Said = dict[tuple[int, tuple[int, ...]], list[str]]
 """Entities by the cells in which they are meant, and the families that they have."""
@@ -37,6 +39,14 @@ class Draft:
     rule: Mapping[str, Any] = field(hash=False)
     origin: str = ""
     expanded: frozenset[str] = frozenset()
+    copied: frozenset[str] = frozenset()
+    """Objects of which the rule holds a copy: it has to be made anew when they change."""
+
+    @property
+    def groups(self) -> set[str]:
+        """The CIDR groups that the rule names."""
+        sets = (peer for side in _CIDR_SETS for peer in self.rule.get(side, ()))
+        return {peer["cidrGroupRef"] for peer in sets if "cidrGroupRef" in peer}
 
     @property
     def key(self) -> str:
@@ -51,6 +61,7 @@ class Part:
     kind: str
     rules: tuple[Mapping[str, Any], ...]
     unsaid: tuple[str, ...]
+    copied: frozenset[str] = frozenset()
 
 
 def _flat(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -60,8 +71,9 @@ def _flat(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
 class Writer:
     """Writes boxes as drafts, in Cilium's labels, for one world."""
 
-    def __init__(self, boxes: Boxes) -> None:
+    def __init__(self, boxes: Boxes, groups: Groups) -> None:
         self.boxes = boxes
+        self.groups = groups
         self.universe = boxes.universe
         self.world = boxes.rows.model.world
         # Families in which pods have addresses of their own; in others they reach bare addresses only.
@@ -139,16 +151,19 @@ class Writer:
         return either(*found)
 
     # --- whole boxes
-    def drafts(self, rules: Iterable[Mapping[str, Any]], subject: Selector, like: Draft) -> list[Draft]:
-        """The rules for whoever the selector finds. Raises UnsayableError where Cilium cannot select them."""
+    def drafts(self, part: Part, subject: Selector, like: Draft) -> list[Draft]:
+        """The part's rules for whoever the selector finds. Raises UnsayableError where Cilium cannot select them."""
         return [
-            replace(like, subject=term, rule=rule, expanded=frozenset(self.expanded))
-            for rule in rules
+            replace(like, subject=term, rule=rule, expanded=frozenset(self.expanded), copied=like.copied | part.copied)
+            for rule in part.rules
             for term in self.literals(subject)
         ]
 
-    def parts(self, box: Box, direction: str, *, deny: bool) -> list[Part]:
-        """Rules for pods, for nodes and for addresses; one kind of peer each, as Cilium wants it."""
+    def parts(self, box: Box, direction: str, *, deny: bool, sets: Sequence[NetworkSet] = ()) -> list[Part]:
+        """Rules for pods, for nodes and for addresses; one kind of peer each, as Cilium wants it.
+
+        `sets`: the network sets that the rule finds, which are named where the box holds all of their addresses.
+        """
         side = _side(direction)
         everywhere = self.universe.families
         if box.others.everybody and not (deny and direction == INGRESS):
@@ -164,12 +179,37 @@ class Writer:
         if whole:
             said.setdefault((box.cells, everywhere), []).append("world")
         named = self._named(said, [box], side, nodes)
+        copied: frozenset[str] = frozenset()
+        if not whole:
+            space, found, copied = self._sets(box, side, space, sets)
+            rest += found
         for family in () if whole else everywhere:
             cells = box.cells & self.universe.family_cells[family]
             if space[family] and (cells or box.names):
                 peers = {f"{side}CIDRSet": cidr_set(space[family], family)}
                 rest += self.ports.rules(peers, cells, box.names, (family,), [])
-        return [self._pods([box], direction), Part(NODES, tuple(named), tuple(nodes)), Part(REST, tuple(rest), ())]
+        return [
+            self._pods([box], direction),
+            Part(NODES, tuple(named), tuple(nodes)),
+            Part(REST, tuple(rest), (), copied),
+        ]
+
+    def _sets(
+        self, box: Box, side: str, space: dict[int, Ranges], sets: Sequence[NetworkSet]
+    ) -> tuple[dict[int, Ranges], list[dict[str, Any]], frozenset[str]]:
+        """What is left of the space, the rules that name sets for the rest of it, and the sets that are written out."""
+        named = self.groups.named(sets, box.others.space)
+        rules: list[dict[str, Any]] = []
+        families = tuple(f for f in self.universe.families if any(of_networks(s.nets, f) for s in named))
+        if families:
+            unsaid: list[str] = []
+            peers = {f"{side}CIDRSet": [{"cidrGroupRef": self.groups.names[s.meta]} for s in named]}
+            rules = self.ports.rules(peers, box.cells, box.names, families, unsaid)
+            if unsaid:
+                rules, named = [], []
+        left = {f: r - of_networks([n for s in named for n in s.nets], f) for f, r in space.items()}
+        written = [s for s in sets if s not in named and any(of_networks(s.nets, f) & left[f] for f in left)]
+        return left, rules, frozenset(str(s.meta) for s in written)
 
     def joint(self, kind: str, boxes: Sequence[Box], direction: str) -> Part:
         """What boxes with one subject say together of pods (that one selector finds) or of nodes."""

@@ -17,6 +17,10 @@ SOURCE = "eks-cilium/translated-from"
 EXPANDED = "eks-cilium/expanded-over-labels"
 
 
+WRITTEN_OUT = "eks-cilium/written-out"
+"""Objects of which a policy holds a copy: it has to be made anew when they change."""
+
+
 BOUND = "eks-cilium/holds-for"
 
 
@@ -70,6 +74,9 @@ def manifest_of(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
     expanded = sorted({key for d in drafts for key in d.expanded})
     if expanded:
         meta["annotations"][EXPANDED] = ",".join(expanded)
+    copied = sorted({name for d in drafts for name in d.copied})
+    if copied:
+        meta["annotations"][WRITTEN_OUT] = ", ".join(copied)
     out: dict[str, Any] = {
         "apiVersion": "cilium.io/v2",
         "kind": "CiliumNetworkPolicy" if namespace else "CiliumClusterwideNetworkPolicy",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from netpol.compare.calico_steps import CalicoTier
-from netpol.model.values import CalicoPolicy, CalicoRule
+from netpol.model.values import CalicoPolicy, CalicoRule, NetworkSet
 from netpol.translate.boxes import Box, UnsayableError
 from netpol.translate.emit import PODS, Draft, Part, Writer
 
@@ -29,6 +29,10 @@ class Rule:
     subjects: int = 0
     wheres: list[str] = field(default_factory=list)
     """The rules that it stands for: of IPv4 and IPv6 apart, there are several."""
+    sets: tuple[NetworkSet, ...] = ()
+    """Network sets that its other side finds."""
+    copied: set[str] = field(default_factory=set)
+    """Objects of which its pieces hold a copy."""
     known: int = 0
     """How much could not be said of it before its denies were written."""
     denied: bool = False
@@ -87,15 +91,16 @@ class Sayer:
             subject=(),
             rule={},
             origin=", ".join(w for w in item.wheres if w) or item.rule.where or direction,
+            copied=frozenset(item.copied),
         )
         self.writer.expanded = set()
         self._pieces.append((piece, deny))
         try:
-            for part in self.writer.parts(piece, direction, deny=deny):
+            for part in self.writer.parts(piece, direction, deny=deny, sets=item.sets):
                 if part.unsaid:
                     self._open.append(_Open(item, piece, deny, part, like))
                 else:
-                    self.drafts += self.writer.drafts(part.rules, piece.subject, like)
+                    self.drafts += self.writer.drafts(part, piece.subject, like)
             self.writer.literals(piece.subject)
         except UnsayableError as error:
             self._pieces.pop()
@@ -120,10 +125,10 @@ class Sayer:
             if not together.unsaid:
                 origins = dict.fromkeys(m.like.origin for m in members if m.item.owner == members[0].item.owner)
                 like = replace(members[0].like, origin=", ".join(origins))
-                self.drafts += self.writer.drafts(together.rules, members[0].piece.subject, like)
+                self.drafts += self.writer.drafts(together, members[0].piece.subject, like)
                 continue
             for one in members:
-                self.drafts += self.writer.drafts(one.part.rules, one.piece.subject, one.like)
+                self.drafts += self.writer.drafts(one.part, one.piece.subject, one.like)
                 for reason in one.part.unsaid:
                     self.cannot(one.item, reason)
         self._pieces, self._open = [], []

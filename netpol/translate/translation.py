@@ -41,7 +41,8 @@ class Translation:
     change. `kept`: the policies that stay as they are. `grade`: exact, it holds for every pod that could exist; bound,
     it holds for the objects given and has to be proved again when they change; refused, it is none. `left_out`: what
     the Tigera operator made for Calico's own pods, which go with Calico: neither said in Cilium's words nor compared.
-    `copies`: NetworkPolicies that stay and to which a manifest adds what Cilium does not read in them.
+    `copies`: NetworkPolicies that stay and to which a manifest adds what Cilium does not read in them. `written_out`:
+    network sets of which manifests hold copies, and which have to be translated again when they change.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -51,6 +52,7 @@ class Translation:
     proof: Proof
     left_out: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    written_out: tuple[str, ...] = ()
 
     @property
     def grade(self) -> Grade:
@@ -134,4 +136,5 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
         kept=kept,
         proof=proof,
         copies=tuple(sorted({str(o.meta) for d in drafting.drafts if is_native(o := drafting.owners[d.owner])})),
+        written_out=tuple(sorted({name for d in drafting.drafts for name in d.copied})),
     )

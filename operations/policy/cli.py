@@ -228,6 +228,8 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
             f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
             "the copy keeps allowing"
         )
+    for name in result.written_out:
+        say(f"{name} is written out in manifests (eks-cilium/written-out): translate again when it changes")
     written: list[Path] = []
     removed: list[Path] = []
     if not result.complete:
@@ -252,6 +254,7 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         "expanded": list(result.expanded),
         "left_out": list(result.left_out),
         "copies": list(result.copies),
+        "written_out": list(result.written_out),
         "written": [str(path) for path in written],
         "removed": [str(path) for path in removed],
         "proof": proof_of(result.proof),

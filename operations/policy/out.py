@@ -46,10 +46,17 @@ def earlier(directory: Path) -> list[Path]:
 
 
 def name_of(manifest: Mapping[str, Any]) -> str:
-    """`NAMESPACE.NAME.yaml`, or `cluster.NAME.yaml`; of a namespace `cluster`, `cluster_.NAME.yaml`."""
+    """`NAMESPACE.NAME.yaml`, or `cluster.NAME.yaml`, or `group.NAME.yaml` for a CIDR group.
+
+    A namespace that is called so gets an underscore: `cluster_.NAME.yaml`.
+    """
     meta = manifest["metadata"]
     scope = meta.get("namespace")
-    return f"{'cluster' if scope is None else 'cluster_' if scope == 'cluster' else scope}.{meta['name']}.yaml"
+    if scope is None:
+        scope = "group" if manifest["kind"] == "CiliumCIDRGroup" else "cluster"
+    elif scope in ("cluster", "group"):
+        scope += "_"
+    return f"{scope}.{meta['name']}.yaml"
 
 
 def _ours(path: Path) -> bool:
