@@ -82,6 +82,13 @@ def prove_future(before: World, after: World, *, limit: int = DEFAULT_LIMIT, mos
     nodes = [n.name for n in before.nodes if n.name in after.node_by_name]
     if not nodes:
         raise ValueError("a proof about pods to come needs a node that both worlds have")
+    names = sorted({name for world in pair for name in _names_of_cluster(world)})
+    if names:
+        because = (
+            f"before 1.20, Cilium looks up the port names of egress rules ({', '.join(names)}) among all pods of the "
+            "cluster: with a number of its own, a pod to come takes the name from all, which is not decided"
+        )
+        return Proof(verdict=Equality.UNDECIDED, assumptions=(because, *assumed(*pair)))
     try:
         future = _future(pair, nodes, [_kinds(pair, asked, limit) for asked in _asked(pair)], limit)
     except TooManyError:
@@ -97,6 +104,13 @@ def prove_future(before: World, after: World, *, limit: int = DEFAULT_LIMIT, mos
     if proof.equal and not future.whole:
         return _undecided(pair, future, limit, most)
     return replace(proof, assumptions=(*proof.assumptions, *future.notes))
+
+
+def _names_of_cluster(world: World) -> list[str]:
+    if not any(Engine.CILIUM in n.engines for n in world.nodes):
+        return []
+    model = cilium_model(world)
+    return model.names_of_cluster if model.entries else []
 
 
 def _compared(pair: tuple[World, World], future: Future, most: int) -> tuple[Proof, Callable[[], bool]]:

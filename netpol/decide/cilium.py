@@ -26,6 +26,7 @@ from netpol.decide.cilium_entries import (
     endpoint_selector,
     kubernetes_entries,
 )
+from netpol.decide.cilium_ports import PER_IDENTITY, names, of_cluster
 from netpol.model.errors import UndecidableError
 from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
 from netpol.model.packets import Packet, Party
@@ -50,7 +51,7 @@ from netpol.model.values import (
     KubernetesPolicy,
     Meta,
 )
-from netpol.model.world import CiliumOptions, Pod, Recognition, World
+from netpol.model.world import CiliumOptions, Pod, Recognition, Rest, World
 
 _INIT = "reserved:init"
 
@@ -74,6 +75,8 @@ class CiliumModel:
         self.world = world
         self.options: CiliumOptions = world.cilium
         self.groups: list[CidrGroup] = world.of(CidrGroup)
+        self.names_of_cluster: list[str] = []
+        """Port names that are looked up among all pods; known once `entries` are."""
         self._labels: dict[tuple[str, str], dict[str, str]] = {}
 
     @cached_property
@@ -87,7 +90,15 @@ class CiliumModel:
                 out += kubernetes_entries(policy)
             elif isinstance(policy, ClusterPolicy) and self.options.cluster_policies:
                 out += cluster_entries(policy)
-        return tuple(out)
+        self.names_of_cluster = names(out) if self.options.version < PER_IDENTITY else []
+        if not self.names_of_cluster:
+            return tuple(out)
+        if self.world.rest in (Rest.UNKNOWN, Rest.OPEN):
+            raise UndecidableError(
+                f"before 1.20, Cilium looks up the port names of egress rules ({', '.join(self.names_of_cluster)}) "
+                "among all pods of the cluster: give them all and say --whole, or write numbers in the policies"
+            )
+        return tuple(of_cluster(out, (p for p in self.world.pods if self._has_identity(p))))
 
     @cached_property
     def for_pods(self) -> dict[str, tuple[Entry, ...]]:
@@ -111,6 +122,9 @@ class CiliumModel:
                 labels[SERVICE_ACCOUNT] = pod.service_account
             self._labels[key] = {k: v for k, v in labels.items() if in_identity(k)}
         return self._labels[key]
+
+    def _has_identity(self, pod: Pod) -> bool:
+        return not pod.host_network and self.world.node_of(pod).recognised is not Recognition.WORLD
 
     def recognised(self, who: Party) -> bool:
         """Whether a pod has an identity; an unrecognised one is `world` to every Cilium node."""

@@ -153,8 +153,9 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiliumOptions:
-    """What the agents' configuration changes about policy; the defaults are the chart's (1.20)."""
+    """What the agents' version and configuration change about policy; the defaults are the chart's (1.20)."""
 
+    version: tuple[int, int] = (1, 20)
     cidr_match_nodes: bool = False
     cidr_match_pods: bool = False
     host_firewall: bool = False

@@ -27,7 +27,17 @@ from operations.arguments import whole
 from operations.connection import WrongClusterError
 from operations.policy import out
 from operations.policy.answers import faults_of, finding_of, path_of, proof_of, refusal_of, skipped_of
-from operations.policy.given import NEWEST, UsageError, lacking, notes_of, policies_after, say, told, world_of
+from operations.policy.given import (
+    NEWEST,
+    NEWEST_CILIUM,
+    UsageError,
+    lacking,
+    notes_of,
+    policies_after,
+    say,
+    told,
+    world_of,
+)
 
 PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
@@ -103,6 +113,11 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
         "--calico-version",
         help="decides ties of equal order, and which of Kubernetes' cluster-wide policies count "
         f"(default with --live: what runs there; else {NEWEST})",
+    )
+    parser.add_argument(
+        "--cilium-version",
+        help="before 1.20, the port names of egress rules mean something else (default: what the settings of the stack "
+        f"say that --live reads, else {NEWEST_CILIUM})",
     )
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")

@@ -24,6 +24,7 @@ from operations.policy.live import live_objects, live_version
 
 NEWEST = "3.32"
 """Version of Calico that is meant where nothing says another."""
+NEWEST_CILIUM = "1.20"
 _NAMESPACE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?")
 
 
@@ -72,8 +73,10 @@ def world_of(arguments: argparse.Namespace) -> World:
         )
     readers = _read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
+    coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
     if arguments.live:
-        cluster = _cluster(arguments)
+        cluster, settled = _cluster(arguments)
+        coming = coming or settled
         readers += documents.from_objects(live_objects(cluster), "<live>")
         running = running or live_version(cluster)
     options: dict[str, Any] = {
@@ -81,7 +84,7 @@ def world_of(arguments: argparse.Namespace) -> World:
         "apiserver": tuple(network(c) for c in arguments.apiserver),
         "pod_cidrs": tuple(network(c) for c in arguments.pod_cidr),
         "calico_version": running or version(NEWEST),
-        "cilium": CiliumOptions(cluster_policies=arguments.cluster_policies),
+        "cilium": CiliumOptions(version=coming or version(NEWEST_CILIUM), cluster_policies=arguments.cluster_policies),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
         "assume": arguments.assume,
@@ -150,8 +153,8 @@ def _once(world: World, notes: Notes) -> World:
     return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world
 
 
-def _cluster(arguments: argparse.Namespace) -> Cluster:
-    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to."""
+def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | None]:
+    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to; and its stack's Cilium."""
     # Files are read without them, and they take longer than most of what is asked about files.
     from migration.facts import InvalidFacts  # noqa: PLC0415
     from migration.settings import InvalidSettings  # noqa: PLC0415
@@ -159,9 +162,10 @@ def _cluster(arguments: argparse.Namespace) -> Cluster:
 
     if arguments.server is not None:
         server = _server(arguments.server)
-        return Cluster(lambda: through_kubeconfig(server, "--server says"))
+        return Cluster(lambda: through_kubeconfig(server, "--server says")), None
     try:
-        return context.Context.load(arguments.stack).kube
+        loaded = context.Context.load(arguments.stack)
+        return loaded.kube, version(loaded.settings.cilium.version, "Cilium", NEWEST_CILIUM)
     except (context.UsageError, InvalidSettings, InvalidFacts) as error:
         raise UsageError(
             f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
@@ -189,11 +193,11 @@ def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise UsageError(f"{text!r} is not a CIDR: {error}") from error
 
 
-def version(text: str) -> tuple[int, int]:
-    """Major and minor of a Calico version. Raises UsageError."""
+def version(text: str, of: str = "Calico", such_as: str = NEWEST) -> tuple[int, int]:
+    """Major and minor of a version. Raises UsageError."""
     found = re.match(r"v?([0-9]{1,4})\.([0-9]{1,4})(\.|$)", text)
     if found is None:
-        raise UsageError(f"{text!r} is not a Calico version such as 3.32")
+        raise UsageError(f"{text!r} is not a {of} version such as {such_as}")
     return int(found[1]), int(found[2])
 
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from operations.policy import add_parser, main, run
-from tests.unit.netpol.worlds import CLUSTER, ISOLATED, OUTWARD, PRODUCTION, TENANTS, TWIN, docs, gnp
+from tests.unit.netpol.worlds import CLUSTER, ISOLATED, OUTWARD, PRODUCTION, TENANTS, TWIN, docs, gnp, knp
 
 
 @pytest.fixture
@@ -141,6 +141,7 @@ def test_what_cannot_be_decided_is_neither_passed_nor_failed(files, capsys):
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--port", "65536"],
         ["lint", "FILE", "--apiserver", "nonsense"],
         ["lint", "FILE", "--calico-version", "new"],
+        ["lint", "FILE", "--cilium-version", "new"],
         ["explain", "FILE", "--from", "red/web", "--to", "red/db", "--nodes", "a=b:flannel"],
         ["nonsense"],
     ],
@@ -162,6 +163,16 @@ def test_nodes_of_different_kinds_by_label(files, capsys):
     assert call(capsys, "explain", files / "mixed.yaml", *flow, *kinds)[0] == 1
     kinds[-1] = "cni-plugin=aws:calico:bridge"
     assert call(capsys, "explain", files / "mixed.yaml", *flow, *kinds)[0] == 0
+
+
+def test_the_version_of_cilium_says_what_a_port_name_of_an_egress_rule_is(files, capsys):
+    named = knp("{podSelector: {}, policyTypes: [Egress], egress: [{to: [{podSelector: {}}], ports: [{port: http}]}]}")
+    (files / "named.yaml").write_text(docs(CLUSTER, named))
+    arguments = ("prove", files / "named.yaml", "--whole", "--after-nothing")
+    assert call(capsys, *arguments)[0] == 0
+    code, answer, _ = call(capsys, *arguments, "--cilium-version", "v1.19.4")
+    assert (code, answer["verdict"]) == (1, "different")
+    assert call(capsys, *arguments[:2], *arguments[3:], "--cilium-version", "1.18")[0] == 2
 
 
 def test_the_command_hangs_into_a_larger_command_line(files, capsys):
