@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 Json = dict[str, Any]
 _WATCH_SECONDS = 240  # the server ends a watch after so long; it is opened again without a gap
 _RETRY_SECONDS = 0.5
+_NOT_SERVED = 404
 
 
 class Stream(Protocol):
@@ -47,6 +48,7 @@ class Informer:
         self._objects: dict[tuple[str, str], Json] = {}
         self._lock = threading.Lock()
         self._synced = threading.Event()
+        self._answered = threading.Event()
         self._stop = threading.Event()
         self._callbacks: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._run, name=f"informer {path}", daemon=True)
@@ -61,6 +63,10 @@ class Informer:
     def wait(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds until synced; says whether it is."""
         return self._synced.wait(timeout)
+
+    def answered(self, timeout: float) -> bool:
+        """Wait until the server has listed the kind once, or said that it serves none; says whether it has."""
+        return self._answered.wait(timeout)
 
     def list(self, namespace: str | None = None, labels: Mapping[str, str] | None = None) -> list[Json]:
         """All objects, or those of one namespace, or those that carry all of `labels`."""
@@ -99,6 +105,8 @@ class Informer:
                 while revision and not self._stop.is_set():
                     revision = self._watch(revision)
             except Exception as problem:
+                if getattr(problem, "status", 0) == _NOT_SERVED:
+                    self._answered.set()
                 log.debug("informer %s starts over: %s", self.path, problem)
             self._stop.wait(_RETRY_SECONDS)
 
@@ -108,6 +116,7 @@ class Informer:
         with self._lock:
             self._objects = objects
         self._synced.set()
+        self._answered.set()
         self._notify()
         return str(answer["metadata"]["resourceVersion"])
 

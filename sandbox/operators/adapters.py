@@ -25,7 +25,7 @@ class WorldCluster(Cluster):
     def list(self, kind: Kind) -> list[Object]:
         informer = self._informer(kind)
         # An empty list that only means "not read yet" would look as if everything were gone.
-        if not kind.custom and not informer.synced and not informer.wait(_SYNC_SECONDS):
+        if not (informer.answered(_SYNC_SECONDS) if kind.custom else informer.wait(_SYNC_SECONDS)):
             raise TimeoutError(f"{kind.plural} were not listed within {_SYNC_SECONDS:.0f} s")
         return informer.list()
 
