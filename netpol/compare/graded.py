@@ -122,7 +122,9 @@ def _depending(before: World, after: World, unknown: Sequence[Missing], limit: i
 
 
 def _given(world: World, service: Missing) -> bool:
-    return any(str(s) == service.name for s in world.services)
+    return any(str(s) == service.name for s in world.services) or any(
+        f"{s.namespace}/{s.service}" == service.name for s in world.slices
+    )
 
 
 def _same(before: World, after: World) -> bool:

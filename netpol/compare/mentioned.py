@@ -19,7 +19,8 @@ def twins_of(worlds: Sequence[World]) -> dict[int, CalicoPolicy]:
 
     Most of two sides of a proof is alike; what was found out about one twin need not be found out about the other.
     """
-    if not all(_calico_enforces(w) and w.services == worlds[0].services for w in worlds):
+    led = {(w.services, w.slices) for w in worlds}
+    if len(led) > 1 or not all(_calico_enforces(w) for w in worlds):
         return {}
     first, *rest = [calico_model(w) for w in worlds]
     known = {(p.meta.kind, p.meta.namespace, p.meta.name): p for p in first.policies}

@@ -312,10 +312,9 @@ class CalicoModel:
         return False
 
     def service_backends(self, entity: Entity, namespace: str) -> tuple[Backend, ...]:
+        """EndpointSlices decide, whatever they say of readiness, and without a Service too (felix/serviceindex)."""
         assert entity.service is not None  # noqa: S101
-        key = (entity.service.namespace or namespace, entity.service.name)
-        service = self.world.service_by_name.get(key)
-        return () if service is None else self.world.backends(service)
+        return self.world.endpoints(entity.service.namespace or namespace, entity.service.name) or ()
 
 
 def _prefixed(namespace: str, labels: Mapping[str, str]) -> dict[str, str]:

@@ -208,7 +208,7 @@ def services(world: World) -> Iterator[Missing]:
 
 def _services(world: World, *, given: bool = False) -> Iterator[Missing]:
     for namespace, name in dict.fromkeys(_service_names(world)):
-        if (namespace, name) in world.service_by_name and not given:
+        if not given and world.endpoints(namespace, name) is not None:
             continue
         yield Missing(
             "Service",

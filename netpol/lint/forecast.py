@@ -16,6 +16,7 @@ from netpol.model.values import (
     CalicoPolicy,
     CalicoRule,
     Entity,
+    ServiceRef,
     protocol_name,
 )
 from netpol.model.world import World
@@ -31,8 +32,9 @@ def forecast(world: World) -> Iterator[Finding]:
         if found := _labels(policy.selector):
             yield _finding(policy, None, f"its selector asks for {found}, {_NO_IDENTITY}", _OTHER_LABEL)
         for rule in (*policy.ingress, *policy.egress):
-            unsaid = (*_packets(rule, world), *_peers(rule, world)) if rule.action != "Log" else ()
-            for message, fix in unsaid:
+            if rule.action == "Log":
+                continue
+            for message, fix in (*_packets(rule, world), *_peers(rule, policy.meta.namespace, world)):
                 yield _finding(policy, rule, message, fix)
 
 
@@ -62,10 +64,21 @@ def _packets(rule: CalicoRule, world: World) -> Iterator[tuple[str, str]]:
         )
 
 
-def _peers(rule: CalicoRule, world: World) -> Iterator[tuple[str, str]]:
+def _known(wanted: ServiceRef, namespace: str, world: World) -> bool:
+    """Whether the service can be written out."""
+    key = (wanted.namespace or namespace, wanted.name)
+    service = world.service_by_name.get(key)
+    backends = world.endpoints(*key)
+    return bool(service and service.selector) or (backends is not None and all(b.pod is None for b in backends))
+
+
+def _peers(rule: CalicoRule, namespace: str, world: World) -> Iterator[tuple[str, str]]:
     for side in (rule.source, rule.destination):
-        if side.service is not None:
-            yield "it names a service, and Cilium's rules are about pods", "select the service's pods, name their ports"
+        if side.service is not None and not _known(side.service, namespace, world):
+            yield (
+                "it names a service of which no selector is given, and Cilium's rules are about pods",
+                "give the Service, or select its pods and name their ports",
+            )
         for selector in _selectors(side):
             if found := _labels(selector):
                 yield f"it selects by {found}, {_NO_IDENTITY}", _OTHER_LABEL

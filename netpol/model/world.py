@@ -126,16 +126,26 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
-    """A ready endpoint: its addresses, the pod behind it if there is one, and the port each service port leads to."""
+    """An endpoint: its address, the pod behind it if there is one, and the port each service port leads to."""
 
     address: IPAddress
     pod: tuple[str, str] | None = None
     ports: Mapping[str, tuple[int, int]] = field(default_factory=dict, hash=False)
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What EndpointSlices say of one service, whether there is a Service object or not."""
+
+    namespace: str
+    service: str
+    backends: tuple[Backend, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """`backends` None means: nobody said, derive them from the selector."""
+    """`backends`: the ready endpoints; None means: nobody said, derive them from the selector."""
 
     namespace: str
     name: str
@@ -184,6 +194,7 @@ class World:
     namespaces: tuple[Namespace, ...] = ()
     nodes: tuple[Node, ...] = ()
     services: tuple[Service, ...] = ()
+    slices: tuple[Slice, ...] = ()
     service_accounts: tuple[ServiceAccount, ...] = ()
     apiserver: tuple[IPNetwork, ...] = ()
     host_addresses: tuple[IPAddress, ...] = DEFAULT_HOST_ADDRESSES
@@ -222,6 +233,25 @@ class World:
     @cached_property
     def service_by_name(self) -> dict[tuple[str, str], Service]:
         return {(s.namespace, s.name): s for s in self.services}
+
+    @cached_property
+    def slices_by_service(self) -> dict[tuple[str, str], tuple[Backend, ...]]:
+        out: dict[tuple[str, str], tuple[Backend, ...]] = {}
+        for one in self.slices:
+            key = (one.namespace, one.service)
+            out[key] = (*out.get(key, ()), *one.backends)
+        return out
+
+    def endpoints(self, namespace: str, name: str) -> tuple[Backend, ...] | None:
+        """Every endpoint that EndpointSlices hold for a service, ready or not, whether or not the Service is there.
+
+        Without slices they are what its selector would make them; None where nobody gave either.
+        """
+        found = self.slices_by_service.get((namespace, name))
+        service = self.service_by_name.get((namespace, name))
+        if found is not None or service is None:
+            return found
+        return self.backends(service)
 
     def node_of(self, pod: Pod) -> Node:
         """The pod's node. A pod on no node is on one where nothing enforces."""
@@ -277,7 +307,7 @@ class World:
         named = {pod.namespace for pod in self.pods}
         if not self.whole:
             named |= namespaces_named(self.policies)
-            for parts in (self.services, self.service_accounts):
+            for parts in (self.services, self.slices, self.service_accounts):
                 named |= {one.namespace for one in parts}
         named -= self.namespace_labels.keys()
         fresh = [Namespace(name=n, labels={GIVEN_BY_KUBERNETES: n}, given=False) for n in sorted(named)]

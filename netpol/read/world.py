@@ -24,6 +24,7 @@ from netpol.model.world import (
     Service,
     ServiceAccount,
     ServicePort,
+    Slice,
     World,
 )
 from netpol.read import documents
@@ -75,7 +76,7 @@ def from_readers(
     parts: dict[str, list[Any]] = {
         name: [] for name in ("policies", "pods", "namespaces", "nodes", "services", "service_accounts")
     }
-    slices: list[tuple[str, str, tuple[Backend, ...]]] = []
+    slices: list[Slice] = []
     seen = _Seen(own)
     for reader in readers:
         try:
@@ -99,6 +100,7 @@ def from_readers(
     elif own.errors:
         return World()
     parts["services"] = [_with_slices(service, slices) for service in parts["services"]]
+    parts["slices"] = [s for s in slices if s.service]
     if engines is not None:
         nodes = []
         for node in parts["nodes"]:
@@ -276,7 +278,7 @@ def _service(reader: Reader) -> Service | None:
     )
 
 
-def _endpoint_slice(reader: Reader) -> tuple[str, str, tuple[Backend, ...]]:
+def _endpoint_slice(reader: Reader) -> Slice:
     meta = _meta(reader)
     service = meta.labels("labels").get("kubernetes.io/service-name", "")
     ports: dict[str, tuple[int, int]] = {}
@@ -287,21 +289,23 @@ def _endpoint_slice(reader: Reader) -> tuple[str, str, tuple[Backend, ...]]:
             ports[port.text("name", "")] = (protocol, number)
     namespace = _home(reader, meta)
     out: list[Backend] = []
-    for endpoint in reader.children("endpoints"):
+    # Names instead of addresses (addressType FQDN) are nothing that policy can look at.
+    named = reader.text("addressType", "IPv4") == "FQDN"
+    for endpoint in () if named else reader.children("endpoints"):
         conditions, target = endpoint.child("conditions"), endpoint.child("targetRef")
-        if conditions is not None and not conditions.flag("ready", default=True):
-            continue
+        ready = conditions is None or conditions.flag("ready", default=True)
         pod = None
         if target is not None and target.text("kind", "") == "Pod":
             pod = (target.text("namespace", namespace), target.text("name"))
         found = _addresses(endpoint, "addresses", endpoint.strings("addresses"))
-        out += [Backend(address=address, pod=pod, ports=ports) for address in found]
-    return namespace, service, tuple(out)
+        out += [Backend(address=address, pod=pod, ports=ports, ready=ready) for address in found]
+    return Slice(namespace=namespace, service=service, backends=tuple(out))
 
 
-def _with_slices(service: Service, slices: list[tuple[str, str, tuple[Backend, ...]]]) -> Service:
-    mine = [backends for ns, name, backends in slices if (ns, name) == (service.namespace, service.name)]
-    return replace(service, backends=tuple(b for part in mine for b in part)) if mine else service
+def _with_slices(service: Service, slices: list[Slice]) -> Service:
+    """The service with its ready endpoints, which are what flows to it are translated to."""
+    mine = [s.backends for s in slices if (s.namespace, s.service) == (service.namespace, service.name)]
+    return replace(service, backends=tuple(b for part in mine for b in part if b.ready)) if mine else service
 
 
 _WORLD_OBJECTS: dict[tuple[str, str], tuple[str, Callable[[Reader], Any]]] = {

@@ -16,6 +16,7 @@ from netpol.decide import calico
 from netpol.model.ranges import Ranges, everything, of_networks
 from netpol.model.selector import ALL, NOTHING, Selector, both, negate, to_dnf
 from netpol.model.values import INGRESS, WITH_PORTS, CalicoPolicy, CalicoRule, Entity, Port
+from netpol.translate.services import reason
 
 FULL = {4: everything(4), 6: everything(6)}
 NONE = {4: Ranges(), 6: Ranges()}
@@ -175,7 +176,7 @@ class Boxes:
     def of_entity(self, entity: Entity, namespace: str) -> list[Others]:
         """The peers of a rule's other side."""
         if entity.service is not None:
-            raise UnsayableError("a rule by service")
+            raise UnsayableError(reason(self.rows.model.world, entity.service, namespace))
         wanted, unwanted = calico.entity_selectors(entity, namespace)
         found = [EVERYBODY] if wanted is None else self._by_selector(wanted)
         if unwanted is not None:

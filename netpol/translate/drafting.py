@@ -36,6 +36,7 @@ from netpol.translate.groups import Groups
 from netpol.translate.manifests import SOURCE, distinct, manifest_of
 from netpol.translate.prune import needed
 from netpol.translate.saying import Rule, Sayer, is_native
+from netpol.translate.services import Written
 
 _MOST_PIECES = 200
 
@@ -43,8 +44,13 @@ _MOST_PIECES = 200
 class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
-    def __init__(self, before: World, kept: tuple[Policy, ...], *, closing: bool = True) -> None:
-        """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it."""
+    def __init__(
+        self, before: World, kept: tuple[Policy, ...], *, closing: bool = True, written: Written | None = None
+    ) -> None:
+        """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it.
+
+        `written`: the services that rules have written out.
+        """
         self.groups = Groups(calico_model(before), before.families)
         after = before.with_policies((*kept, *self.groups.values)).enforced_by("cilium")
         self.universe = Universe((before, after))
@@ -56,6 +62,7 @@ class Drafting:
         self.owners: list[CalicoPolicy] = []
         self.sayer = Sayer(self.writer)
         self.closing = closing
+        self.written = written or {}
         self.closed: list[CalicoPolicy] = []
         """Policies whose Deny of everything became default deny."""
         self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
@@ -115,6 +122,7 @@ class Drafting:
                     theirs = step.rule.source if direction == INGRESS else step.rule.destination
                     item.sets, parts = self.groups.found_by(theirs, policy.meta.namespace)
                     item.copied = {str(s.meta) for s in parts}
+                    item.copied |= self.written.get((str(policy.meta), step.rule.where), set())
                     if not (out and self._joined(out[-1], item)):
                         out.append(item)
         return out

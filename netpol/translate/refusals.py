@@ -53,6 +53,7 @@ def blame(
     before: World,
     unsaid: Mapping[tuple[str, str], list[str]],
     written_out: Mapping[tuple[str, str], frozenset[str]],
+    services: Mapping[tuple[str, str], set[str]],
 ) -> Refusal:
     """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
     it; with what could not be said about it.
@@ -67,6 +68,10 @@ def blame(
     if keys:
         labels = ", ".join(sorted(keys))
         reason = f"Cilium cannot ask for {labels} so, and written out over the objects given it leaves this out"
+        return Refusal(policy=decided.policy, rule=decided.rule, reason=reason, example=example)
+    led = sorted({name for (policy, _), names in services.items() if policy == decided.policy for name in names})
+    if led:
+        reason = f"{', '.join(led)}: written out by selector and ports, and its EndpointSlices hold something else"
         return Refusal(policy=decided.policy, rule=decided.rule, reason=reason, example=example)
     (other,) = example.after.side(direction)
     if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):

@@ -29,6 +29,7 @@ from netpol.translate.drafting import Drafting
 from netpol.translate.manifests import EXPANDED, bound
 from netpol.translate.refusals import Refusal, blame, hosts, unlike
 from netpol.translate.saying import is_native
+from netpol.translate.services import without_services
 
 _MOST_REFUSED = 20
 
@@ -42,7 +43,7 @@ class Translation:
     it holds for the objects given and has to be proved again when they change; refused, it is none. `left_out`: what
     the Tigera operator made for Calico's own pods, which go with Calico: neither said in Cilium's words nor compared.
     `copies`: NetworkPolicies that stay and to which a manifest adds what Cilium does not read in them. `written_out`:
-    network sets of which manifests hold copies, and which have to be translated again when they change.
+    network sets and services of which manifests hold copies: they have to be translated again when these change.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -92,9 +93,10 @@ def translate(world: World, *, strict: bool = False) -> Translation:
         for p in mine
         if isinstance(p, KubernetesPolicy) or (isinstance(p, ClusterPolicy) and world.cilium.cluster_policies)
     )
+    said, written = without_services(before)
     best: Translation | None = None
     for closing in (True, False):
-        drafting = Drafting(with_probes(before), kept, closing=closing)
+        drafting = Drafting(with_probes(said), kept, closing=closing, written=written)
         drafting.run()
         made = _translation(before, kept, drafting, strict=strict)
         if best is None or best.refused or made.complete:
@@ -113,7 +115,10 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
     proof = prove(before, after, most=_MOST_REFUSED, strict=strict)
     # Pods to come have their labels from elsewhere, so they are looked at in a world of their own.
     refused, beyond = (
-        [blame(e, replace(before), drafting.sayer.unsaid, drafting.sayer.written_out) for e in examples]
+        [
+            blame(e, replace(before), drafting.sayer.unsaid, drafting.sayer.written_out, drafting.written)
+            for e in examples
+        ]
         for examples in (proof.differences, proof.beyond)
     )
     # A policy of which nothing is written is no bound translation of it, but none; unless what stands for another one,

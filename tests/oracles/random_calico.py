@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netpol import from_objects
-from netpol.model.world import NamedPort, Namespace, Node, Pod, World
+from netpol.model.world import Backend, NamedPort, Namespace, Node, Pod, Service, ServicePort, Slice, World
 
 NAMESPACES = {"red": {"team": "red", "env": "prod"}, "blue": {"team": "blue", "env": "dev"}}
 LABELS = {"app": ("web", "db"), "tier": ("front", "back"), "old": ("yes",)}
@@ -17,6 +17,28 @@ NAMES = ("http", "dns")
 V4 = ("0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "192.168.0.0/16", "169.254.169.254/32", "8.8.8.0/24")
 OUTSIDE_V4 = ("0.0.0.0/0", "192.168.0.0/16", "169.254.169.254/32", "8.8.8.0/24", "172.16.0.0/12")
 V6 = ("::/0", "2001:db8::/32")
+
+
+SERVICES = (
+    Service(namespace="red", name="db", selector={"app": "db"}, ports=(ServicePort(port=80, target="http"),)),
+    Service(
+        namespace="blue",
+        name="web",
+        selector={"app": "web"},
+        ports=(ServicePort(name="a", port=80), ServicePort(name="b", port=53, protocol=17)),
+    ),
+)
+SLICES = (
+    Slice(
+        namespace="red",
+        service="outside",
+        backends=(
+            Backend(address=ipaddress.ip_address("8.8.8.8"), ports={"a": (6, 443)}),
+            Backend(address=ipaddress.ip_address("192.168.7.7"), ports={"a": (6, 443)}, ready=False),
+        ),
+    ),
+)
+"""A service without a Service object, one endpoint of which is not ready."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +82,7 @@ PLAIN = Shape(
 )
 PLAIN_SETS = replace(PLAIN, sets=True, kubernetes=False)
 SAYABLE = Shape(pod_nets=False, icmp=False, odd_protocols=False, source_ports=False, six=False)
+SAYABLE_SERVICES = replace(SAYABLE, services=True, passes=False)
 """What Cilium can mostly say."""
 
 
@@ -100,6 +123,8 @@ def world(rng: random.Random, shape: Shape, *, policies: int, pod_count: int = 5
         nodes=nodes,
         namespaces=namespaces,
         families=frozenset((4, 6)) if shape.six else frozenset((4,)),
+        services=SERVICES if shape.services else (),
+        slices=SLICES if shape.services else (),
     )
 
 
@@ -173,7 +198,10 @@ class PolicyMaker:
         peer = self.entity()
         target: dict[str, Any] = peer if direction == "egress" else {}
         kind = rng.random()
-        if kind < 0.5:
+        if "services" in peer:
+            if kind < 0.3:
+                rule["protocol"] = "TCP"
+        elif kind < 0.5:
             rule["protocol"] = rng.choice(("TCP", "TCP", "UDP", "SCTP"))
             if rng.random() < 0.8:
                 target["ports"] = [self.port(rule["protocol"]) for _ in range(rng.randint(1, 2))]
@@ -220,6 +248,9 @@ class PolicyMaker:
         rng, shape = self.rng, self.shape
         out: dict[str, Any] = {}
         kind = rng.random()
+        if shape.services and rng.random() < 0.15:
+            name, namespace = rng.choice((("db", "red"), ("web", "blue"), ("outside", "red")))
+            return {"services": {"name": name, "namespace": namespace}}
         if kind < 0.2:
             return out
         if kind < 0.55:

@@ -110,10 +110,6 @@ def test_what_cilium_can_say_is_said(policies):
         (gnp("{egress: [{action: Allow, protocol: TCP, source: {ports: ['1:99']}}]}"), "source ports"),
         (gnp("{selector: pod-template-hash == 'abc', types: [Egress]}"), "not part of Cilium identities"),
         (
-            gnp("{egress: [{action: Allow, destination: {services: {name: db, namespace: red}}}]}"),
-            "a rule by service",
-        ),
-        (
             docs(
                 gnp("{order: 2000, egress: [{action: Allow}]}"),
                 knp("{podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: http}]}]}"),
