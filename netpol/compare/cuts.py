@@ -40,8 +40,11 @@ class Cuts:
         else:
             (self.source_ports if source else self.ports).add((port.first, port.last))
 
-    def cells(self, families: Iterable[int]) -> list[Cell]:
-        """Every cell of every family: ports by intervals, ICMP by type and code, other protocols by number."""
+    def cells(self, families: Iterable[int], *, others: bool = True) -> list[Cell]:
+        """Every cell of every family: ports by intervals, ICMP by type and code, other protocols by number.
+
+        `others`: whether there are any packets of other protocols.
+        """
         out: list[Cell] = []
         destination, source = _intervals(self.ports), _intervals(self.source_ports)
         whole = (1, PORT_MAX)
@@ -55,10 +58,12 @@ class Cuts:
             icmp = ICMP if family == 4 else ICMP6
             for kind, codes in _types(self.icmp[icmp]):
                 out += [Cell(Packet(family, icmp, icmp_type=kind, icmp_code=c), whole, whole) for c in codes]
+            if not others:
+                continue
             special = {TCP, UDP, SCTP, ICMP, ICMP6}
-            others = sorted(self.protocols - special)
-            others.append(next(p for p in range(253, 0, -1) if p not in self.protocols | special))
-            out += [Cell(Packet(family, p), whole, whole) for p in others]
+            rest = sorted(self.protocols - special)
+            rest.append(next(p for p in range(253, 0, -1) if p not in self.protocols | special))
+            out += [Cell(Packet(family, p), whole, whole) for p in rest]
         return out
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from netpol.compare import prove as given
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
 from netpol.compare.prove import Equality, Grade, Proof
+from netpol.compare.resting import resting
 from netpol.decide.missing import Missing, missing, named, opened, services, settled
 from netpol.model.values import NetworkSet
 from netpol.model.world import Rest, World
@@ -20,11 +21,16 @@ def prove(before: World, after: World, *, most: int = 1, strict: bool = False, l
     """Compare two worlds with the same nodes: for every pod that could exist, else for the pods given.
 
     `equal` is either exact, or bound to a whole world (or, `strict`, exact only). Of worlds that are not said to be
-    whole, `equal` never rests on what was not given: neither on pods nor on anything that policies ask for. Raises
+    whole, `equal` never rests on what was not given: neither on pods nor on anything that policies ask for. It rests on
+    pods speaking few protocols only where it does not hold otherwise (`rests_on`). Raises
     UndecidableError for policies beyond the model.
 
     >>> prove(world.enforced_by("calico"), translated.enforced_by("cilium")).verdict    # doctest: +SKIP
     """
+    return resting(before, after, lambda one, other: _prove(one, other, most=most, strict=strict, limit=limit))
+
+
+def _prove(before: World, after: World, *, most: int, strict: bool, limit: int | None) -> Proof:
     if not before.whole:
         before, after = _alike(before, after)
     unknown = missing(before, after)

@@ -63,7 +63,8 @@ class Proof:
 
     `grade`: whether that holds for every pod that could exist, or is bound to the objects that were given. `sampled`:
     how many kinds of pods that could exist were looked at where there are too many for all. `beyond`: flows that differ
-    for pods that could exist, where none of those given shows a difference.
+    for pods that could exist, where none of those given shows a difference. `rests_on`: the assumptions without which
+    it would not hold, each of which somebody opted into; they are among `assumptions` as well.
     """
 
     verdict: Equality
@@ -73,6 +74,7 @@ class Proof:
     counterexample: Counterexample | None = None
     assumptions: tuple[str, ...] = ()
     differences: tuple[Counterexample, ...] = ()
+    rests_on: tuple[str, ...] = ()
     classes: int = 0
     peers: int = 0
     cells: int = 0

@@ -81,7 +81,7 @@ class Universe:
                         cuts.ports.add((port.number, port.number))
                     if port.name.lower() in cuts.source_names:
                         cuts.source_ports.add((port.number, port.number))
-        self.cells = cuts.cells(self.families)
+        self.cells = cuts.cells(self.families, others=any(w.other_protocols for w in worlds))
         self.all_cells = (1 << len(self.cells)) - 1
         self.family_cells = {
             f: sum(1 << i for i, c in enumerate(self.cells) if c.packet.family == f) for f in self.families

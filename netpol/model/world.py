@@ -185,8 +185,9 @@ class World:
     `families`: the address families of flows. `six_egress`: pods without an IPv6 address of their own reach IPv6
     destinations outside all the same (the VPC CNI's ENABLE_V6_EGRESS). `apiserver`: addresses that Cilium knows as
     `kube-apiserver`. `host_addresses`: addresses that each node serves itself. `pod_cidrs`: where pods without a
-    known address may be. `families_stated`: whether somebody said the families, or an address did. `rest`: what is
-    taken of what is not in here. `derived`: what was worked out about this world; no part of its value.
+    known address may be. `families_stated`: whether somebody said the families, or an address did. `other_protocols`:
+    whether pods may speak IP protocols other than TCP, UDP, SCTP and ICMP. `rest`: what is taken of what is not in
+    here. `derived`: what was worked out about this world; no part of its value.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -204,6 +205,7 @@ class World:
     calico_version: tuple[int, int] = (3, 32)
     cilium: CiliumOptions = CiliumOptions()
     families_stated: bool = True
+    other_protocols: bool = True
     rest: Rest = Rest.ABSENT
     derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
 

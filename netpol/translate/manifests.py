@@ -24,6 +24,15 @@ WRITTEN_OUT = "eks-cilium/written-out"
 BOUND = "eks-cilium/holds-for"
 
 
+ASSUMES = "eks-cilium/assumes"
+
+
+def assuming(manifest: dict[str, Any], what: tuple[str, ...]) -> dict[str, Any]:
+    """The manifest with a note of what the proof rests on."""
+    meta = manifest["metadata"]
+    return {**manifest, "metadata": {**meta, "annotations": {**meta["annotations"], ASSUMES: "; ".join(what)}}}
+
+
 def bound(manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest with a note that it was proved for the objects of its day, and not for all that could exist."""
     meta = manifest["metadata"]

@@ -114,18 +114,24 @@ class Sayer:
         for one in self._open:
             pods = one.piece.others.pods if one.part.kind == PODS else None
             groups.setdefault((one.deny, one.part.kind, one.piece.subject, one.piece.names, pods), []).append(one)
-        for (deny, kind, subject, names, pods), members in groups.items():
+        for members in groups.values():
+            first = members[0]
+            kind, mine = first.part.kind, first.piece
             alike = [
                 box
                 for box, denies in self._pieces
-                if (denies, box.subject, box.names) == (deny, subject, names) and pods in (None, box.others.pods)
+                if (denies, box.subject, box.names) == (first.deny, mine.subject, mine.names)
+                and (kind != PODS or box.others.pods == mine.others.pods)
             ]
             self.writer.expanded = set()
-            together = self.writer.joint(str(kind), alike, direction)
+            together = self.writer.joint(kind, alike, direction)
             if not together.unsaid:
-                origins = dict.fromkeys(m.like.origin for m in members if m.item.owner == members[0].item.owner)
-                like = replace(members[0].like, origin=", ".join(origins))
-                self.drafts += self.writer.drafts(together, members[0].piece.subject, like)
+                origins = dict.fromkeys(m.like.origin for m in members if m.item.owner == first.item.owner)
+                copied = frozenset(name for m in members for name in m.like.copied)
+                like = replace(first.like, origin=", ".join(origins), copied=copied)
+                self.drafts += self.writer.drafts(together, mine.subject, like)
+                for one in members:
+                    self.write_out(one.item.policy, one.item.wheres or [one.item.rule.where])
                 continue
             for one in members:
                 self.drafts += self.writer.drafts(one.part, one.piece.subject, one.like)

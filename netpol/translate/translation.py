@@ -14,6 +14,7 @@ from typing import Any
 from netpol.compare.graded import prove
 from netpol.compare.probes import with_probes
 from netpol.compare.prove import Equality, Grade, Proof
+from netpol.compare.resting import of_all_protocols
 from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
@@ -26,7 +27,7 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.drafting import Drafting
-from netpol.translate.manifests import EXPANDED, bound
+from netpol.translate.manifests import EXPANDED, assuming, bound
 from netpol.translate.refusals import Refusal, blame, hosts, unlike
 from netpol.translate.saying import is_native
 from netpol.translate.services import without_services
@@ -83,6 +84,10 @@ def translate(world: World, *, strict: bool = False) -> Translation:
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
     """
+    if not world.other_protocols:
+        wide = translate(of_all_protocols(world), strict=strict)
+        if wide.complete:
+            return wide
     # What acts on hosts is refused by name; without it the pods' own policies still get an answer.
     mine = [p for p in world.policies if not isinstance(p, CiliumPolicy | CidrGroup | HostEndpoint)]
     left_out = tuple(str(p.meta) for p in mine if p.meta.of_operator)
@@ -132,6 +137,8 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
         for e, r in zip(proof.beyond, beyond, strict=True)
         if drafting.sayer.unsaid.get((r.policy, r.rule)) or (r.policy in silent and unlike(e) not in listed)
     ]
+    if proof.rests_on and proof.equal:
+        manifests = tuple(assuming(m, proof.rests_on) for m in manifests)
     if proof.grade is Grade.BOUND:
         manifests = tuple(bound(m) for m in manifests)
     return Translation(

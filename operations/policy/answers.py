@@ -68,6 +68,7 @@ def proof_of(proof: Proof) -> dict[str, Any]:
         "beyond": [example_of(e) for e in proof.beyond],
         "counterexamples": [example_of(e) for e in proof.differences],
         "assumptions": list(proof.assumptions),
+        "rests_on": list(proof.rests_on),
         "classes": proof.classes,
         "peers": proof.peers,
         "cells": proof.cells,

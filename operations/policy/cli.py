@@ -15,6 +15,7 @@ import reading
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
 from netpol.compare.graded import prove
 from netpol.compare.prove import Equality, Grade
+from netpol.compare.resting import resting
 from netpol.decide.flow import decide
 from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError, UndecidableError
@@ -122,6 +123,11 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
     parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
+    parser.add_argument(
+        "--no-other-protocols",
+        action="store_true",
+        help="assume that no pod speaks IP protocols other than TCP, UDP, SCTP and ICMP; proofs that rest on it say so",
+    )
     parser.add_argument("--pod-cidr", action="append", default=[], metavar="CIDR", help="where pods may be")
     parser.add_argument("--cluster-policies", action="store_true", help="Cilium enforces ClusterNetworkPolicy")
     return parser
@@ -313,7 +319,9 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
     absent = lacking(before, after)
     if arguments.future:
-        proof = prove_future(before, after, limit=arguments.limit, most=arguments.most)
+        proof = resting(
+            before, after, lambda one, other: prove_future(one, other, limit=arguments.limit, most=arguments.most)
+        )
     else:
         proof = prove(before, after, most=arguments.most, strict=arguments.strict)
     if theirs:

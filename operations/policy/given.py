@@ -88,6 +88,7 @@ def world_of(arguments: argparse.Namespace) -> World:
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
         "assume": arguments.assume,
+        "other_protocols": not arguments.no_other_protocols,
     }
     if arguments.families:
         if not re.fullmatch(r"[46](,[46])*", arguments.families):
