@@ -25,12 +25,12 @@ from components.unused import unused
 from components.workloads import LegacyLabel, Workloads
 from migration import manifests
 from migration.desired import GroupRole
-from migration.facts import Facts, InvalidFacts
+from migration.facts import Facts
 from migration.journeys import Piece
-from migration.manifests import InvalidManifest
 from migration.names import MAY_GO
-from migration.settings import InvalidSettings, Settings
-from migration.transition import Asks, Direction, Move, Refused, plan_move
+from migration.settings import Settings
+from migration.transition import Asks, Direction, Move, plan_move
+from reading.failure import Failure
 
 
 def main() -> None:
@@ -42,8 +42,8 @@ def main() -> None:
         state = stack.state()
         move = plan_move(state.recorded, settings, facts, policies=policies, new_id=secrets.token_hex(8))
         administrators.refuse(settings, state.resources, starts=move.direction is Direction.START)
-    except (InvalidSettings, InvalidFacts, InvalidManifest, Refused) as error:
-        raise pulumi.RunError(str(error)) from None
+    except Failure as error:
+        raise pulumi.RunError(error.told()) from None
 
     preview = pulumi.runtime.is_dry_run()
     # Asked before anything is registered: what is left out with --target or --exclude, the gate in the graph among

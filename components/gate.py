@@ -6,7 +6,6 @@ everything again; what passed once is never taken as passed for another attempt.
 
 import json
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -15,6 +14,7 @@ from typing import Any, Final
 import pulumi
 import pulumi_command as command
 
+import programs
 from components.common import Component, token
 from migration.guard import guarded
 from migration.mark import Own
@@ -144,13 +144,11 @@ def ask(move: Move, stack: str, own: Own, *, wait: bool) -> Answer:
     patience = _GATE_WAIT if wait else 0
     line = words(*asked, "--own", json.dumps(asdict(own)), "--wait", patience)
     try:
-        done = subprocess.run(
-            line, check=False, capture_output=True, text=True, timeout=_ASK_SECONDS, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        return Answer(Answered.UNKNOWN, f"no answer within {_ASK_SECONDS:.0f} s: run `{shlex.join(words(*asked))}`")
-    found = {0: Answered.PASSED, 1: Answered.FAILED}.get(done.returncode, Answered.UNKNOWN)
-    return Answer(found, done.stderr.strip() or f"it ended with code {done.returncode}")
+        done = programs.run(line, seconds=_ASK_SECONDS, check=False)
+    except programs.CommandError as error:
+        return Answer(Answered.UNKNOWN, f"{error}. Run it by hand: `{shlex.join(words(*asked))}`")
+    found = {0: Answered.PASSED, 1: Answered.FAILED}.get(done.code, Answered.UNKNOWN)
+    return Answer(found, done.err.strip() or f"it ended with code {done.code}")
 
 
 def reached(stdout: str, triggers: Sequence[Any], marker: Any, move: Move) -> bool:

@@ -12,6 +12,7 @@ import pulumi
 from pulumi._types import input_type_py_to_pulumi_names
 
 from migration.imported import unasked
+from reading.failure import Failure
 
 _TAGS_OF_THE_PROVIDER = "tagsAll"
 """Computed, and changed by `aws:defaultTags`."""
@@ -50,7 +51,7 @@ def untouched(what: str, stage: str, asked: Mapping[str, Collection[str]]) -> pu
     )
 
 
-class ImportedChangeError(Exception):
+class ImportedChangeError(Failure):
     """A deploy would change what is somebody else's."""
 
 

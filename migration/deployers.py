@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from migration.names import ANNOTATION_PREFIX, MARK, SYSTEM_NAMESPACE
 from reading import brief
+from reading.failure import USAGE, Failure
 
 CANONICAL_ARN: Final = "canonicalArn"
 """Key of `userInfo.extra` in which EKS says the IAM principal behind a session."""
@@ -35,8 +36,10 @@ _EVERYBODY: Final = frozenset(
 _FORMS: Final = "Write arn:aws:iam::ACCOUNT:role/NAME, user:NAME or group:NAME"
 
 
-class InvalidDeployer(ValueError):
+class InvalidDeployer(Failure, ValueError):
     """An entry is no principal that can be compared. `reason` and `fix` are sentences without a full stop."""
+
+    exit_code = USAGE
 
     def __init__(self, value: str, reason: str, fix: str) -> None:
         super().__init__(f"{brief(value)} {reason}. {fix}")

@@ -11,13 +11,16 @@ import reading
 from migration import addon_values, affinity
 from migration.settings import Block, Model, Problem, Settings
 from reading import Unreadable
+from reading.failure import USAGE, Failure
 
 FORMAT: Final = 1
 """Version of the file's form."""
 
 
-class InvalidFacts(ValueError):
+class InvalidFacts(Failure, ValueError):
     """The file of facts is missing, damaged, of another form, or about another cluster."""
+
+    exit_code = USAGE
 
 
 class ClusterFacts(Model):

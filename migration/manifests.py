@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import reading
 from reading import Document, Unreadable
+from reading.failure import Failure
 
 CALICO_API: Final = "crd.projectcalico.org/v1"
 CILIUM_API: Final = "cilium.io/v2"
@@ -19,7 +20,7 @@ KINDS: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
 """Directory -> API version -> kinds that may stand in it."""
 
 
-class InvalidManifest(ValueError):
+class InvalidManifest(Failure, ValueError):
     """A policy file cannot be used; the text names file, line, reason and fix."""
 
 

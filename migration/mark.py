@@ -18,9 +18,10 @@ from typing import ClassVar, Final, Self
 import reading
 from migration.names import ANNOTATION_PREFIX
 from migration.workloads import seal
+from reading.failure import Failure
 
 
-class DamagedMark(ValueError):
+class DamagedMark(Failure, ValueError):
     """The mark is not what this program writes."""
 
 

@@ -25,6 +25,7 @@ from migration.chart_rules import refusals
 from migration.deployers import MOST_BYTES, InvalidDeployer, canonical
 from migration.names import CANARY_GROUP, PROBE_IMAGE
 from reading import Unreadable
+from reading.failure import USAGE, Failure
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,10 @@ def _short(value: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-class InvalidSettings(ValueError):
+class InvalidSettings(Failure, ValueError):
     """The configuration cannot be used. `problems` holds every reason, in the order of the keys."""
+
+    exit_code = USAGE
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)

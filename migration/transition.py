@@ -17,9 +17,10 @@ from migration.guard import guarded
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.manifests import Manifest
 from migration.settings import Settings
+from reading.failure import Failure
 
 
-class Refused(Exception):
+class Refused(Failure):
     """The configured stage may not be next. The text names the stage, the reason and what to do."""
 
 

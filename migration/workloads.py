@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from reading.failure import Failure
+
 RECORDED: Final[Mapping[str, str]] = {"canary": "install-cilium", "move-workloads": "canary"}
 """Place that is entered -> the one that it must be entered from for the record to be made."""
 _RESTARTED: Final = "kubectl.kubernetes.io/restartedAt"
 """Annotation that `kubectl rollout restart` puts into a template: a restart deploys nothing new."""
 
 
-class DamagedRecord(ValueError):
+class DamagedRecord(Failure, ValueError):
     """The record is not what this program writes."""
 
 

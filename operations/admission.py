@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kube.transport import KubeError, Transport
+from reading.failure import Failure
 
 STEADY_SECONDS: Final = 5.0
 """For so long every answer has to be the expected one; an API server's informers are far quicker when they are well."""
@@ -20,7 +21,7 @@ FORBIDDEN, INVALID = 403, 422
 """What a refusal by a policy looks like: `reason: Forbidden`, and the default."""
 
 
-class NotInForceError(Exception):
+class NotInForceError(Failure):
     """Admission does not answer as the declared policy would. The text says what was asked and answered."""
 
 

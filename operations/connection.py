@@ -23,6 +23,7 @@ from kubernetes import client, config
 from kubernetes.stream import stream
 
 from kube.transport import JSON, KubeError, Obj, Response, answer
+from reading.failure import UNKNOWN, Failure
 
 TOKEN_SECONDS: Final = 14 * 60
 """EKS takes a token for 15 minutes after it was signed."""
@@ -36,8 +37,10 @@ _CONFIG: Final = Config(
 )
 
 
-class WrongClusterError(Exception):
+class WrongClusterError(Failure):
     """The cluster cannot be used as it is reached now: it is another one, or there is none."""
+
+    exit_code = UNKNOWN
 
 
 class Aws:

@@ -16,13 +16,10 @@ from migration.names import PROJECT
 from migration.settings import Settings
 from operations import state
 from operations.connection import Aws, connect
+from operations.exits import UsageError
 from reading import Unreadable
 
 FACTS_HINT: Final = "Run `python -m operations survey`, read the file it writes, commit it"
-
-
-class UsageError(Exception):
-    """The command cannot be understood, or the files it needs are wrong. Exit code 64."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from reading.failure import FAILED, UNKNOWN, Failure
+
 SANDBOX_VARIABLE = "PULUMI_EKS_CILIUM_SANDBOX"
 
 
@@ -16,8 +18,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-EXIT_CODES = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.UNKNOWN: 2}
-USAGE_ERROR = 64
+EXIT_CODES = {Verdict.PASSED: 0, Verdict.FAILED: FAILED, Verdict.UNKNOWN: UNKNOWN}
 
 
 def simulated() -> bool:
@@ -51,12 +52,17 @@ class Answer:
         return Verdict.UNKNOWN if self.unknown else Verdict.PASSED
 
 
-class UnknownError(Exception):
+class UnknownError(Failure):
     """A check cannot answer. The text says why, `fix` what to do."""
+
+    exit_code = UNKNOWN
 
     def __init__(self, reason: str, fix: str = "", *, about: str = "the check") -> None:
         super().__init__(reason)
         self.finding = Finding(about, reason, fix)
+
+    def told(self) -> str:
+        return f"{self}. {self.finding.fix}" if self.finding.fix else str(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,21 +2,23 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+import programs
 from kube.cluster import Cluster
 from kube.transport import Obj
 from migration import freeze, manifests
 from migration.freeze import Record
 from migration.manifests import InvalidManifest, Manifest
-from operations import admission, agreement, calico, command, objects, state
+from operations import admission, agreement, calico, objects, state
 from operations.connection import connect
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from operations.say import say
 from reading import METADATA, without_labels
+from reading.failure import Failure
 
 WRITER: Final = "pulumi-eks-cilium"
 """Field manager of what this command writes on a cluster of somebody else: a manager of the stack's."""
@@ -37,13 +39,12 @@ _VERSIONS: Final = {
 _AUTOMATIC: Final = ("projectcalico.org/created-by", "calico-kube-controllers")
 
 
-class Thawed(Exception):
+class Thawed(Failure):
     """A frozen object was changed by somebody else. The text names each."""
 
 
-def add_parser(commands: Any) -> None:
-    top = commands.add_parser("freeze", help="called by deploys: the freeze of Calico's policies")
-    acts = top.add_subparsers(dest="act", required=True, metavar="ACT")
+def fill(command: Any) -> None:
+    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
     for name, text in (
         ("wait", "until the API server refuses what the freeze refuses"),
         ("keep", "print digests of what is frozen; on an adopted cluster write changed files first"),
@@ -52,20 +53,16 @@ def add_parser(commands: Any) -> None:
         act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
         if name == "keep":
             act.add_argument("--files", metavar="DIGEST", help="not read: makes the command another one with the files")
-    top.set_defaults(run=run)
+    command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done; 1: not in force, or something was changed past the freeze; 2: it cannot be told."""
     context = Context.load(args.stack)
-    try:
-        if args.act == "wait":
-            wait(context)
-        else:
-            print(keep(context, _previous(os.environ.get(PREVIOUS, ""))).dump())
-    except (admission.NotInForceError, Thawed, InvalidManifest) as error:
-        print(str(error), file=sys.stderr)
-        return EXIT_CODES[Verdict.FAILED]
+    if args.act == "wait":
+        wait(context)
+    else:
+        print(keep(context, _previous(os.environ.get(PREVIOUS, ""))).dump())
     return EXIT_CODES[Verdict.PASSED]
 
 
@@ -196,7 +193,7 @@ def write(kube: Cluster, manifest: Manifest) -> None:
     said = {"apiVersion": manifest.api_version, "kind": manifest.kind, **manifest.body}
     meta: Obj = {"name": manifest.name, **({"namespace": manifest.namespace} if manifest.namespace else {})}
     found = kube.again().get(f"{path}/{quote(manifest.name)}")
-    print(f"{freeze.file_key(manifest)}: {'changed' if found else 'made'} as {manifest.source} says", file=sys.stderr)
+    say(f"{freeze.file_key(manifest)}: {'changed' if found else 'made'} as {manifest.source} says")
     if found is None:
         meta |= {"labels": dict(manifest.labels), "annotations": dict(manifest.annotations)}
         kube.request(
@@ -236,11 +233,11 @@ def recorded(context: Context) -> Record | None:
     """
     stack = context.stack
     try:
-        done = command.run(
+        done = programs.run(
             ["pulumi", "stack", "export", "--stack", stack], directory=context.directory, seconds=STATE_SECONDS
         )
         return of_state(state.loaded(done.out))
-    except command.CommandError as error:
+    except programs.CommandError as error:
         if NO_STACK in str(error):
             return None
         raise UnknownError(

@@ -9,8 +9,9 @@ from typing import Final
 
 from migration.journeys import CheckId
 from operations.checks import Ask, missing, overdue
-from operations.context import Context, UsageError
+from operations.context import Context
 from operations.evidence import Evidence, Verdict
+from operations.exits import UsageError
 
 CHECK_SECONDS: Final = 20.0
 PAUSE: Final = 3.0

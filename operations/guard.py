@@ -7,7 +7,6 @@ API server's policies have no clock, so nothing closes the guard when its time i
 import argparse
 import json
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,9 +20,11 @@ from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY
 from operations import admission, mark
 from operations.arguments import whole
 from operations.connection import connect
-from operations.context import Context, UsageError
+from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
+from operations.exits import UsageError
 from reading import brief
+from reading.failure import Failure
 
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 POLICY: Final = f"{ADMISSION}/validatingadmissionpolicies/{GUARD_POLICY}"
@@ -36,12 +37,11 @@ LONGEST_REASON: Final = 500
 STEADY_SECONDS: Final = 3.0
 
 
-class GuardRefused(Exception):
+class GuardRefused(Failure):
     """What was asked may not be done. The text says why, and what to do."""
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("guard", help="see, open and close what keeps the network from being deleted")
+def fill(command: Any) -> None:
     acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
     for name, text in (
         ("status", "what is guarded, and whether it is"),
@@ -64,11 +64,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done, or for `status`: it guards; 1: refused, or it does not; 2: it cannot be told."""
     context = Context.load(args.stack, cluster=args.cluster)
-    try:
-        return _ACTS[args.act](context, args)
-    except (GuardRefused, mark.MarkRefused, admission.NotInForceError) as error:
-        print(str(error), file=sys.stderr)
-        return EXIT_CODES[Verdict.FAILED]
+    return _ACTS[args.act](context, args)
 
 
 # -- what is there ----------------------------------------------------------------------------------

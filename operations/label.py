@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,8 @@ from migration.names import (
 )
 from operations import objects
 from operations.context import Context
-from operations.evidence import EXIT_CODES, Verdict
+from operations.say import say
+from reading.failure import Failure
 
 UPDATE_SECONDS: Final = 300.0
 POLL_SECONDS: Final = 1.0
@@ -40,8 +40,7 @@ class Done:
     """Labelled otherwise: by whom is for people to find out."""
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("label", help="label nodes and managed groups as legacy, or take that back")
+def fill(command: Any) -> None:
     command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
     command.add_argument("--legacy", required=True, choices=("present", "absent"))
     command.set_defaults(run=run)
@@ -50,16 +49,12 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     context = Context.load(args.stack)
     context.surveyed() if context.adopted else None
-    try:
-        done = present(context) if args.legacy == "present" else absent(context)
-    except GroupUpdateError as error:
-        print(str(error), file=sys.stderr)
-        return EXIT_CODES[Verdict.FAILED]
+    done = present(context) if args.legacy == "present" else absent(context)
     verb = "labelled" if args.legacy == "present" else "unlabelled"
     for kind, names in (("node", done.nodes), ("node group", done.groups)):
-        print(f"{objects.count(len(names), kind)} {verb}{': ' if names else ''}{', '.join(names)}", file=sys.stderr)
+        say(f"{objects.count(len(names), kind)} {verb}{': ' if names else ''}{', '.join(names)}")
     for name in done.left_alone:
-        print(f"left alone: {name}", file=sys.stderr)
+        say(f"left alone: {name}")
     print(json.dumps({"legacy": args.legacy} | vars(done), separators=(",", ":")))
     return 0
 
@@ -203,5 +198,5 @@ def _update_group(context: Context, group: Obj, labels: Obj) -> None:
         )
 
 
-class GroupUpdateError(Exception):
+class GroupUpdateError(Failure):
     """EKS did not change a node group's labels."""

@@ -22,6 +22,7 @@ from operations.connection import WrongClusterError
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 from operations.standings import seen
+from reading.failure import Failure
 
 ROLES: Final = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/roles"
 CONFIGMAPS: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
@@ -35,12 +36,11 @@ ABOUT: Final = f"role {SYSTEM_NAMESPACE}/{MARK}"
 ATTEMPTS: Final = 5
 
 
-class MarkRefused(Exception):
+class MarkRefused(Failure):
     """The mark is not this stack's to write. The text says whose it is, and what to do."""
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("mark", help="show which stack moves this cluster; deploys write it")
+def fill(command: Any) -> None:
     acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
     for name, text in (
         ("show", "print the mark"),
@@ -66,11 +66,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done; 1: the mark is somebody else's, or is not there to be shown; 2: it cannot be told."""
     context = Context.load(args.stack, cluster=args.cluster)
-    try:
-        mark = _ACTS[args.act](context, args)
-    except MarkRefused as error:
-        print(str(error), file=sys.stderr)
-        return EXIT_CODES[Verdict.FAILED]
+    mark = _ACTS[args.act](context, args)
     print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
 

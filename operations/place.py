@@ -1,11 +1,11 @@
 """Where the stack is: the stage that its last finished deploy exported."""
 
 import json
-import shutil
-import subprocess
 
+import programs
 from migration.journeys import Journey, Stage
-from operations.context import Context, UsageError
+from operations.context import Context
+from operations.exits import UsageError
 
 OUTPUT_SECONDS = 60
 
@@ -31,19 +31,10 @@ def following(journey: Journey, configured: str, reached: str | None) -> Stage |
 
 def deployed(context: Context) -> str | None:
     """The stack's output `stage`; None without the pulumi CLI, without outputs, or when it does not answer."""
-    pulumi = shutil.which("pulumi")
-    if pulumi is None:
-        return None
+    asked = ["pulumi", "stack", "output", "--json", "--stack", context.stack]
     try:
-        done = subprocess.run(
-            [pulumi, "stack", "output", "--json", "--stack", context.stack],
-            cwd=context.directory,
-            capture_output=True,
-            text=True,
-            timeout=OUTPUT_SECONDS,
-            check=False,
-        )
-        stage = json.loads(done.stdout).get("stage") if done.returncode == 0 else None
-    except (OSError, ValueError, subprocess.TimeoutExpired):
+        said = json.loads(programs.run(asked, directory=context.directory, seconds=OUTPUT_SECONDS).out)
+    except (programs.CommandError, ValueError):
         return None
+    stage = said.get("stage") if isinstance(said, dict) else None
     return stage if isinstance(stage, str) else None

@@ -2,21 +2,20 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from migration import chart_keys
 from migration.names import PROJECT
 from migration.settings import Settings
-from operations.context import UsageError
+from operations.exits import UsageError
 from operations.reference import reference
+from operations.say import say
 
 KEYS_FILE = Path(chart_keys.__file__).with_suffix(".json")
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("schema", help="print the JSON schema of the settings")
+def fill(command: Any) -> None:
     command.set_defaults(run=_settings)
     kinds = command.add_subparsers(dest="what", metavar="WHAT")
     settings = kinds.add_parser("settings", help="print the JSON schema of the settings")
@@ -76,5 +75,5 @@ def _reference(_: argparse.Namespace) -> int:
 
 def _chart(args: argparse.Namespace) -> int:
     args.out.write_text(json.dumps(chart_tree(args.chart), indent=1, sort_keys=True) + "\n")
-    print(f"wrote {args.out}", file=sys.stderr)
+    say(f"wrote {args.out}")
     return 0

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import programs
 import reading
 from migration.mark import Own
-from operations import command
 from operations.evidence import UnknownError
 
 EXPORT_SECONDS: Final = 60.0
@@ -21,13 +21,13 @@ def own(stack: str, directory: Path) -> Own:
         UnknownError: the state cannot be read.
     """
     try:
-        done = command.run(
+        done = programs.run(
             ["pulumi", "stack", "export", "--stack", stack, "--non-interactive"],
             directory=directory,
             seconds=EXPORT_SECONDS,
         )
         return own_of(loaded(done.out))
-    except (command.CommandError, ValueError) as error:
+    except (programs.CommandError, ValueError) as error:
         fix = "Log in to the stack's backend with `pulumi login`; on a machine without its state this stays unknown"
         raise UnknownError(f"cannot be read: {error}", fix, about=f"state of stack {stack}") from None
 

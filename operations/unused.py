@@ -5,7 +5,6 @@ Command that depends on it, is deleted before it, and whose deletion asks this: 
 """
 
 import argparse
-import sys
 import time
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from operations.checks.cilium import used
 from operations.context import Context
 from operations.evidence import EXIT_CODES, Evidence, Report, Verdict
 from operations.gate import CHECK_SECONDS, ask_all, patience
+from operations.say import say
 
 ASKS: Final[dict[str, tuple[CheckId, ...]]] = {
     "legacy-network": (
@@ -35,8 +35,7 @@ _NODES: Final = {"canary-nodes": objects.is_canary, "cilium-nodes": objects.is_c
 WAIT_SECONDS: Final = 60.0
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("unused", help="whether nothing needs a part of the cluster; asked before a deletion")
+def fill(command: Any) -> None:
     command.add_argument("part", choices=sorted(ASKS))
     command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
     command.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return _passed(f"the guard is held open ({held.open.get('reason', 'no reason')}): {args.part} may go")
     start = time.monotonic()
     checks = registry()
-    evidence = ask_all(context, ASKS[args.part], checks, wait=patience(WAIT_SECONDS), seconds=CHECK_SECONDS, tell=_say)
+    evidence = ask_all(context, ASKS[args.part], checks, wait=patience(WAIT_SECONDS), seconds=CHECK_SECONDS, tell=say)
     if args.part in _NODES and all(e.verdict is Verdict.PASSED for e in evidence):
         evidence = (*evidence, _nodes(context.again(), args.part))
     stage = context.settings.stage
@@ -68,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
         seconds=time.monotonic() - start,
         checks=evidence,
     )
-    _say(report.text())
+    say(report.text())
     if report.verdict is not Verdict.PASSED:
-        _say(
+        say(
             f"{args.part} was not deleted. If the whole cluster is to go: `python -m operations guard open` first "
             "(docs/recovery.md)"
         )
@@ -91,9 +90,5 @@ def _nodes(context: Context, part: str) -> Evidence:
 
 
 def _passed(text: str) -> int:
-    _say(text)
+    say(text)
     return EXIT_CODES[Verdict.PASSED]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -2,23 +2,22 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from kube.cluster import Cluster
-from migration.mark import DamagedMark, Mark
+from migration.mark import Mark
 from migration.names import SYSTEM_NAMESPACE, WORKLOADS
 from migration.workloads import DamagedRecord, Standing, changes, dump, load, seal
 from operations import mark, objects
 from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from operations.say import say
 from operations.standings import seen
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("workloads", help="how workloads stood before the move, and how they stand now")
+def fill(command: Any) -> None:
     acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
     for name, text in (
         ("show", "what differs from the record; reads only"),
@@ -32,16 +31,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: done, or none stands worse; 1: some do, or the mark is not this stack's; 2: it cannot be told."""
     context = Context.load(args.stack)
-    try:
-        if args.act == "record":
-            return _record(context)
-        return _show(context)
-    except (mark.MarkRefused, DamagedMark) as error:
-        _say(str(error))
-        return EXIT_CODES[Verdict.FAILED]
-    except UnknownError as error:
-        _say(f"{error}. {error.finding.fix}")
-        return EXIT_CODES[Verdict.UNKNOWN]
+    return _record(context) if args.act == "record" else _show(context)
 
 
 def recorded(kube: Cluster) -> Mapping[str, Standing]:
@@ -72,7 +62,7 @@ def recorded(kube: Cluster) -> Mapping[str, Standing]:
 def _show(context: Context) -> int:
     found = list(changes(recorded(context.kube), seen(context.kube)))
     for change in found:
-        _say(f"{'WORSE' if change.worse else 'note':6}{change.workload} {change.text}")
+        say(f"{'WORSE' if change.worse else 'note':6}{change.workload} {change.text}")
     worse = [change.workload for change in found if change.worse]
     print(json.dumps({"worse": worse, "notes": len(found) - len(worse)}, separators=(",", ":")))
     return EXIT_CODES[Verdict.FAILED if worse else Verdict.PASSED]
@@ -88,10 +78,6 @@ def _record(context: Context) -> int:
         return replace(found, workloads=seal(text))
 
     mark.edit(context, context.own().id or "", change)
-    _say(f"{objects.count(len(now), 'workload')} recorded")
+    say(f"{objects.count(len(now), 'workload')} recorded")
     print(json.dumps({"recorded": len(now)}, separators=(",", ":")))
     return EXIT_CODES[Verdict.PASSED]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reading.failure import FAILED, UNKNOWN, USAGE, Failure
+
 _MOST_SHOWN = 40
 
 
@@ -19,7 +21,7 @@ class Place:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-class PolicyError(ValueError):
+class PolicyError(Failure, ValueError):
     """Policies or cluster objects that cannot be read: file, line, object, field and reason of the first fault.
 
     `about`: kind and name of the object. `within`: the field of the mapping that the fault is about as a whole.
@@ -46,6 +48,7 @@ class PolicyError(ValueError):
         self.within = within
         self.unreadable = unreadable
         self._others = others
+        self.exit_code = USAGE if any(error.unreadable for error in (self, *others)) else FAILED
 
     @classmethod
     def of(cls, errors: Sequence[PolicyError]) -> PolicyError:
@@ -69,15 +72,22 @@ class PolicyError(ValueError):
     def errors(self) -> tuple[PolicyError, ...]:
         return (self.beside(()), *self._others) if self._others else (self,)
 
+    def told(self) -> str:
+        return "\n".join(map(str, self.errors))
+
     def __str__(self) -> str:
         shown = [super().__str__(), *(str(error) for error in self._others[: _MOST_SHOWN - 1])]
         more = len(self._others) + 1 - len(shown)
         return "\n".join(shown) + (f"\nand {more} more" if more else "")
 
 
-class WorldError(ValueError):
+class WorldError(Failure, ValueError):
     """Objects that are readable each, and make no cluster together."""
 
+    exit_code = USAGE
 
-class UndecidableError(ValueError):
+
+class UndecidableError(Failure, ValueError):
     """A well-formed value whose verdict the model does not know; never guessed."""
+
+    exit_code = UNKNOWN

@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import Any, Final
 
 import reading
 from netpol.compare.future import DEFAULT_LIMIT, prove_future
@@ -18,44 +16,31 @@ from netpol.compare.prove import Equality, Grade
 from netpol.compare.resting import resting
 from netpol.decide.flow import decide
 from netpol.lint.lint import lint
-from netpol.model.errors import PolicyError, UndecidableError
+from netpol.model.errors import PolicyError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
 from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
-from operations.connection import WrongClusterError
+from operations.exits import UsageError, ended
 from operations.policy import out
 from operations.policy.answers import faults_of, finding_of, path_of, proof_of, refusal_of, skipped_of
-from operations.policy.given import (
-    NEWEST,
-    NEWEST_CILIUM,
-    UsageError,
-    lacking,
-    notes_of,
-    policies_after,
-    say,
-    told,
-    world_of,
-)
+from operations.policy.given import NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
+from operations.say import say
+from reading.failure import FAILED, UNKNOWN, USAGE, Failure
 
-PASSED, FAILED, UNKNOWN, USAGE = 0, 1, 2, 64
+Answer = tuple[int, dict[str, Any]]
+"""Exit code, and what is told in JSON."""
+PASSED: Final = 0
 _EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Hang the command `policy` into a command line's subparsers."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "policy", help="explain, translate, prove and lint network policies", description=__doc__
-    )
-    _fill(parser)
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _fill(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="policy_command", required=True)
+def fill(command: argparse.ArgumentParser) -> None:
+    """The commands under `policy`."""
+    command.description = __doc__
+    command.set_defaults(run=run)
+    commands = command.add_subparsers(dest="policy_command", required=True)
     one = _command(commands, "explain", "who allows or denies one flow, and why")
     one.add_argument("--from", dest="source", required=True, help="namespace/pod, node:NAME or an address")
     one.add_argument("--to", dest="destination", required=True, help="the same, or service:namespace/name[@node]")
@@ -152,7 +137,7 @@ def _node_engines(parser: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command on its own."""
     parser = argparse.ArgumentParser(prog="python -m operations.policy", description=__doc__)
-    _fill(parser)
+    fill(parser)
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit as stop:
@@ -162,37 +147,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    commands: dict[str, Callable[[argparse.Namespace], tuple[int, dict[str, Any]]]] = {
+    commands: dict[str, Callable[[argparse.Namespace], Answer]] = {
         "explain": _explain,
         "translate": _translate,
         "prove": _prove,
         "lint": _lint,
     }
     try:
-        code, answer = commands[arguments.policy_command](arguments)
-    except UsageError as error:
-        say(str(error))
-        code, answer = USAGE, {"error": str(error)}
-    except PolicyError as error:
-        for one in error.errors:
-            say(str(one))
-        code, answer = USAGE if any(e.unreadable for e in error.errors) else FAILED, faults_of(error)
-    except UndecidableError as error:
-        say(str(error))
-        code, answer = UNKNOWN, {"error": str(error)}
-    except (ValueError, OSError) as error:
-        say(str(error))
-        code, answer = USAGE, {"error": str(error)}
-    except (WrongClusterError, BotoCoreError, ClientError) as error:
-        say(str(error))
-        code, answer = UNKNOWN, {"error": str(error)}
+        code, answer = _meant(commands[arguments.policy_command], arguments)
+    except Exception as error:  # what is not foreseen goes on from there
+        end = ended(error)
+        say(end.text)
+        code, answer = end.code, faults_of(error) if isinstance(error, PolicyError) else {"error": end.text}
     skipped = skipped_of(notes_of(arguments))
     print(json.dumps({"command": f"policy {arguments.policy_command}", **answer, "skipped": skipped}))
     return code
 
 
+def _meant(command: Callable[[argparse.Namespace], Answer], arguments: argparse.Namespace) -> Answer:
+    """What a command answers. A flow or a world that nobody can mean is a plain `ValueError` of `netpol`."""
+    try:
+        return command(arguments)
+    except Failure:
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 # --- commands
-def _explain(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+def _explain(arguments: argparse.Namespace) -> Answer:
     world = world_of(arguments)
     told(notes_of(arguments))
     if arguments.port is None and arguments.protocol.upper() in ("TCP", "UDP", "SCTP"):
@@ -232,7 +215,7 @@ def _a_port(world: World, destination: str) -> int:
     return pod.ports[0].number if pod is not None and pod.ports else 80
 
 
-def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+def _translate(arguments: argparse.Namespace) -> Answer:
     world = world_of(arguments)
     told(notes_of(arguments))
     absent = lacking(world)
@@ -256,10 +239,7 @@ def _translate(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     if not result.complete:
         _say_why_nothing_is_written(arguments, result)
     elif arguments.out is not None:
-        try:
-            written, removed = out.write(result.manifests, arguments.out)
-        except out.NotOursError as error:
-            raise UsageError(str(error)) from error
+        written, removed = out.write(result.manifests, arguments.out)
         say(f"{_policies(len(written))} written to {arguments.out}")
         for path in removed:
             say(f"removed, as it was of an earlier translation: {path}")
@@ -305,7 +285,7 @@ def _operators(left_out: Sequence[object]) -> str:
     return f"{_policies(len(left_out))} that the Tigera operator made for Calico's own pods"
 
 
-def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+def _prove(arguments: argparse.Namespace) -> Answer:
     before = world_of(arguments)
     theirs = [p for p in before.policies if p.meta.of_operator]
     before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
@@ -335,7 +315,7 @@ def _prove(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     return _EXIT[proof.verdict], proof_of(proof) | {"missing": absent, "families": sorted(before.families)}
 
 
-def _lint(arguments: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+def _lint(arguments: argparse.Namespace) -> Answer:
     world = world_of(arguments)
     told(notes_of(arguments))
     absent = lacking(world)

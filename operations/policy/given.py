@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,21 +19,15 @@ from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.connection import through_kubeconfig
+from operations.exits import UsageError
 from operations.policy.live import live_objects, live_version
+from operations.say import say
+from reading.failure import Failure
 
 NEWEST = "3.32"
 """Version of Calico that is meant where nothing says another."""
 NEWEST_CILIUM = "1.20"
 _NAMESPACE = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?")
-
-
-class UsageError(Exception):
-    """The command was given something that makes no sense; the text says what."""
-
-
-def say(text: str) -> None:
-    """Tell people."""
-    print(text, file=sys.stderr)
 
 
 def notes_of(arguments: argparse.Namespace) -> Notes:
@@ -156,9 +149,7 @@ def _once(world: World, notes: Notes) -> World:
 
 def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | None]:
     """The cluster that is meant, never just the one that KUBECONFIG happens to lead to; and its stack's Cilium."""
-    # Files are read without them, and they take longer than most of what is asked about files.
-    from migration.facts import InvalidFacts  # noqa: PLC0415
-    from migration.settings import InvalidSettings  # noqa: PLC0415
+    # Files are read without it, and it takes longer than most of what is asked about files.
     from operations import context  # noqa: PLC0415
 
     if arguments.server is not None:
@@ -167,7 +158,7 @@ def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | 
     try:
         loaded = context.Context.load(arguments.stack)
         return loaded.kube, version(loaded.settings.cilium.version, "Cilium", NEWEST_CILIUM)
-    except (context.UsageError, InvalidSettings, InvalidFacts) as error:
+    except Failure as error:
         raise UsageError(
             f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
         ) from error

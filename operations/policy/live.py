@@ -12,7 +12,6 @@ from netpol.decide.copies import COPY, copies
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.read.policies import policies_from_objects
 from operations import calico
-from operations.evidence import UnknownError
 
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
 _GROUPS = (
@@ -35,27 +34,22 @@ def live_objects(kube: Cluster) -> list[Obj]:
     """Every object that decides traffic in a cluster. A kind of policy that the cluster lacks is no object.
 
     Raises:
-        ValueError: the cluster cannot be read.
-        UndecidableError: Calico runs, and where its policies are cannot be told.
+        kube.transport.KubeError, TimeoutError: the cluster cannot be read.
+        UnknownError: Calico runs, and where its policies are cannot be told.
         operations.connection.WrongClusterError: it is not the one that is meant.
     """
-    try:
-        found = [item for plural in _CORE for item in _list(kube, f"/api/v1/{plural}", always=True)]
-        for group, version, plurals in _GROUPS:
-            for plural in plurals:
-                found += _list(kube, f"/apis/{group}/{version}/{plural}", always=False)
-        for version in _CLUSTER_POLICIES:
-            more = list(_list(kube, f"/apis/policy.networking.k8s.io/{version}/clusternetworkpolicies", always=False))
-            found += more
-            if more:
-                break
-        api = calico.api(kube)
-        for plural in _CALICO:
-            found += _list(kube, f"/apis/{api}/{plural}", always=False)
-    except (KubeError, TimeoutError) as error:
-        raise ValueError(f"the cluster cannot be read: {error}") from error
-    except UnknownError as error:
-        raise UndecidableError(f"{error}. {error.finding.fix}") from error
+    found = [item for plural in _CORE for item in _list(kube, f"/api/v1/{plural}", always=True)]
+    for group, version, plurals in _GROUPS:
+        for plural in plurals:
+            found += _list(kube, f"/apis/{group}/{version}/{plural}", always=False)
+    for version in _CLUSTER_POLICIES:
+        more = list(_list(kube, f"/apis/policy.networking.k8s.io/{version}/clusternetworkpolicies", always=False))
+        found += more
+        if more:
+            break
+    api = calico.api(kube)
+    for plural in _CALICO:
+        found += _list(kube, f"/apis/{api}/{plural}", always=False)
     return _without_copies(found)
 
 
@@ -64,21 +58,16 @@ def live_version(kube: Cluster) -> tuple[int, int] | None:
 
     Raises:
         UndecidableError: one runs and nothing tells its version.
-        ValueError: the cluster cannot be read.
+        Besides, as `live_objects`.
     """
     # What the survey needs besides takes longer than most of what is asked about files.
     from operations.survey.describe import calico_version  # noqa: PLC0415
 
-    try:
-        runs = calico.running(kube)
-        if not runs:
-            return None
-        installations = kube.custom("operator.tigera.io/v1", "installations")
-        information = calico.custom(kube, "clusterinformations")
-    except (KubeError, TimeoutError) as error:
-        raise ValueError(f"the cluster cannot be read: {error}") from error
-    except UnknownError as error:
-        raise UndecidableError(f"{error}. {error.finding.fix}") from error
+    runs = calico.running(kube)
+    if not runs:
+        return None
+    installations = kube.custom("operator.tigera.io/v1", "installations")
+    information = calico.custom(kube, "clusterinformations")
     default = [
         next((o for o in found if o["metadata"]["name"] == "default"), None) for found in (installations, information)
     ]
@@ -105,7 +94,7 @@ def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
                 yield {"apiVersion": version, "kind": kind, **item}
     except KubeError as error:
         if error.status != _ABSENT or always:
-            raise KubeError(error.status, f"GET {path}: {error}") from error
+            raise KubeError(error.status, f"the cluster cannot be read: GET {path}: {error}") from error
 
 
 # -- Calico's copies of Kubernetes policies -------------------------------------------------------------

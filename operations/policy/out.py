@@ -8,10 +8,13 @@ from typing import Any
 
 import reading
 from netpol.translate.manifests import SOURCE
+from reading.failure import USAGE, Failure
 
 
-class NotOursError(Exception):
+class NotOursError(Failure):
     """A file that this tool did not write is where one of a translation belongs. The text names it."""
+
+    exit_code = USAGE
 
 
 def write(manifests: Sequence[Mapping[str, Any]], directory: Path) -> tuple[list[Path], list[Path]]:

@@ -2,7 +2,3 @@
 
 `state` and `decide` are pure; `lookup` reads AWS and Kubernetes; `cli` shows the plan, and carries it out with `--yes`.
 """
-
-from operations.recover.cli import add_parser, run
-
-__all__ = ["add_parser", "run"]

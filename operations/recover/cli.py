@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,14 +13,16 @@ from typing import Any, Final
 
 import yaml
 
+import programs
 import reading
-from operations import command
-from operations.context import Context, UsageError
+from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict
+from operations.exits import UsageError
 from operations.recover import locks, lookup, sidecars, state, take_over
 from operations.recover.decide import Decision, Step, decide
 from operations.recover.locks import Life, Lock, UnseenError
 from operations.recover.lookup import Places, Release
+from operations.say import say
 from reading import Unreadable
 
 BACKUPS: Final = ".recover"
@@ -33,17 +34,14 @@ REST: Final = (3.0, 4)
 _WAIT: Final = "a deploy of this stack runs on this machine: wait for it, or stop it with SIGINT, then run again"
 
 
-def add_parser(commands: Any) -> None:
-    parser = commands.add_parser(
-        "recover", help="after a killed deploy: its lock and pending operations; shows a plan, acts with --yes"
-    )
-    parser.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-    parser.add_argument("--yes", action="store_true", help="do what the plan says")
-    parser.add_argument(
+def fill(command: Any) -> None:
+    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    command.add_argument("--yes", action="store_true", help="do what the plan says")
+    command.add_argument(
         "--adopt", action="append", default=[], metavar="URN=ID", help="the object exists, with this id"
     )
-    parser.add_argument("--drop", action="append", default=[], metavar="URN", help="the object does not exist")
-    parser.add_argument(
+    command.add_argument("--drop", action="append", default=[], metavar="URN", help="the object does not exist")
+    command.add_argument(
         "--dead",
         action="append",
         default=[],
@@ -51,10 +49,10 @@ def add_parser(commands: Any) -> None:
         help="the deploy that made this lock is dead, you have looked: its id, "
         f"or '{UNSEEN}' where the backend's locks cannot be read",
     )
-    parser.add_argument(
+    command.add_argument(
         "--take-over", action="store_true", help="this stack moves the cluster from now on, whatever its mark says"
     )
-    parser.set_defaults(run=run)
+    command.set_defaults(run=run)
 
 
 @dataclass
@@ -119,11 +117,7 @@ def _way_out(release: Release) -> str:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0: nothing is left to recover; 1: something is; 2: it cannot be told."""
     context = Context.load(args.stack)
-    try:
-        return take_over.run(context, yes=args.yes) if args.take_over else _run(args, context)
-    except (command.CommandError, state.DamagedState) as error:
-        _say(str(error))
-        return EXIT_CODES[Verdict.UNKNOWN]
+    return take_over.run(context, yes=args.yes) if args.take_over else _run(args, context)
 
 
 def _run(args: argparse.Namespace, context: Context) -> int:
@@ -136,24 +130,24 @@ def _run(args: argparse.Namespace, context: Context) -> int:
             return _unreadable(plan, half)
         for path in half:
             path.unlink()
-            _say(f"state  {path} was half-written: removed. It held no state")
+            say(f"state  {path} was half-written: removed. It held no state")
     exported = state.loaded(_pulumi(context, "stack", "export").out)
     look(plan, context, exported, _told(args.adopt), frozenset(args.drop))
     for line in plan.text():
-        _say(line)
+        say(line)
     if plan.empty:
-        _say("nothing is pending and nothing is locked" if plan.locks is not None else "nothing is pending")
+        say("nothing is pending and nothing is locked" if plan.locks is not None else "nothing is pending")
     if plan.runs:
-        _say(_WAIT)
+        say(_WAIT)
         return _report(plan, Verdict.FAILED, acted=False)
     if plan.empty and plan.locks is not None:
         return _report(plan, Verdict.PASSED, acted=False)
     if plan.unproved:
-        _say(plan.ask())
+        say(plan.ask())
     if plan.empty and (plan.unproved or not args.yes):
         return _report(plan, Verdict.UNKNOWN, acted=False)
     if plan.unproved or not args.yes:
-        _say("nothing was changed. Run again with --yes to do this")
+        say("nothing was changed. Run again with --yes to do this")
         return _report(plan, Verdict.FAILED, acted=False)
 
     def decided(found: state.Obj) -> None:
@@ -163,7 +157,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
 
     act(context, plan, exported, place, decided)
     left = plan.of(Step.KEEP)
-    _say("recovered: run `pulumi up` again" if not left else f"{len(left)} operations stay pending: see above")
+    say("recovered: run `pulumi up` again" if not left else f"{len(left)} operations stay pending: see above")
     return _report(plan, Verdict.FAILED if left else Verdict.PASSED, acted=True)
 
 
@@ -194,13 +188,13 @@ def _known(plan: Plan) -> None:
 
 def _unreadable(plan: Plan, half: Sequence[Path]) -> int:
     for line in [*plan.text(), *(f"state  {path} is half-written, to be removed; it holds no state" for path in half)]:
-        _say(line)
+        say(line)
     if plan.runs:
-        _say(_WAIT)
+        say(_WAIT)
     elif plan.unproved:
-        _say(plan.ask())
+        say(plan.ask())
     else:
-        _say("nothing was changed, and nothing else can be read before that. Run again with --yes to do this")
+        say("nothing was changed, and nothing else can be read before that. Run again with --yes to do this")
     return _report(plan, Verdict.FAILED, acted=False)
 
 
@@ -240,17 +234,17 @@ def act(context: Context, plan: Plan, exported: state.Obj, place: Place, decided
         decided: looks again, into the plan, at a state that is another one by now.
 
     Raises:
-        command.CommandError: a step failed; those before it are done, and running again goes on.
+        programs.CommandError: a step failed; those before it are done, and running again goes on.
     """
-    _say(f"backup {_backup(context, exported)}")
+    say(f"backup {_backup(context, exported)}")
     _cancel(context, plan, place)
     found = _at_rest(context, exported)
     if found != exported:
-        _say(f"the state is another one than before the lock was taken. backup {_backup(context, found)}")
+        say(f"the state is another one than before the lock was taken. backup {_backup(context, found)}")
         exported = found
         decided(exported)
         for line in plan.text():
-            _say(line)
+            say(line)
     for release in plan.stuck:
         _unstick(context, release)
     adopted = {d.operation.urn: d.id for d in plan.of(Step.ADOPT)}
@@ -260,12 +254,12 @@ def act(context: Context, plan: Plan, exported: state.Obj, place: Place, decided
             path = Path(directory) / "state.json"
             _write_private(path, json.dumps(state.settled(exported, adopted, gone)))
             _pulumi(context, "stack", "import", "--file", str(path))
-        _say(f"state  {len(adopted)} adopted, {len(gone)} dropped")
+        say(f"state  {len(adopted)} adopted, {len(gone)} dropped")
     look = [*adopted, *(d.operation.urn for d in plan.of(Step.LOOK))]
     if look:
         targets = [part for urn in look for part in ("--target", urn)]
         _pulumi(context, "refresh", "--yes", "--skip-preview", *targets, seconds=REFRESH_SECONDS)
-        _say(f"read   {len(look)} resources again")
+        say(f"read   {len(look)} resources again")
 
 
 def _cancel(context: Context, plan: Plan, place: Place) -> None:
@@ -273,15 +267,15 @@ def _cancel(context: Context, plan: Plan, place: Place) -> None:
     seen = plan.locks
     see(plan, place)
     if plan.runs or plan.unproved or (plan.locks is None) != (seen is None) or set(plan.locks or ()) - set(seen or ()):
-        raise command.CommandError("another deploy took the lock meanwhile. Nothing was changed. Run again")
+        raise programs.CommandError("another deploy took the lock meanwhile. Nothing was changed. Run again")
     if plan.locks is not None and not plan.locks:
         return
     done = _pulumi(context, "cancel", "--yes", check=plan.locks is not None)
-    _say("lock   cancelled" if done.code == 0 else f"lock   none was cancelled: {done.last_words}")
+    say("lock   cancelled" if done.code == 0 else f"lock   none was cancelled: {done.last_words}")
     taken = plan.locks
     see(plan, place)
     if plan.locks:
-        raise command.CommandError("a deploy began as soon as the lock was free. The state was not changed. Run again")
+        raise programs.CommandError("a deploy began as soon as the lock was free. The state was not changed. Run again")
     plan.locks = taken
 
 
@@ -294,7 +288,7 @@ def _at_rest(context: Context, before: state.Obj) -> state.Obj:
             return found
         before = found
         time.sleep(pause)
-    raise command.CommandError(
+    raise programs.CommandError(
         "the state still changes: that deploy is not dead. The state was not changed by us. End it, then run again"
     )
 
@@ -307,8 +301,8 @@ def _unstick(context: Context, release: Release) -> None:
         environment = {"KUBECONFIG": str(path)}
         where = ["--namespace", release.namespace]
         verb = ["rollback", release.name, str(release.good)] if release.good else ["uninstall", release.name]
-        command.run(["helm", *verb, *where], environment=environment, seconds=300)
-    _say(f"helm   {release.namespace}/{release.name} {_way_out(release)}")
+        programs.run(["helm", *verb, *where], environment=environment, seconds=300)
+    say(f"helm   {release.namespace}/{release.name} {_way_out(release)}")
 
 
 def _kubeconfig(context: Context) -> state.Obj:
@@ -353,8 +347,8 @@ def _write_private(path: Path, text: str) -> None:
 # -- what is asked of pulumi ----------------------------------------------------------------------------
 
 
-def _pulumi(context: Context, *arguments: str, seconds: float = 120.0, check: bool = True) -> command.Done:
-    return command.run(
+def _pulumi(context: Context, *arguments: str, seconds: float = 120.0, check: bool = True) -> programs.Done:
+    return programs.run(
         ["pulumi", *arguments, "--stack", context.stack, "--non-interactive"],
         directory=context.directory,
         seconds=seconds,
@@ -365,7 +359,7 @@ def _pulumi(context: Context, *arguments: str, seconds: float = 120.0, check: bo
 def _backend(context: Context) -> str:
     if os.environ.get("PULUMI_BACKEND_URL"):
         return os.environ["PULUMI_BACKEND_URL"]
-    who = command.run(["pulumi", "whoami", "--json", "--verbose", "--non-interactive"], directory=context.directory)
+    who = programs.run(["pulumi", "whoami", "--json", "--verbose", "--non-interactive"], directory=context.directory)
     return str(json.loads(who.out).get("url", ""))
 
 
@@ -396,7 +390,3 @@ def _report(plan: Plan, verdict: Verdict, *, acted: bool) -> int:
     }
     print(json.dumps(shown, separators=(",", ":")), flush=True)
     return EXIT_CODES[verdict]
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

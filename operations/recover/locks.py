@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from reading.failure import UNKNOWN, Failure
+
 LOCKS: Final = ".pulumi/locks"
 _NO_MATTER: Final = frozenset(
     {"ssetype", "kmskeyid", "request_checksum_calculation", "response_checksum_validation", "awssdk", "dualstack"}
@@ -23,8 +25,10 @@ _NO_MATTER: Final = frozenset(
 """Options of a backend in S3 that say how to write, or which way to go, and not where the locks are."""
 
 
-class UnseenError(Exception):
+class UnseenError(Failure):
     """The locks of this backend cannot be read; the text says why."""
+
+    exit_code = UNKNOWN
 
 
 class Life(StrEnum):

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reading.failure import UNKNOWN, Failure
+
 Obj = dict[str, Any]
 
 
-class DamagedState(ValueError):
+class DamagedState(Failure, ValueError):
     """What the backend exported is no state."""
+
+    exit_code = UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,3 @@ Floors, each of which builds on those below it alone: `run` (decisions carried o
 
 All state is read back from the APIs and a few small annotations, so that a refresh may be killed anywhere.
 """
-
-import argparse
-from typing import Any
-
-
-def add_parser(commands: Any) -> None:
-    """The command and its own commands."""
-    from operations.refresh import cli  # noqa: PLC0415 - whoever asks for the values only needs no command line
-
-    cli.add_parser(commands)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Carry out one of the commands."""
-    from operations.refresh import cli  # noqa: PLC0415
-
-    return cli.run(args)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -12,13 +11,11 @@ from typing import Any, Final
 
 from migration.journeys import NodeKind
 from operations.arguments import amount, whole
-from operations.context import Context, UsageError
+from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict, simulated
 from operations.refresh.cluster import rights
-from operations.refresh.cluster.cloud import UnknownGroupError
-from operations.refresh.cluster.lease import Lease, LeaseError
-from operations.refresh.cluster.live import UnreadableError
-from operations.refresh.model.request import InvalidRequest, RefreshRequest, Strategy
+from operations.refresh.cluster.lease import Lease
+from operations.refresh.model.request import RefreshRequest, Strategy
 from operations.refresh.model.terms import duration
 from operations.refresh.plan import gather, planning
 from operations.refresh.run.goal import goal_of
@@ -28,15 +25,14 @@ from operations.refresh.run.runner import Ended
 from operations.refresh.run.session import Session
 from operations.refresh.run.status import status
 from operations.refresh.run.undo import undo
-from operations.refresh.run.whole import DeniedError, whole_run
+from operations.refresh.run.whole import whole_run
+from operations.say import say
 
 SHOWN: Final = 10
 """Things waited for that are named in the final JSON: it is kept in a stack's state."""
 
 
-def add_parser(commands: Any) -> None:
-    """The command and its own commands."""
-    command = commands.add_parser("refresh", help="move workloads between legacy and Cilium nodes")
+def fill(command: Any) -> None:
     verbs = command.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, text in (
         ("plan", "what a run would do, what would block it, how long it takes at least; reads only"),
@@ -80,20 +76,7 @@ def run(args: argparse.Namespace) -> int:
         "undo": _undo,
         "rights": _rights,
     }
-    try:
-        return verbs[args.verb](args, Context.load(args.stack))
-    except (InvalidRequest, UnknownGroupError) as error:
-        raise UsageError(str(error)) from None
-    except (LeaseError, DeniedError) as error:
-        _say(str(error))
-        return EXIT_CODES[Verdict.FAILED]
-    except UnreadableError as error:
-        _say(str(error))
-        return EXIT_CODES[Verdict.UNKNOWN]
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    return verbs[args.verb](args, Context.load(args.stack))
 
 
 def request_of(args: argparse.Namespace, context: Context) -> RefreshRequest:
@@ -145,15 +128,15 @@ class _Signals:
 def _report(request: RefreshRequest, ended: Ended) -> int:
     verdict = Verdict.FAILED if ended.reason else Verdict.PASSED
     if ended.reason:
-        _say(f"stopped, {ended.reason}: {ended.done} of {ended.total} nodes done. Run again to go on")
+        say(f"stopped, {ended.reason}: {ended.done} of {ended.total} nodes done. Run again to go on")
         for awaited in ended.waits[:SHOWN]:
-            _say(f"  - {awaited.object}: {awaited.reason}")
+            say(f"  - {awaited.object}: {awaited.reason}")
         if len(ended.waits) > SHOWN:
-            _say(f"  - and {len(ended.waits) - SHOWN} more")
+            say(f"  - and {len(ended.waits) - SHOWN} more")
     elif ended.seconds:
-        _say(f"{ended.total} of {ended.total} nodes done in {duration(ended.seconds)}")
+        say(f"{ended.total} of {ended.total} nodes done in {duration(ended.seconds)}")
     else:
-        _say(f"nothing to do: every workload node is of kind {request.target}")
+        say(f"nothing to do: every workload node is of kind {request.target}")
     _print(
         {
             "command": "refresh run",
@@ -185,7 +168,7 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
         goal = goal_of(session.groups, request, lease.memory, live.world)
         plan = planning.plan(live.world, request, goal, gather.surroundings(context, live.world, request))
     if not args.json:
-        _say(plan.text())
+        say(plan.text())
     _print(plan.json() | {"simulated": simulated()})
     return EXIT_CODES[Verdict.FAILED if plan.stops else Verdict.PASSED]
 
@@ -193,13 +176,13 @@ def _plan(args: argparse.Namespace, context: Context) -> int:
 def _status(args: argparse.Namespace, context: Context) -> int:
     found = status(Session.open(context), _kind(args.to))
     if not found.begun:
-        _say("no refresh has begun, or the last one was taken back")
+        say("no refresh has begun, or the last one was taken back")
     paused = "; paused" if found.paused else ""
-    _say(f"to {found.target}: {found.done} of {found.total} nodes done; run by {found.holder or 'nobody'}{paused}")
+    say(f"to {found.target}: {found.done} of {found.total} nodes done; run by {found.holder or 'nobody'}{paused}")
     for name, text in found.groups.items():
-        _say(f"  group {name}: {text} (min/desired/max)")
+        say(f"  group {name}: {text} (min/desired/max)")
     for awaited in found.waits[:SHOWN]:
-        _say(f"  - {awaited.object}: {awaited.reason}")
+        say(f"  - {awaited.object}: {awaited.reason}")
     _print(
         {
             "command": "refresh status",
@@ -223,7 +206,7 @@ def _kind(text: str | None) -> NodeKind | None:
 def _pause(_: argparse.Namespace, context: Context) -> int:
     session = Session.open(context)
     running = Lease(session.kube).set_pause(True)
-    _say("the refresh stops after what it has begun" if running else "no refresh runs")
+    say("the refresh stops after what it has begun" if running else "no refresh runs")
     _print({"command": "refresh pause", "running": running, "simulated": simulated()})
     return 0
 
@@ -241,9 +224,9 @@ def _undo(args: argparse.Namespace, context: Context) -> int:
     undone = undo(Session.open(context), _kind(args.to))
     source, failed = undone.request.source, undone.failed
     for text in failed:
-        _say(f"  - {text}")
-    _say(f"{undone.nodes} {source} nodes are open again" if not failed else "not everything could be undone: run again")
+        say(f"  - {text}")
+    say(f"{undone.nodes} {source} nodes are open again" if not failed else "not everything could be undone: run again")
     if not failed:
-        _say(f"to bring back what has moved: refresh run --to {source}")
+        say(f"to bring back what has moved: refresh run --to {source}")
     _print({"command": "refresh undo", "nodes": undone.nodes, "failed": failed, "simulated": simulated()})
     return EXIT_CODES[Verdict.FAILED if failed else Verdict.PASSED]

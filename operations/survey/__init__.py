@@ -2,7 +2,3 @@
 
 `gather` reads; `describe` and `decisions` are pure.
 """
-
-from operations.survey.cli import add_parser, run
-
-__all__ = ["add_parser", "run"]

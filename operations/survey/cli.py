@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import json
-import sys
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,9 @@ import reading
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Stage
 from operations import evidence
-from operations.context import FACTS_HINT, Context, UsageError, facts_path
+from operations.context import FACTS_HINT, Context, facts_path
+from operations.exits import UsageError
+from operations.say import say
 from operations.survey.gather import gather
 from operations.survey.gathered import Gathered
 from operations.survey.moved import moved
@@ -29,8 +30,7 @@ HEAD: Final = """\
 """
 
 
-def add_parser(commands: Any) -> None:
-    command = commands.add_parser("survey", help="read an adopted cluster and write down its facts; changes nothing")
+def fill(command: Any) -> None:
     command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
     command.add_argument("--out", type=Path, help="left out: facts.<stack>.yaml")
     how = command.add_mutually_exclusive_group()
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Survey; exit code 1 when something is refused or a differing file is in the way."""
     context = Context.load(args.stack, surveys=True)
     if not context.adopted and args.out is None:
-        _say(f"stack {context.stack} owns its cluster: no facts are needed. To look at it anyway, give --out")
+        say(f"stack {context.stack} owns its cluster: no facts are needed. To look at it anyway, give --out")
         _print({"file": None, "verdict": evidence.Verdict.PASSED})
         return 0
     if args.moved and context.facts is None:
@@ -66,9 +66,9 @@ def run(args: argparse.Namespace) -> int:
     path: Path = args.out or facts_path(context.directory, context.stack)
     written = write(path, facts, force=args.force)
     for line in summary(facts.decisions):
-        _say(line)
+        say(line)
     refused = len(facts.refused)
-    _say(f"{len(facts.decisions)} items, {refused} refused; {'written to ' if written else 'not written: '}{path}")
+    say(f"{len(facts.decisions)} items, {refused} refused; {'written to ' if written else 'not written: '}{path}")
     failed = bool(refused) or not written
     _print(
         {
@@ -87,19 +87,19 @@ def _moved(context: Context, gathered: Gathered, out: Path | None) -> int:
     facts, stage = context.surveyed(), _stage(context)
     found, fixed = moved(facts, facts_of(gathered, context.settings, _now(), stage), context.settings, stage)
     for one in fixed:
-        _say(f"fixed    {one.about}: {one.problem}")
-        _say(f"         {one.fix}")
+        say(f"fixed    {one.about}: {one.problem}")
+        say(f"         {one.fix}")
     for decision in found.refused if not fixed else ():
-        _say(f"{decision.verdict:8} {decision.item}: {decision.found}")
-        _say(f"         {decision.reason}")
-        _say(f"         way out: {decision.way_out}")
+        say(f"{decision.verdict:8} {decision.item}: {decision.found}")
+        say(f"         {decision.reason}")
+        say(f"         way out: {decision.way_out}")
     path = out or facts_path(context.directory, context.stack)
     stopped, written = bool(fixed or found.refused), False
     if not stopped:
         written = show(path, found)
         if written:
             _replace(path, text(found))
-    _say(f"{'not written: ' if stopped else 'written to ' if written else 'nothing has moved: '}{path}")
+    say(f"{'not written: ' if stopped else 'written to ' if written else 'nothing has moved: '}{path}")
     verdict = evidence.Verdict.FAILED if stopped else evidence.Verdict.PASSED
     _print(
         {
@@ -129,7 +129,7 @@ def show(path: Path, facts: Facts) -> bool:
     if _essence(old) == _essence(new):
         return False
     for line in difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), "now", lineterm="", n=2):
-        _say(line)
+        say(line)
     return True
 
 
@@ -153,9 +153,7 @@ def write(path: Path, facts: Facts, *, force: bool) -> bool:
     """
     if path.exists() and not force:
         if show(path, facts):
-            _say(
-                f"{path} says something else. If the cluster was meant to change, run again with --force and review it"
-            )
+            say(f"{path} says something else. If the cluster was meant to change, run again with --force and review it")
             return False
         return True
     _replace(path, text(facts))
@@ -200,10 +198,6 @@ def summary(decisions: tuple[Decision, ...]) -> list[str]:
             lines.append(f"         way out: {decision.way_out}")
     lines.append(f"{counted[Verdict.ABSENT]} further items are absent")
     return lines
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _print(value: dict[str, Any]) -> None:

@@ -33,7 +33,8 @@ from netpol.model.packets import Flow
 from netpol.read.selector_text import SelectorError, parse_calico
 from operations import cli, guard, state
 from operations.checks.enforcement import agent_answer, counted
-from operations.context import Context, UsageError
+from operations.context import Context
+from operations.exits import UsageError
 from operations.freeze import of_state
 from operations.policy import given as policy_given
 from operations.recover import locks, sidecars
@@ -278,7 +279,7 @@ def _command(arguments: list[str]) -> None:
 
 def _policy_options(text: str) -> None:
     for read in (policy_given.version, policy_given.network, policy_given.node_rule):
-        with contextlib.suppress(policy_given.UsageError):
+        with contextlib.suppress(UsageError):
             read(text)
 
 

@@ -13,6 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from operations.connection import Aws
 from operations.refresh.model.actions import Outcome, Resize
 from operations.refresh.model.values import CloudView, Group, Instance, Sizes, Target
+from reading.failure import USAGE, Failure
 
 CALLS: Final = (
     ("eks", "DescribeNodegroup", "read"),
@@ -51,8 +52,10 @@ class GroupRef:
         return not self.scaling_group
 
 
-class UnknownGroupError(Exception):
+class UnknownGroupError(Failure):
     """A node group that is named does not exist."""
+
+    exit_code = USAGE
 
 
 class Cloud:

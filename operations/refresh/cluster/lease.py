@@ -19,6 +19,7 @@ from kube.transport import Response
 from migration.names import ANNOTATION_PREFIX, REFRESH_LEASE, SYSTEM_NAMESPACE
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.model.values import Sizes
+from reading.failure import Failure
 
 SECONDS: Final = 15.0
 """Without renewal for so long, another run may take over."""
@@ -28,7 +29,7 @@ MEMORY: Final = f"{ANNOTATION_PREFIX}/refresh"
 PAUSED: Final = f"{ANNOTATION_PREFIX}/paused"
 
 
-class LeaseError(Exception):
+class LeaseError(Failure):
     """Somebody else runs a refresh, or the Lease cannot be read or written."""
 
 

@@ -11,14 +11,17 @@ from operations.refresh.cluster import parse
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.rights import RIGHTS
 from operations.refresh.model.world import World
+from reading.failure import UNKNOWN, Failure
 
 FIRST_LISTS_SECONDS: Final = 60.0
 WORKLOADS: Final = {"Deployment": "/apis/apps/v1/deployments", "StatefulSet": "/apis/apps/v1/statefulsets"}
 """Kind -> where it is listed: how many replicas are wanted, and how many may be missing."""
 
 
-class UnreadableError(Exception):
+class UnreadableError(Failure):
     """The cluster cannot be read: nothing is known, so nothing is done."""
+
+    exit_code = UNKNOWN
 
 
 @dataclass

@@ -8,13 +8,16 @@ from enum import StrEnum
 from migration.journeys import NodeKind
 from migration.names import CILIUM_CNI, LEGACY_CNI
 from reading import brief
+from reading.failure import USAGE, Failure
 
 CNI_OF = {NodeKind.LEGACY: LEGACY_CNI, NodeKind.CILIUM: CILIUM_CNI}
 """Value of the label `cni-plugin` of each kind of node."""
 
 
-class InvalidRequest(ValueError):
+class InvalidRequest(Failure, ValueError):
     """The request cannot be carried out. The text names the value, the reason and the fix."""
+
+    exit_code = USAGE
 
 
 class Strategy(StrEnum):

@@ -19,9 +19,10 @@ from operations.refresh.run.goal import goal_of, nothing_to_do, remembered
 from operations.refresh.run.progress import Snapshot
 from operations.refresh.run.runner import Ended, Runner
 from operations.refresh.run.session import Session
+from reading.failure import Failure
 
 
-class DeniedError(Exception):
+class DeniedError(Failure):
     """This identity has not the rights that a refresh needs. Nothing was touched."""
 
 

@@ -10,7 +10,7 @@ from migration import facts, journeys, names
 from migration.freeze import SERVED_POLICY
 from migration.journeys import JOURNEYS, REPLACE, CheckId, Cni, NodeKind, Piece
 from netpol import Engine, Equality, Grade
-from operations import cli
+from operations.commands import COMMANDS
 from operations.evidence import Verdict
 from operations.refresh.blockers import Weight
 from operations.schema import settings_schema
@@ -101,7 +101,7 @@ def test_what_stands_in_backticks_is_there():
         source = (ROOT / path).read_text(encoding="utf-8")
         assert re.search(rf"^(class|def) {name}\b", source, re.MULTILINE), f"{path} has no {name}"
     commands = [span for span in spans(text) if span.startswith("python -m operations ")]
-    assert {span.split()[3] for span in commands} <= {"check", *cli.FURTHER}
+    assert {span.split()[3] for span in commands} <= {command.name for command in COMMANDS}
     left = set(spans(text)) - known() - {name for name, _ in named} - set(commands)
     assert {span for span in left if not (ROOT / span).exists()} == set()
 

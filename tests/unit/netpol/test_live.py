@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from kube.cluster import Cluster
+from kube.transport import KubeError
 from netpol import Flow, decide, from_objects
 from operations.connection import Aws, WrongClusterError, same_server, through_kubeconfig
 from operations.policy import main
@@ -197,7 +198,7 @@ def test_cluster_policies_are_read_under_whichever_version_and_count_where_the_r
 
 def test_a_server_without_pods_is_no_empty_cluster(server, monkeypatch):
     monkeypatch.delitem(PAGES, "/api/v1/pods")
-    with pytest.raises(ValueError, match=r"cannot be read: GET /api/v1/pods"):
+    with pytest.raises(KubeError, match=r"cannot be read: GET /api/v1/pods"):
         live_objects(server.kube)
 
 

@@ -10,7 +10,7 @@ import json
 import pytest
 import yaml
 
-from operations.policy import add_parser, main, run
+from operations.policy.cli import fill, main, run
 from tests.unit.netpol.worlds import CLUSTER, ISOLATED, OUTWARD, PRODUCTION, TENANTS, TWIN, docs, gnp, knp
 
 
@@ -177,7 +177,7 @@ def test_the_version_of_cilium_says_what_a_port_name_of_an_egress_rule_is(files,
 
 def test_the_command_hangs_into_a_larger_command_line(files, capsys):
     parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers(dest="command"))
+    fill(parser.add_subparsers(dest="command").add_parser("policy"))
     arguments = parser.parse_args(["policy", "lint", str(files / "cluster.yaml")])
     assert run(arguments) == 0
     assert json.loads(capsys.readouterr().out)["command"] == "policy lint"

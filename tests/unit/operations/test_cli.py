@@ -7,6 +7,7 @@ import pytest
 
 from migration.journeys import CheckId
 from operations import cli, place, schema
+from operations.commands import check
 from operations.evidence import Evidence, Finding, Verdict
 from tests.unit.operations.test_context import no_environment, write
 
@@ -28,7 +29,7 @@ def answers(tmp_path: Path, monkeypatch):
 
         return answer
 
-    monkeypatch.setattr(cli, "registry", lambda: {name: ask(name) for name in CheckId})
+    monkeypatch.setattr(check, "registry", lambda: {name: ask(name) for name in CheckId})
     monkeypatch.setattr(place, "deployed", lambda _: None)
     return given
 

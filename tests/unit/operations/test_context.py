@@ -13,7 +13,8 @@ from kube.transport import KubeError, Obj
 from migration.settings import InvalidSettings
 from operations import connection, context
 from operations.connection import Aws, WrongClusterError
-from operations.context import Context, UsageError
+from operations.context import Context
+from operations.exits import UsageError
 from tests.transport import Answering
 from tests.unit.operations.world import ACCOUNT, NAME, REGION, FakeAws, facts
 

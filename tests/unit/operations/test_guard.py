@@ -12,7 +12,7 @@ from kube.transport import KubeError
 from migration.mark import Mark
 from migration.names import GUARD_DIGEST, GUARD_LOG, GUARD_POLICY, MARK
 from operations import guard, mark
-from operations.context import UsageError
+from operations.exits import UsageError
 from tests.unit.operations import world as w
 
 NOW = datetime(2026, 11, 28, 3, 0, tzinfo=UTC)

@@ -1,6 +1,5 @@
 """Each pending operation is decided on its own, and the state is edited as the engine itself would have written it."""
 
-import argparse
 import io
 import json
 import os
@@ -15,11 +14,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+import programs
 from kube.cluster import Cluster
 from kube.transport import KubeError
-from operations import command
+from operations.cli import main
 from operations.connection import Aws
-from operations.context import Context, UsageError
+from operations.context import Context
 from operations.recover import cli, locks, lookup, sidecars, state
 from operations.recover.decide import Step, decide
 from operations.recover.locks import Lock, UnseenError
@@ -410,7 +410,7 @@ class Stack:
         self.on_cancel: Callable[[], object] = lambda: None
         self.backend = f"file://{self.root}"
 
-    def pulumi(self, _: Any, *arguments: str, **__: Any) -> command.Done:
+    def pulumi(self, _: Any, *arguments: str, **__: Any) -> programs.Done:
         self.asked.append(" ".join(arguments[:2]))
         out = ""
         if arguments[:2] == ("stack", "export"):
@@ -421,7 +421,7 @@ class Stack:
             self.on_cancel()
         elif arguments[:2] == ("stack", "import"):
             self.imported.append(json.loads(Path(arguments[3]).read_text()))
-        return command.Done(0, out, "")
+        return programs.Done(0, out, "")
 
     @property
     def changed(self) -> bool:
@@ -441,11 +441,7 @@ def stack(tmp_path: Path, monkeypatch) -> Stack:
 
 
 def recover(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    cli.add_parser(parser.add_subparsers())
-    args = parser.parse_args(["recover", *arguments])
-    code: int = args.run(args)
-    return code
+    return main(["recover", *arguments])
 
 
 def test_the_lock_of_another_machine_is_taken_only_once_somebody_says_that_its_deploy_is_dead(stack, capsys):
@@ -453,8 +449,8 @@ def test_the_lock_of_another_machine_is_taken_only_once_somebody_says_that_its_d
     for arguments in ([], ["--yes"]):
         assert recover(*arguments) == 1
         assert "--dead 0a1b" in capsys.readouterr().err
-    with pytest.raises(UsageError, match="There are: 0a1b"):
-        recover("--yes", "--dead", "another")
+    assert recover("--yes", "--dead", "another") == 64
+    assert "There are: 0a1b" in capsys.readouterr().err
     assert path.exists()
     assert not stack.changed
     assert recover("--yes", "--dead", "0a1b") == 0
@@ -560,12 +556,12 @@ def test_a_half_written_file_beside_the_state_is_found_and_a_whole_one_left_alon
 
 
 def test_a_program_that_is_missing_or_fails_is_named():
-    with pytest.raises(command.CommandError, match="no-such-program is not on PATH"):
-        command.run(["no-such-program"])
-    with pytest.raises(command.CommandError, match=r"exit code 3:\nbad"):
-        command.run(["sh", "-c", "echo bad >&2; exit 3"])
-    with pytest.raises(command.CommandError, match="did not end within"):
-        command.run(["sleep", "5"], seconds=0.1)
+    with pytest.raises(programs.CommandError, match="no-such-program is not on PATH"):
+        programs.run(["no-such-program"])
+    with pytest.raises(programs.CommandError, match=r"exit code 3:\nbad"):
+        programs.run(["sh", "-c", "echo bad >&2; exit 3"])
+    with pytest.raises(programs.CommandError, match="did not end within"):
+        programs.run(["sleep", "5"], seconds=0.1)
 
 
 def test_the_backup_is_for_its_owner_only_and_never_committed(tmp_path: Path):

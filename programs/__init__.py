@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from reading.failure import UNKNOWN, Failure
 
-class CommandError(Exception):
+
+class CommandError(Failure):
     """A program is missing, failed, or took too long. The text names it, and what it said last."""
+
+    exit_code = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,11 @@ def run(
             stdin=subprocess.DEVNULL,
         )
     except FileNotFoundError:
+        if directory is not None and not directory.is_dir():
+            raise CommandError(f"`{shown}` cannot be run in {directory}: there is no such directory") from None
         raise CommandError(f"{arguments[0]} is not on PATH: install it, or add its directory to PATH") from None
+    except OSError as error:
+        raise CommandError(f"`{shown}` cannot be started: {error}") from None
     except subprocess.TimeoutExpired:
         raise CommandError(f"`{shown}` did not end within {seconds:.0f} s") from None
     result = Done(done.returncode, done.stdout, done.stderr)
