@@ -121,15 +121,30 @@ class CiliumRows:
         scope = self.outside
         if options.cidr_match_pods:
             scope |= self.known
-        if options.cidr_match_nodes:
-            scope |= self.host | self.remote
         found = 0
         for net in self.model.group_nets(peer):
             if net.prefixlen == 0 and not self.model.dual_stack:
                 found |= self._addressed(family)
             else:
                 found |= self.universe.in_networks((net,), family)
-        return scope & found & ~self.universe.in_networks(peer.excepted, family)
+        found = scope & found & ~self.universe.in_networks(peer.excepted, family)
+        return found | self._nodes(peer, family) if options.cidr_match_nodes else found
+
+    def _nodes(self, peer: CidrPeer, family: int) -> int:
+        """The nodes that a CIDR rule finds where the agents let it: others by their address, the own one by any."""
+        out = 0
+        at = 0 if family == 4 else 1
+        for i in bits(self.remote):
+            address = self.universe.peers[i].addresses[at]
+            if address is not None and self.model.cidr_of_node(peer, (address,)):
+                out |= 1 << i
+        own = [self.model.cidr_of_host(peer, nodes.nodes[0][self.world]) for nodes in self.universe.node_classes]
+        own = own or [self.model.cidr_of_host(peer, None)]
+        for i in bits(self.host):
+            what = self.universe.peers[i]
+            if own[what.index] if what.kind == "own" else any(own):
+                out |= 1 << i
+        return out
 
     def _addressed(self, family: int) -> int:
         at = 0 if family == 4 else 1
@@ -185,14 +200,26 @@ class CiliumRows:
         out: dict[Hashable, int] = {}
         for subject, chosen in enumerate(numbers):
             signature = tuple(s for s in self.universe.classes[subject].ports if s[0] in names)
-            key = (tuple(chosen), signature)
+            node = self.universe.classes[subject].node_class if self.model.options.cidr_match_nodes else 0
+            key = (tuple(chosen), signature, node)
             out[key] = out.get(key, 0) | 1 << subject
         return out
 
     def row(self, subject: int, direction: str) -> Row:
         signature = self.universe.classes[subject].ports
         plan = [(step.entry, step.at(signature)) for selected, step in self.steps[direction] if selected >> subject & 1]
-        return self.evaluate(plan, direction)
+        row = self.evaluate(plan, direction)
+        return self._as_one_host(row, subject) if self.model.options.cidr_match_nodes else row
+
+    def _as_one_host(self, row: Row, subject: int) -> Row:
+        """The row in which addresses that a node serves itself are what its own are: one identity to Cilium."""
+        universe = self.universe
+        node = universe.classes[subject].node_class
+        local = universe.kinds["local"]
+        if node < 0 or not local:
+            return row
+        own = 1 << next(i for i in bits(universe.kinds["own"]) if universe.peers[i].index == node)
+        return merged([(cells, allowed | local if allowed & own else allowed & ~local) for cells, allowed in row])
 
     def evaluate(self, plan: list[tuple[Entry, tuple[Product, ...]]], direction: str) -> Row:
         """The row of a pod that these entries (in order of precedence) select."""

@@ -13,7 +13,7 @@ pkg/k8s/cluster_network_policy.go, pkg/k8s/apis/cilium.io/utils/utils.go, pkg/la
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,7 @@ from netpol.decide.cilium_ports import PER_IDENTITY, names, of_cluster
 from netpol.model.errors import UndecidableError
 from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
 from netpol.model.packets import Packet, Party
-from netpol.model.ranges import IPNetwork
+from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.selector import Selector, both, equals, keys
 from netpol.model.values import (
     DIRECTIONS,
@@ -51,7 +51,7 @@ from netpol.model.values import (
     KubernetesPolicy,
     Meta,
 )
-from netpol.model.world import CiliumOptions, Pod, Recognition, Rest, World
+from netpol.model.world import CiliumOptions, Node, Pod, Recognition, Rest, World
 
 _INIT = "reserved:init"
 
@@ -180,9 +180,22 @@ class CiliumModel:
         """CIDR rules look at the world only, unless the agents are told to match nodes or pods as well."""
         if self.is_world(who):
             return True
-        if who.pod is not None:
-            return self.options.cidr_match_pods
-        return self.options.cidr_match_nodes
+        return who.pod is not None and self.options.cidr_match_pods
+
+    def cidr_of_node(self, peer: CidrPeer, addresses: Iterable[IPAddress]) -> bool:
+        """Whether a CIDR rule finds a node by these addresses (pkg/policy/types/selector.go, CIDRSelector).
+
+        A whole family is `world`, which no node is; a group's networks are labels that a node's addresses inherit.
+        """
+        nets = [n for n in self.group_nets(peer) if n.prefixlen or peer.cidr is None]
+        known = tuple(addresses)
+        return _any_in(known, nets) and not _any_in(known, peer.excepted)
+
+    def cidr_of_host(self, peer: CidrPeer, own: Node | None) -> bool:
+        """Whether a CIDR rule finds a pod's own node: one identity, with the labels of all of the node's addresses
+        (pkg/ipcache/metadata.go, updateReservedHostLabels).
+        """
+        return self.cidr_of_node(peer, (*(own.addresses if own is not None else ()), *self.world.host_addresses))
 
     def group_nets(self, peer: CidrPeer) -> tuple[IPNetwork, ...]:
         """The networks that a CIDR peer names; none for a group that does not exist."""
@@ -193,7 +206,11 @@ class CiliumModel:
         assert peer.group_selector is not None  # noqa: S101
         return tuple(n for g in self.groups if peer.group_selector.matches(g.meta.labels) for n in g.nets)
 
-    def cidr(self, peer: CidrPeer, who: Party, family: int) -> bool:
+    def cidr(self, peer: CidrPeer, who: Party, family: int, own: Node | None = None) -> bool:
+        if self.options.cidr_match_nodes and self.is_host(who):
+            return self.cidr_of_host(peer, who.node or own)
+        if self.options.cidr_match_nodes and self.is_remote_node(who):
+            return self.cidr_of_node(peer, () if who.address is None else (who.address,))
         if not self.cidr_applies(who):
             return False
         nets = self.group_nets(peer)
@@ -201,14 +218,15 @@ class CiliumModel:
         whole = not self.dual_stack and any(n.prefixlen == 0 for n in nets)
         return (whole or within(who, nets, family)) and not within(who, peer.excepted, family)
 
-    def peers_match(self, peers: Peers, who: Party, family: int) -> bool:
+    def peers_match(self, peers: Peers, who: Party, family: int, own: Node | None = None) -> bool:
+        """Whether the peers hold this end; `own` is the node of the pod at the other end."""
         if peers.every:
             return True
         labels = self.labels_of(who, family)
         return (
             any(s.matches(labels) for s in peers.selectors)
             or any(self.entity(e, who, family) for e in peers.entities)
-            or any(self.cidr(c, who, family) for c in peers.cidrs)
+            or any(self.cidr(c, who, family, own) for c in peers.cidrs)
             or (self.is_remote_node(who) and who.node is not None and _any(peers.nodes, who.node.labels))
             or (self.is_world(who) and str(who.address) in peers.addresses)
         )
@@ -225,7 +243,7 @@ class CiliumModel:
         for entry in applied:
             if entry.tier < skip_below:
                 continue
-            if not self.peers_match(entry.peers, peer, packet.family):
+            if not self.peers_match(entry.peers, peer, packet.family, subject.node):
                 continue
             if not self.ports_match(entry, owner, packet):
                 continue
@@ -340,6 +358,11 @@ class CiliumModel:
             else:
                 addresses += [str(b.address) for b in self.world.backends(service)]
         return Peers(selectors=tuple(selectors), addresses=frozenset(addresses))
+
+
+def _any_in(addresses: Iterable[IPAddress], nets: Iterable[IPNetwork]) -> bool:
+    listed = tuple(nets)
+    return any(a.version == n.version and a in n for a in addresses for n in listed)
 
 
 def _any(selectors: tuple[Selector, ...], labels: Mapping[str, str]) -> bool:

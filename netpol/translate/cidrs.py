@@ -9,15 +9,20 @@ from netpol.model.ranges import IPNetwork, Ranges, to_networks
 from netpol.translate.boxes import FULL
 
 
-def cidr_set(ranges: Ranges, family: int) -> list[dict[str, Any]]:
-    """The addresses as CIDRs, or as one CIDR with exceptions where that is shorter."""
+def cidr_set(ranges: Ranges, family: int, *, world: bool = True) -> list[dict[str, Any]]:
+    """The addresses as CIDRs, or as one CIDR with exceptions where that is shorter.
+
+    `world`: whether a whole family may be the one CIDR, which finds no nodes, also where other CIDRs do.
+    """
     plain = to_networks(ranges, family)
     holes = to_networks(FULL[family] - ranges, family)
     best: list[dict[str, Any]] = [{"cidr": str(n)} for n in plain]
-    if holes and len(holes) < len(plain):
+    if world and holes and len(holes) < len(plain):
         whole = "0.0.0.0/0" if family == 4 else "::/0"
         best = [{"cidr": whole, "except": [str(n) for n in holes]}]
     bounded = _bounded(ranges, family)
+    if bounded is not None and not world and not bounded[0].prefixlen:
+        bounded = None
     if bounded is not None and 1 + len(bounded[1]) < len(best) + sum(len(b.get("except", ())) for b in best):
         best = [{"cidr": str(bounded[0])}]
         if bounded[1]:

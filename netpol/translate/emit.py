@@ -87,6 +87,7 @@ class Writer:
             )
         )
         self.ports = Ports(self.universe, extended=self.world.cilium.extended_protocols)
+        self.finds_nodes = self.world.cilium.cidr_match_nodes
         self.expanded: set[str] = set()
 
     # --- selectors
@@ -186,7 +187,7 @@ class Writer:
         for family in () if whole else everywhere:
             cells = box.cells & self.universe.family_cells[family]
             if space[family] and (cells or box.names):
-                peers = {f"{side}CIDRSet": cidr_set(space[family], family)}
+                peers = {f"{side}CIDRSet": cidr_set(space[family], family, world=not self.finds_nodes)}
                 rest += self.ports.rules(peers, cells, box.names, (family,), [])
         return [
             self._pods([box], direction),
@@ -293,13 +294,29 @@ class Writer:
 
     def _entities(self, boxes: Sequence[Box], direction: str, unsaid: list[str]) -> _Said:
         # A node always reaches its own pods, so nothing is said about it on ingress.
-        kinds = [("remote", "remote-node")] + ([("own", "host")] if direction != INGRESS else [])
+        kinds = [("own", "host")] if direction != INGRESS else []
+        # Where CIDR rules find nodes, they say it address by address.
+        if not self.finds_nodes or any(self._whole(box) for box in boxes):
+            kinds = [("remote", "remote-node"), *kinds]
         out: _Said = {}
         for kind, entity in kinds:
             cells, relevant, held = self._nodes(boxes, kind, unsaid)
             if held:
                 out.setdefault((cells, relevant), []).append(entity)
         return out
+
+    def _torn(self, kind: str, everyone: int, held: int, family: int) -> str:
+        """Which addresses keep an entity from being in the boxes as a whole."""
+        at = 0 if family == 4 else 1
+        inside, outside = (
+            ", ".join(str(a) for i in bits(part) if (a := self.universe.peers[i].addresses[at]) is not None)
+            for part in (held, everyone & ~held)
+        )
+        whose = "a pod's own node" if kind == "own" else "other nodes"
+        return (
+            f"only some of the addresses that belong to nodes: to Cilium those of {whose} are one entity, and "
+            f"{inside or 'some'} {_is(inside)} meant, {outside or 'others'} {_is(outside)} not"
+        )
 
     def _nodes(self, boxes: Sequence[Box], kind: str, unsaid: list[str]) -> tuple[int, tuple[int, ...], bool]:
         """The cells in which the boxes hold every node of the kind, the families that nodes have, and whether any."""
@@ -333,12 +350,16 @@ class Writer:
                     found |= cells
                     inside.add(family)
                 elif held:
-                    unsaid.append("only some of the addresses that belong to nodes: to Cilium they are one entity")
+                    unsaid.append(self._torn(kind, addressed, held, family))
         if boxes[0].names:
             found &= union(b.cells for b in boxes)
             if inside and inside != set(relevant):
                 unsaid.append(ONE_FAMILY)
         return found, tuple(relevant), bool(inside)
+
+
+def _is(listed: str) -> str:
+    return "are" if "," in listed or not listed else "is"
 
 
 def _side(direction: str) -> str:

@@ -114,6 +114,17 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
         help="assume that no pod speaks IP protocols other than TCP, UDP, SCTP and ICMP; proofs that rest on it say so",
     )
     parser.add_argument("--pod-cidr", action="append", default=[], metavar="CIDR", help="where pods may be")
+    parser.add_argument(
+        "--host-address",
+        action="append",
+        default=[],
+        metavar="ADDRESS",
+        help="an address that every node serves itself, or none (default with --live: those of the Pod Identity agent "
+        "and of node-local DNS caches that run; else those that they usually have)",
+    )
+    parser.add_argument(
+        "--cidr-finds-nodes", action="store_true", help="Cilium runs with policyCIDRMatchMode: nodes (--live reads it)"
+    )
     parser.add_argument("--cluster-policies", action="store_true", help="Cilium enforces ClusterNetworkPolicy")
     return parser
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from kube.cluster import Cluster
 from netpol.decide.copies import copies
 from netpol.decide.missing import missing, summary
+from netpol.model.ranges import IPAddress
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
@@ -20,7 +21,7 @@ from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.connection import through_kubeconfig
 from operations.exits import UsageError
-from operations.policy.live import live_objects, live_version
+from operations.policy.live import host_addresses, live_objects, live_version, matches_nodes
 from operations.say import say
 from reading.failure import Failure
 
@@ -67,22 +68,34 @@ def world_of(arguments: argparse.Namespace) -> World:
     readers = _read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
     coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
+    finds_nodes, local = arguments.cidr_finds_nodes, _host_addresses(arguments)
     if arguments.live:
         cluster, settled = _cluster(arguments)
         coming = coming or settled
-        readers += documents.from_objects(live_objects(cluster), "<live>")
+        found = live_objects(cluster)
+        readers += documents.from_objects(found, "<live>")
         running = running or live_version(cluster)
+        finds_nodes = finds_nodes or matches_nodes(cluster)
+        if local is None:
+            local = tuple(ipaddress.ip_address(a) for a in host_addresses(found))
+            say(f"addresses that nodes serve themselves: {', '.join(map(str, local)) or 'none'}")
     options: dict[str, Any] = {
         "six_egress": arguments.six_egress,
         "apiserver": tuple(network(c) for c in arguments.apiserver),
         "pod_cidrs": tuple(network(c) for c in arguments.pod_cidr),
         "calico_version": running or version(NEWEST),
-        "cilium": CiliumOptions(version=coming or version(NEWEST_CILIUM), cluster_policies=arguments.cluster_policies),
+        "cilium": CiliumOptions(
+            version=coming or version(NEWEST_CILIUM),
+            cluster_policies=arguments.cluster_policies,
+            cidr_match_nodes=finds_nodes,
+        ),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
         "assume": arguments.assume,
         "other_protocols": not arguments.no_other_protocols,
     }
+    if local is not None:
+        options["host_addresses"] = local
     if arguments.families:
         if not re.fullmatch(r"[46](,[46])*", arguments.families):
             raise UsageError(f"--families {arguments.families!r}: write 4, 6 or 4,6")
@@ -91,6 +104,21 @@ def world_of(arguments: argparse.Namespace) -> World:
     if rules:
         options["engines"] = lambda labels: _chosen(labels, rules)
     return _once(from_readers(readers, notes=notes, **options), notes)
+
+
+def _host_addresses(arguments: argparse.Namespace) -> tuple[IPAddress, ...] | None:
+    """What the command line says of addresses that nodes serve themselves; None where it says nothing."""
+    told = arguments.host_address
+    if not told:
+        return None
+    if "none" in told:
+        if len(told) > 1:
+            raise UsageError("--host-address none says that nodes serve no address themselves: leave the others out")
+        return ()
+    try:
+        return tuple(ipaddress.ip_address(a) for a in told)
+    except ValueError as error:
+        raise UsageError(f"--host-address: {error}. Give an address such as 169.254.170.23, or none") from error
 
 
 def policies_after(arguments: argparse.Namespace) -> tuple[Policy, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
 
 from kube.cluster import Cluster
 from kube.pages import pages
@@ -28,6 +29,9 @@ _CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworkse
 _CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
 """Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404
+POD_IDENTITY_AGENT = "eks-pod-identity-agent"
+POD_IDENTITY = ("169.254.170.23", "fd00:ec2::23")
+"""Where the agent answers on every node (Amazon EKS user guide, Pod Identity)."""
 
 
 def live_objects(kube: Cluster) -> list[Obj]:
@@ -78,6 +82,52 @@ def live_version(kube: Cluster) -> tuple[int, int] | None:
             "--calico-version"
         )
     return minor(told)
+
+
+def host_addresses(found: Iterable[Obj]) -> tuple[str, ...]:
+    """Addresses that every node serves itself: those of the Pod Identity agent and of node-local DNS caches.
+
+    A cache says its addresses in its arguments (`-localip`), also the cluster's DNS service where it stands in for it.
+    """
+    out: dict[str, None] = {}
+    for item in found:
+        if item["kind"] != "Pod":
+            continue
+        labels = item["metadata"].get("labels") or {}
+        if labels.get("app.kubernetes.io/name") == POD_IDENTITY_AGENT:
+            out |= dict.fromkeys(POD_IDENTITY)
+        for container in item["spec"].get("containers") or ():
+            words = [str(w) for w in (*(container.get("command") or ()), *(container.get("args") or ()))]
+            for at, word in enumerate(words):
+                name, equals, value = word.lstrip("-").partition("=")
+                if name == "localip" and word.startswith("-"):
+                    told = value if equals else next(iter(words[at + 1 :]), "")
+                    out |= dict.fromkeys(a.strip() for a in told.split(",") if _is_address(a.strip()))
+    return tuple(out)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def matches_nodes(kube: Cluster) -> bool:
+    """Whether the Cilium that runs lets CIDR rules find nodes (`policyCIDRMatchMode: nodes`).
+
+    Raises ValueError: the cluster cannot be read.
+    """
+    try:
+        config = kube.request("GET", "/api/v1/namespaces/kube-system/configmaps/cilium-config")
+    except KubeError as error:
+        if error.status == _ABSENT:
+            return False
+        raise ValueError(f"the cluster cannot be read: {error}") from error
+    except TimeoutError as error:
+        raise ValueError(f"the cluster cannot be read: {error}") from error
+    return "nodes" in str((config.get("data") or {}).get("policy-cidr-match-mode", "")).replace(",", " ").split()
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:

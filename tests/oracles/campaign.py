@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from netpol.decide.models import cilium_model
 from netpol.model.errors import UndecidableError
 from tests.oracles.cilium_oracle import CiliumOracle
-from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, peer_kind
+from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, of_nodes, peer_kind
 from tests.oracles.random_cilium import Case, cases
 
 WANTED = (*KINDS, *PEERS, *REASONS)
@@ -93,6 +93,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
             result.allowed += truth[direction]
             result.parts.update(parts.at(direction, subject))
             result.parts.update((peer_kind(model, peer, packet), verdict.reason))
+            result.parts.update(of_nodes(model, direction, subject, peer, packet.family))
             if verdict.allowed != truth[direction]:
                 result.disagreements.append(
                     json.dumps(

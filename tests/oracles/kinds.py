@@ -50,6 +50,8 @@ KINDS = (
     "networks",
     *(f"enableDefaultDeny {d} {on}" for d in DIRECTIONS for on in ("true", "false")),
     *(f"entity {e}" for e in ENTITIES),
+    "CIDR of the own node",
+    "CIDR of another node",
 )
 """Everything that a campaign must have tried often enough."""
 _STEP = re.compile(r"([A-Za-z]+)(?:\[(\d+)\])?")
@@ -158,6 +160,18 @@ def peer_kind(model: CiliumModel, peer: Party, packet: Packet) -> str:
     if model.is_apiserver(peer, packet.family):
         return "peer kube-apiserver"
     return "peer pod without identity" if peer.pod is not None else "peer world"
+
+
+def of_nodes(model: CiliumModel, direction: str, subject: Party, peer: Party, family: int) -> set[str]:
+    """Whether CIDR rules that select the subject find the node at the other end."""
+    assert subject.pod is not None
+    if not model.options.cidr_match_nodes or not (model.is_host(peer) or model.is_remote_node(peer)):
+        return set()
+    labels = model.pod_labels(subject.pod)
+    entries = (e for e in model.for_pods[direction] if e.peers.cidrs and e.subject.matches(labels))
+    if not any(model.cidr(c, peer, family, subject.node) for e in entries for c in e.peers.cidrs):
+        return set()
+    return {"CIDR of the own node" if model.is_host(peer) else "CIDR of another node"}
 
 
 PEERS = ("peer pod", "peer host", "peer remote-node", "peer kube-apiserver", "peer pod without identity", "peer world")

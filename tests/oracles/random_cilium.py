@@ -106,6 +106,7 @@ def cases(seed: int, flows: int = 40) -> Iterator[Case]:
 
 def _case(rng: random.Random, flows: int) -> Case:
     families = frozenset((4, 6)) if rng.random() < 0.6 else frozenset((4,))
+    finds_nodes = rng.random() < 0.5
     maker = PolicyMaker(rng, families)
     objects = maker.objects()
     nodes = (
@@ -133,7 +134,7 @@ def _case(rng: random.Random, flows: int) -> Case:
         objects,
         families=families,
         apiserver=(ipaddress.ip_network("10.0.1.200/32"),),
-        cilium=CiliumOptions(cluster_policies=True),
+        cilium=CiliumOptions(cluster_policies=True, cidr_match_nodes=finds_nodes),
     )
     world = World(
         policies=world.policies,
@@ -151,7 +152,10 @@ def _case(rng: random.Random, flows: int) -> Case:
     host = next(i for i, (_, told) in enumerate(ends) if told.get("reserved") == "host")
     tries = []
     for _ in range(flows):
-        first, second = rng.choice(managed), host if rng.random() < 0.05 else rng.randrange(len(ends))
+        node = rng.random()
+        first, second = rng.choice(managed), rng.randrange(len(ends))
+        if node < 0.15:
+            second = host if node < 0.06 else host + 1
         if rng.random() < 0.5:
             first, second = second, first
         family = _family(rng, ends[first][0], ends[second][0], families)
@@ -162,7 +166,12 @@ def _case(rng: random.Random, flows: int) -> Case:
         objects=objects,
         ends=ends,
         flows=tries,
-        config={"ipv4": True, "ipv6": 6 in families, "cidrMatchMode": [], "hostFirewall": False},
+        config={
+            "ipv4": True,
+            "ipv6": 6 in families,
+            "cidrMatchMode": ["nodes"] if finds_nodes else [],
+            "hostFirewall": False,
+        },
     )
 
 
@@ -205,8 +214,9 @@ def _ends(world: World, families: frozenset[int]) -> list[tuple[Party, dict[str,
         }
         out.append((Party(pod=pod, node=node), told))
     own, far, legacy = world.nodes
-    out.append((Party(node=own, address=own.addresses[0], local=True), {"reserved": "host"}))
-    out.append((Party(node=far, address=far.addresses[0]), {"reserved": "remote-node"}))
+    mine = [str(a) for a in (*own.addresses, *world.host_addresses)]
+    out.append((Party(node=own, address=own.addresses[0], local=True), {"reserved": "host", "ips": mine}))
+    out.append((Party(node=far, address=far.addresses[0]), {"reserved": "remote-node", "ips": [str(far.addresses[0])]}))
     out.append((Party(node=legacy, address=legacy.addresses[0]), {"ip": str(legacy.addresses[0])}))
     for text in ADDRESSES:
         address = ipaddress.ip_address(text)

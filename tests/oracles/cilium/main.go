@@ -63,6 +63,7 @@ type endpoint struct {
 	Ports           []port            `json:"ports"`
 	IP              string            `json:"ip"`
 	Reserved        string            `json:"reserved"`
+	IPs             []string          `json:"ips"`
 	APIServer       bool              `json:"apiserver"`
 }
 
@@ -145,6 +146,24 @@ func (p prefixes) resolve(addr netip.Addr) labels.Labels {
 		}
 	}
 	lbls.AddWorldLabel(addr)
+	return lbls
+}
+
+// node returns what an address of a node inherits where CIDR policies may match nodes (resolveLabels): the label of its
+// own prefix, and those of CIDR groups around it, but never that it belongs to the world.
+func (p prefixes) node(addr netip.Addr) labels.Labels {
+	lbls := labels.NewFrom(labels.GetCIDRLabels(netip.PrefixFrom(addr, addr.BitLen())))
+	for bits := addr.BitLen(); bits >= 0; bits-- {
+		prefix, _ := addr.Prefix(bits)
+		for k, v := range p[prefix] {
+			if v.Source == labels.LabelSourceCIDRGroup {
+				lbls[k] = v
+			}
+		}
+	}
+	lbls.Remove(labels.LabelWorld)
+	lbls.Remove(labels.LabelWorldIPv4)
+	lbls.Remove(labels.LabelWorldIPv6)
 	return lbls
 }
 
@@ -289,8 +308,20 @@ func run(logger *slog.Logger, c testCase) (out answer) {
 		default:
 			nid = identity.GetReservedID(e.Reserved)
 			lbls = labels.Labels{e.Reserved: labels.NewLabel(e.Reserved, "", labels.LabelSourceReserved)}
-			if nid == identity.ReservedIdentityRemoteNode && len(c.Config.CIDRMatchMode) > 0 {
-				nid = identity.IdentityScopeRemoteNode + identity.NumericIdentity(1+i)
+			if option.Config.PolicyCIDRMatchesNodes() {
+				if nid == identity.ReservedIdentityRemoteNode {
+					nid = identity.IdentityScopeRemoteNode + identity.NumericIdentity(1+i)
+				}
+				// Of the own node the labels of every address are put together (updateReservedHostLabels).
+				for _, text := range e.IPs {
+					addr, err := netip.ParseAddr(text)
+					if err != nil {
+						out.Errors = append(out.Errors, err.Error())
+						return out
+					}
+					own := known.node(addr)
+					maps.Copy(lbls, own)
+				}
 			}
 		}
 		all[i] = identity.NewIdentity(nid, lbls)

@@ -7,6 +7,9 @@ from __future__ import annotations
 import pytest
 
 from netpol import CiliumOptions, Flow, UndecidableError, decide
+from netpol.compare.cilium_rows import CiliumRows
+from netpol.compare.sets import bits, union
+from netpol.compare.universe import Universe
 from netpol.model.identity import in_identity
 from tests.unit.netpol.worlds import allows, ccnp, cilium, cnp, docs, knp
 
@@ -130,6 +133,33 @@ def test_cidr_match_mode_finds_nodes_and_pods():
     where = cilium(policies, cilium=options)
     assert allows(where, "red/web", "node:n2")
     assert allows(where, "red/web", "red/db")
+
+
+@pytest.mark.parametrize(
+    ("peers", "own", "agent", "other"),
+    [
+        # The own node is one identity: whichever address of it a rule finds, it finds them all.
+        ("toCIDR: [10.1.0.1/32]", True, True, False),
+        ("toCIDR: [169.254.170.23/32]", True, True, False),
+        ("toCIDR: [10.1.0.2/32]", False, False, True),
+        ("toCIDRSet: [{cidr: 10.1.0.0/16, except: [10.1.0.1/32]}]", False, False, True),
+        # No node is of the world.
+        ("toCIDR: [0.0.0.0/0]", False, False, False),
+        ("toCIDRSet: [{cidr: 0.0.0.0/0, except: [10.9.0.0/16]}]", False, False, False),
+    ],
+)
+def test_cidrs_that_find_nodes_find_the_own_one_by_any_of_its_addresses(peers, own, agent, other):
+    policies = ccnp(f"{{endpointSelector: {{}}, egress: [{{{peers}}}]}}")
+    where = cilium(policies, cilium=CiliumOptions(cidr_match_nodes=True))
+    reached = [allows(where, "red/web", end) for end in ("node:n1", "169.254.170.23", "node:n2")]
+    assert reached == [own, agent, other]
+    universe = Universe((where, where))
+    rows = CiliumRows(universe, 0)
+    (web,) = (i for i, c in enumerate(universe.classes) if str(c.pods[0]) == "red/web")
+    allowed = union(mask for _, mask in rows.row(web, "egress")) & universe.reachable(web, 4)
+    seen = {str(universe.peers[i].addresses[0]) for i in bits(allowed) if universe.peers[i].kind != "pod"}
+    ends = ("10.1.0.1", "169.254.170.23", "10.1.0.2")
+    assert [e in seen for e in ends] == [own, agent, other]
 
 
 def test_the_apiserver_is_world_and_an_entity_of_its_own():
