@@ -166,20 +166,29 @@ class CalicoLint:
 
     def _takes(self, item: _Placed, earlier: list[_Placed], direction: str) -> bool:
         """Whether any flow gets as far as this rule."""
-        del direction
-        for subject in bits(item.selected):
-            signature = self.universe.classes[subject].ports
-            left = list(item.step.at(subject, signature))
+        return any(self._arriving(item, subject, earlier, direction) for subject in bits(item.selected))
+
+    def _arriving(self, item: _Placed, subject: int, earlier: list[_Placed], direction: str) -> list[Product]:
+        """What of the rule's flows no rule before it decided, for one class of pods.
+
+        What a rule passes on is spared the rest of its tier; what no rule of a tier decides, the tier's end does.
+        """
+        signature = self.universe.classes[subject].ports
+        left = list(item.step.at(subject, signature))
+        for number in range(item.tier + 1):
+            tier = self.rows.tiers[direction][number]
+            passed: list[Product] = []
             for other in earlier:
-                if other.step.action == "Pass" and other.tier != item.tier:
+                if other.tier != number or not other.selected >> subject & 1:
                     continue
-                if not other.selected >> subject & 1 or not left:
-                    continue
-                for cells, peers in other.step.at(subject, signature):
-                    left = [p for part in left for p in _minus(part, (cells, peers))]
-            if left:
-                return True
-        return False
+                for product in other.step.at(subject, signature):
+                    if other.step.action == "Pass":
+                        passed += [met for part in left if (met := _meet(part, product)) is not None]
+                    left = [rest for part in left for rest in _minus(part, product)]
+            if number < item.tier:
+                selected = any(mask >> subject & 1 for _, mask, _ in tier.policies)
+                left = passed + ([] if selected and tier.default_action != "Pass" else left)
+        return left
 
     # --- selectors
     def _selectors(self) -> Iterator[Finding]:
@@ -274,6 +283,12 @@ def _named(world: World) -> World:
     )
     more = tuple(Namespace(name=name, labels={"kubernetes.io/metadata.name": name}) for name in named)
     return replace(world, namespaces=(*world.namespaces, *more))
+
+
+def _meet(product: Product, other: Product) -> Product | None:
+    """What two rectangles share."""
+    cells, peers = product[0] & other[0], product[1] & other[1]
+    return (cells, peers) if cells and peers else None
 
 
 def _minus(product: Product, other: Product) -> list[Product]:

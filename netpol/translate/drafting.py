@@ -28,8 +28,8 @@ from netpol.model.values import (
 from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
-from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError
-from netpol.translate.closing import closes, may_share
+from netpol.translate.boxes import EVERYBODY, Box, Boxes, UnsayableError, never
+from netpol.translate.closing import closes, may_share, passing
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.groups import Groups
@@ -154,7 +154,7 @@ class Drafting:
         rules = self._rules(direction)
         for number, tier in enumerate(tiers):
             if tier.default_action != "Pass":
-                self._isolation(number, tier, direction)
+                self._isolation(tier, direction, passing(self.boxes, [r for r in rules if r.tier == number]))
         for at, item in enumerate(rules):
             if item.action == "Deny" and self.closing and self._closes(item, rules[:at], direction):
                 self._close(item, direction)
@@ -176,15 +176,19 @@ class Drafting:
                 self._allow(item, len(tiers), [*rules[:at], *later], rules, tiers, direction, denied)
         self.sayer.finish(direction)
 
-    def _isolation(self, number: int, tier: CalicoTier, direction: str) -> None:
-        """The end of a tier that denies: whoever a policy of it selects is in default deny."""
-        del number
+    def _isolation(self, tier: CalicoTier, direction: str, passed: list[Selector]) -> None:
+        """The end of a tier that denies: whoever a policy of it selects is in default deny, unless it passes them."""
         for policy, _, _ in tier.policies:
             if is_native(policy):
                 continue
             self.writer.expanded = set()
+            subject = self.target.model.subject(policy)
+            if passed:
+                subject = both(subject, negate(either(*passed)))
+                if never(subject):
+                    continue
             try:
-                terms = self.writer.literals(self.target.model.subject(policy))
+                terms = self.writer.literals(subject)
             except UnsayableError as error:
                 self.sayer.unsaid.setdefault((str(policy.meta), ""), []).append(str(error))
                 continue
@@ -320,7 +324,10 @@ class Drafting:
                             item, "what it lets through depends on rules before it that Cilium cannot order"
                         )
                     else:
-                        self.sayer.say(replace(item, tier=min(tier, len(tiers))), part, direction, tiers, deny=False)
+                        said = replace(item, tier=min(tier, len(tiers)))
+                        # What no policy selects any more is open anyway, but for whom default deny is on.
+                        spare = tier >= len(tiers) and not self.boxes.subjects(part) & self._isolated(direction)
+                        self.sayer.say(said, part, direction, tiers, deny=False, spare=spare)
 
     def _reaching(
         self,
@@ -357,6 +364,18 @@ class Drafting:
                         left += [box for box in met if not self.boxes.void(box)]
             pieces = left
         return pieces
+
+    def _isolated(self, direction: str) -> int:
+        """The classes for which default deny is on in Cilium: by drafts, and by NetworkPolicies that stay."""
+        found = 0
+        for draft in self.sayer.drafts:
+            if draft.default_deny and draft.direction == direction:
+                found |= self._step(draft)[0]
+        for tier in self.target.tiers[direction]:
+            for policy, selected, _ in tier.policies:
+                if is_native(policy):
+                    found |= selected
+        return found
 
     # --- drafts as Cilium's engine would hold them
     def _step(self, draft: Draft) -> tuple[int, CiliumStep]:

@@ -78,8 +78,13 @@ class Sayer:
             key = (str(policy.meta), where)
             self.written_out[key] = self.written_out.get(key, frozenset()) | self.writer.expanded
 
-    def say(self, item: Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool) -> None:
-        """Draft the piece, or keep what of it cannot be said by itself until `finish`."""
+    def say(
+        self, item: Rule, piece: Box, direction: str, tiers: list[CalicoTier], *, deny: bool, spare: bool = False
+    ) -> None:
+        """Draft the piece, or keep what of it cannot be said by itself until `finish`.
+
+        `spare`: it is no loss for the pods given when it cannot be said; the proof says whether it is one for others.
+        """
         denies = item.tier < len(tiers) and tiers[item.tier].default_action != "Pass"
         # A staying NetworkPolicy isolates by itself; what is added for it must not do more.
         native = is_native(item.policy)
@@ -105,7 +110,8 @@ class Sayer:
         except UnsayableError as error:
             self._pieces.pop()
             self._open = [one for one in self._open if one.piece is not piece]
-            self.cannot(item, str(error))
+            if not spare:
+                self.cannot(item, str(error))
         self.write_out(item.policy, item.wheres or [item.rule.where])
 
     def finish(self, direction: str) -> None:

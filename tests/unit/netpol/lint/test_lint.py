@@ -239,3 +239,43 @@ def test_every_section_says_what_to_do_and_a_finding_leads_to_it():
     (found,) = lint(world(gnp("{tier: nowhere}")))
     assert found.page == "docs/lint.md#no-such-tier"
     assert found.page in str(found)
+
+
+TIERED = """
+apiVersion: projectcalico.org/v3
+kind: Tier
+metadata: {name: security}
+spec: {order: 50}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: security.stores}
+spec:
+  tier: security
+  selector: app == 'db'
+  types: [Ingress]
+  ingress:
+    - {action: Pass, source: {selector: app == 'web'}}
+    - {action: Deny}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: default.db}
+spec:
+  selector: app == 'db'
+  types: [Ingress]
+  ingress:
+    - {action: Allow, source: {selector: app == 'web'}}
+    - {action: Allow, source: {selector: app == 'job'}}
+"""
+
+
+def test_what_a_tier_passes_on_is_not_taken_for_decided_by_the_rest_of_it():
+    pods = "".join(
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {app}, namespace: x, labels: {{app: {app}}}}}\n"
+        f"spec: {{}}\nstatus: {{podIP: 10.0.0.{i}}}\n"
+        for i, app in enumerate(("db", "web", "job"), 1)
+    )
+    found = lint(from_text(TIERED + pods, whole=True))
+    shadowed = [(f.policy, f.rule) for f in found if f.code == "shadowed"]
+    assert shadowed == [("GlobalNetworkPolicy default.db", "ingress[1]")]
