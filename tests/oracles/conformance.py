@@ -254,7 +254,8 @@ class Run:
 
     def _of_call(self, function: list[Any], arguments: list[list[Any]]) -> Any:
         if function[0] == "name":
-            return {"int32": self.value, "append": self._append}[function[1]](*arguments)
+            built_in: dict[str, Callable[..., Any]] = {"int32": self.value, "append": self._append}
+            return built_in[function[1]](*arguments)
         _, owner, name = function
         if name == "Run":
             return self._run(*arguments)
@@ -280,8 +281,8 @@ class Run:
             ),
             "kubernetes.PatchNamespace": lambda _t, _c, _old, new, _: self.cluster.put(new),
             "kubernetes.PatchClusterNetworkPolicy": lambda _t, _c, _old, new, _: self.cluster.put(new),
-            "kubernetes.SetPodLabel": self._label,
-            "kubernetes.RemovePodLabel": lambda *some: self._label(*some[:5], None, some[5]),
+            "kubernetes.SetPodLabel": lambda *some: self._label(some[2], some[3], some[4], some[5]),
+            "kubernetes.RemovePodLabel": lambda *some: self._label(some[2], some[3], some[4], None),
             "kubernetes.PokeServer": self._poke,
         }
         return known[_dotted(function)](*(self.value(a) for a in arguments))
@@ -302,7 +303,7 @@ class Run:
         one.update(self.cluster.get(one["kind"], key.get("namespace", ""), key["name"]))
         return _QUIET
 
-    def _label(self, _t: Any, _c: Any, namespace: str, name: str, key: str, value: str | None, _: Any) -> None:
+    def _label(self, namespace: str, name: str, key: str, value: str | None) -> None:
         pod = self.cluster.get("Pod", namespace, name)
         pod["metadata"]["labels"].pop(key, None)
         if value is not None:
