@@ -130,9 +130,9 @@ class World:
 
     def _request(self, method: str, path: str, body: Any, media: str, query: Mapping[str, Any]) -> Json:
         response = self.open(method, path, body, media, query)
-        answer: Json = json.loads(response.data or b"{}")
         if response.status >= 400:
-            raise KubeError(method, path, response.status, answer)
+            raise KubeError(method, path, response.status, _refusal(response.data))
+        answer: Json = json.loads(response.data or b"{}")
         return answer
 
     def open(
@@ -151,6 +151,15 @@ class World:
             timeout=urllib3.Timeout(connect=5, read=300 if stream else 30),
             retries=False,
         )
+
+
+def _refusal(data: bytes) -> Json:
+    """Why, as the server says it. Below a group that is not served at all it says so in plain text."""
+    try:
+        found = json.loads(data or b"{}")
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"message": data[:200].decode(errors="replace").strip()}
 
 
 class _KubeStream:

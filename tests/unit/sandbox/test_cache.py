@@ -1,12 +1,16 @@
 """Informers: what a controller sees before it has been told everything."""
 
 import threading
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from sandbox.cache import Informer
 from sandbox.operators.adapters import WorldCluster
 from sandbox.operators.kube import IMAGE_SETS
 from sandbox.world import KubeError
+from sandbox.world import World as SandboxWorld
 
 ITEM = {"metadata": {"name": "calico-v3", "resourceVersion": "1"}}
 
@@ -49,3 +53,11 @@ def test_custom_objects_that_are_not_read_yet_are_waited_for():
 
 def test_a_kind_that_is_not_served_lists_as_empty():
     assert listed(Source(KubeError("GET", "/apis", 404, {"reason": "NotFound"}))) == []
+
+
+def test_below_a_group_that_is_not_served_the_refusal_is_plain_text_and_still_a_refusal():
+    world = SandboxWorld.__new__(SandboxWorld)
+    world.open = lambda *_, **__: SimpleNamespace(status=404, data=b"404 page not found\n")  # type: ignore[method-assign, assignment, return-value]
+    with pytest.raises(KubeError, match="404 page not found") as refused:
+        world.call("GET", "/apis/operator.tigera.io/v1/imagesets")
+    assert refused.value.status == 404
