@@ -33,7 +33,8 @@ class CalicoRows:
         for direction in DIRECTIONS:
             self._assign(direction)
         # Policies that do not match alike for all pods that they select.
-        self._special = {d: {n for n, p in enumerate(self._policies[d]) if p.bound or p.named} for d in DIRECTIONS}
+        self._special = {d: {n for n, p in enumerate(self._policies[d]) if p.fixed < 0} for d in DIRECTIONS}
+        self._varied: dict[Hashable, int] = {}
 
     def _tier(self, tier: calico.EvaluatedTier, direction: str) -> CalicoTier:
         out = CalicoTier(tier.default_action)
@@ -56,11 +57,11 @@ class CalicoRows:
         key = (tier, id(steps), selected)
         found = self.shared.applied.get(key) if self._as_first else None
         if found is None:
-            bound = any(selected & ~members for s in steps for _, members in s.subjects)
-            named = any(s.names for s in steps)
+            sides = dict.fromkeys(m & selected for s in steps for _, m in s.subjects if selected & ~m)
+            names = frozenset[str]().union(*(s.names for s in steps))
             first = (selected & -selected).bit_length() - 1
-            fixed = self._number(steps, first, ()) if not bound and not named else -1
-            found = Applied(tier, steps, bound, named, fixed)
+            fixed = self._number(steps, first, ()) if not sides and not names else -1
+            found = Applied(tier, steps, tuple(sides), names, fixed)
             if self._as_first:
                 self.shared.applied[key] = found
         return found
@@ -215,15 +216,9 @@ class CalicoRows:
         numbers = tuple(self._of_class[direction][subject])
         if self._special[direction].isdisjoint(numbers):
             return numbers
-        named = any(policies[n].named for n in numbers)
-        sides = tuple(
-            members >> subject & 1
-            for n in numbers
-            if policies[n].bound
-            for step in policies[n].steps
-            for _, members in step.subjects
-        )
-        return numbers, self.universe.classes[subject].ports if named else (), sides
+        signature = self.universe.classes[subject].ports
+        special = self._special[direction]
+        return numbers, tuple([policies[n].look(subject, signature) for n in numbers if n in special])
 
     def row(self, subject: int, direction: str) -> Row:
         """What pods of the class allow in the direction."""
@@ -248,7 +243,13 @@ class CalicoRows:
         by_tier: dict[int, list[int]] = {}
         for number in self._of_class[direction][subject]:
             applied = self._policies[direction][number]
-            rules = applied.fixed if applied.fixed >= 0 else self._number(applied.steps, subject, signature)
+            rules = applied.fixed
+            if rules < 0:
+                key = (direction, number, applied.look(subject, signature))
+                known = self._varied.get(key)
+                if known is None:
+                    known = self._varied[key] = self._number(applied.steps, subject, signature)
+                rules = known
             by_tier.setdefault(applied.tier, []).append(rules)
         tiers = self.tiers[direction]
         return direction, tuple((tiers[n].default_action, tuple(rules)) for n, rules in by_tier.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from netpol.compare.sets import Product
@@ -49,11 +49,18 @@ class CalicoTier:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A policy in its place. `bound`: the own sides of its rules differ between the pods that it selects."""
+    """A policy in its place. `sides`: the own sides of its rules where they differ between the pods that it selects.
+    `names`: of the ports that its rules look up at the pod.
+    """
 
     tier: int
     steps: tuple[CalicoStep, ...]
-    bound: bool
-    named: bool
+    sides: tuple[int, ...]
+    names: frozenset[str]
     fixed: int
     """What the rules match for every pod that the policy selects, when that is the same for all of them."""
+
+    def look(self, subject: int, signature: PortSignature) -> Hashable:
+        """What tells pods apart that the policy selects: those that look alike have the same rules."""
+        named = tuple([s for s in signature if s[0] in self.names]) if self.names and signature else ()
+        return tuple([members >> subject & 1 for members in self.sides]), named

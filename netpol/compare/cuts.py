@@ -107,14 +107,16 @@ class Atoms:
         self.atom_of_interval = [ids.setdefault(s, len(ids)) for s in signatures]
         self.count = len(ids)
         self.atom_signatures = list(ids)
+        self._intervals: list[list[int]] = [[] for _ in ids]
+        for i, atom in enumerate(self.atom_of_interval):
+            self._intervals[atom].append(i)
 
     def atom(self, address: IPAddress) -> int:
         return self.atom_of_interval[bisect_right(self.edges, int(address)) - 1]
 
     def intervals(self, atom: int) -> Iterator[tuple[int, int]]:
-        for i, which in enumerate(self.atom_of_interval):
-            if which == atom:
-                yield self.edges[i], self.ends[i] - 1
+        for i in self._intervals[atom]:
+            yield self.edges[i], self.ends[i] - 1
 
     def outsider(self, atom: int, taken: set[int]) -> IPAddress | None:
         """An address of the atom that nobody in `taken` has; None when there is none left."""

@@ -14,7 +14,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from netpol.compare.cuts import Cuts
+from netpol.compare.cuts import Atoms, Cuts
 from netpol.compare.kinds import (
     NAME_OF_ACCOUNT,
     NAME_OF_NAMESPACE,
@@ -31,7 +31,6 @@ from netpol.compare.mentioned import read, twins_of
 from netpol.compare.prove import Equality, Proof, assumed, compared, one_sided
 from netpol.compare.rows import rows_of
 from netpol.compare.universe import Universe
-from netpol.decide import calico
 from netpol.decide.hosts import refuse_forwarding
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.named import GIVEN_BY_KUBERNETES
@@ -141,29 +140,33 @@ def _undecided(pair: tuple[World, World], future: Future, limit: int, most: int)
 
 
 # --- what is asked
-def _asked(worlds: Iterable[World]) -> list[list[Selector]]:
+def _asked(worlds: Sequence[World]) -> list[list[Selector]]:
     """What policies ask of pods: in each direction, of those they apply to and of those at the other end."""
     out: dict[tuple[str, str], dict[Selector, None]] = {(d, r): {} for d in DIRECTIONS for r in ("subject", "peer")}
+    twins = twins_of(worlds)
     for world in worlds:
         engines = {e for n in world.nodes for e in n.engines}
         if engines & {Engine.CALICO, Engine.KUBERNETES}:
             model = calico_model(world)
             for policy in model.policies:
+                if id(policy) in twins:
+                    continue
                 for direction in DIRECTIONS:
                     if direction in policy.directions:
-                        out[direction, "subject"][normal(model.subject(policy))] = None
+                        out[direction, "subject"][model.subject(policy)] = None
                     for rule in policy.rules(direction):
                         roles = ("peer", "subject") if direction == INGRESS else ("subject", "peer")
                         for role, entity in zip(roles, (rule.source, rule.destination), strict=True):
-                            for one in calico.entity_selectors(entity, policy.meta.namespace):
+                            for one in model.selectors(entity, policy.meta.namespace):
                                 if one is not None:
-                                    out[direction, role][normal(one)] = None
+                                    out[direction, role][one] = None
         if Engine.CILIUM in engines:
             for entry in cilium_model(world).entries:
                 if not entry.node:
-                    out[entry.direction, "subject"][normal(entry.subject)] = None
-                    out[entry.direction, "peer"] |= dict.fromkeys(map(normal, entry.peers.selectors))
-    return [list(found) for found in out.values()]
+                    out[entry.direction, "subject"][entry.subject] = None
+                    out[entry.direction, "peer"] |= dict.fromkeys(entry.peers.selectors)
+    once: dict[Selector, Selector] = {s: normal(s) for s in dict.fromkeys(s for found in out.values() for s in found)}
+    return [list(dict.fromkeys(once[s] for s in found)) for found in out.values()]
 
 
 def _kinds(worlds: Sequence[World], asked: Sequence[Selector], limit: int) -> list[Kind]:
@@ -291,9 +294,10 @@ def _addresses(
         return [], world.pod_cidrs, ()
     today: dict[object, tuple[IPAddress, ...]] = {}
     asked = list(networks)
+    atoms = {family: Atoms(asked, family) for family in (4, 6)}
     for pod in world.pods:
         if not pod.host_network and pod.addresses:
-            where = tuple(frozenset(n for n in asked if n.version == a.version and a in n) for a in pod.addresses)
+            where = tuple([(a.version, atoms[a.version].atom(a)) for a in pod.addresses])
             today.setdefault(where, pod.addresses)
     if world.whole:
         notes = ("pods to come are taken to get addresses like those of today's pods",) if today else ()

@@ -223,12 +223,49 @@ def starts(namespaces: Iterable[Namespace], selectors: Sequence[Selector]) -> li
     keys = {key for one in asked if (key := str(getattr(one, "key", ""))).startswith(OF_NAMESPACE)}
     out: dict[object, Kind] = {}
     given = [n for n in namespaces if n.given]
+    told = _Questions(asked)
     for namespace in given:
         labels = {OF_NAMESPACE + k: v for k, v in namespace.labels.items()} | {NAME_OF_NAMESPACE: namespace.name}
-        answers = frozenset(one for one in asked if one.matches(labels))
+        answers = tuple([told.answers(key, labels.get(key)) for key in told.keys])
         if answers in out:
             continue
         known = {key: Label(only=frozenset((value,)), there=True) for key, value in labels.items()}
         out[answers] = {**{key: Label(there=False) for key in keys}, **known}
     fresh = Label(never=frozenset(n.name for n in given), there=True)
     return [*out.values(), {NAME_OF_NAMESPACE: fresh}]
+
+
+class _Questions:
+    """Questions about single labels, by label: which values of one are told apart."""
+
+    def __init__(self, asked: Iterable[Selector]) -> None:
+        self._by_key: dict[str, list[Selector]] = {}
+        self._naming: dict[tuple[str, str], list[int]] = {}
+        self._there: set[str] = set()
+        self._known: dict[tuple[str, str | None], int] = {}
+        self._numbers: dict[object, int] = {}
+        for one in asked:
+            assert isinstance(one, Has | In | NotIn | Text)  # noqa: S101
+            others = self._by_key.setdefault(one.key, [])
+            if isinstance(one, In | NotIn):
+                for value in one.values:
+                    self._naming.setdefault((one.key, value), []).append(id(one))
+            elif isinstance(one, Text):
+                others.append(one)
+            else:
+                self._there.add(one.key)
+
+    @property
+    def keys(self) -> Iterable[str]:
+        return self._by_key
+
+    def answers(self, key: str, value: str | None) -> int:
+        """A number that is the same for values of which every question has the same answer."""
+        found = self._known.get((key, value))
+        if found is None:
+            labels = {} if value is None else {key: value}
+            naming: tuple[int, ...] = () if value is None else tuple(self._naming.get((key, value), ()))
+            texts = tuple(one.matches(labels) for one in self._by_key[key])
+            told = (key, key in self._there and value is not None, naming, texts)
+            found = self._known[key, value] = self._numbers.setdefault(told, len(self._numbers))
+        return found

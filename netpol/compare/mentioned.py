@@ -28,7 +28,7 @@ def twins_of(worlds: Sequence[World]) -> dict[int, CalicoPolicy]:
     for model in rest:
         for policy in model.policies:
             twin = known.get((policy.meta.kind, policy.meta.namespace, policy.meta.name))
-            if twin is not None and policy == twin:
+            if twin is not None and (policy is twin or policy == twin):
                 out[id(policy)] = twin
     return out
 

@@ -7,7 +7,7 @@ to a pod, from a pod to a pod, an address or a node.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -141,7 +141,7 @@ def compared(universe: Universe, rows: tuple[Rows, Rows], assumptions: tuple[str
     )
     found: list[Counterexample] = []
     told: set[tuple[object, ...]] = set()
-    for difference in sorted(differences(universe, rows, most), key=lambda d: _smallness(universe, d)):
+    for difference in sorted(differences(universe, rows, most), key=lambda d: smallness(universe, d)):
         example = explain(universe, difference)
         about = _about(example)
         if about not in told:
@@ -243,7 +243,7 @@ def _final(rows: tuple[Rows, Rows], direction: str, subject: int, peer: int, cel
     return final[0] ^ final[1]
 
 
-def _smallness(universe: Universe, difference: Difference) -> tuple[object, ...]:
+def smallness(universe: Universe, difference: Difference) -> tuple[object, ...]:
     """What makes a counterexample easy to read: named ends, few odd protocols, low ports, names in order."""
     packet = universe.cells[_best_cell(universe, difference.cells)].packet
     pod = universe.classes[difference.subject].pods[0]
@@ -270,15 +270,15 @@ def _best_cell(universe: Universe, cells: int) -> int:
     return min(bits(cells), key=lambda c: _ease(universe.cells[c].packet))
 
 
-def explain(universe: Universe, difference: Difference) -> Counterexample:
-    """The difference as one concrete flow, decided again, one flow at a time, in both worlds."""
+def explain(universe: Universe, difference: Difference, worlds: Sequence[World] = ()) -> Counterexample:
+    """The difference as one concrete flow, decided again, one flow at a time, in both worlds (the universe's)."""
     packet = universe.cells[_best_cell(universe, difference.cells)].packet
     paths: list[Path] = []
     for world in (0, 1):
         mine = universe.party(world, difference.subject, packet.family)
         other = universe.party(world, difference.peer, packet.family, difference.subject)
         ends = (mine, other) if difference.direction == EGRESS else (other, mine)
-        paths.append(judge(universe.worlds[world], ends[0], ends[1], packet))
+        paths.append(judge((worlds or universe.worlds)[world], ends[0], ends[1], packet))
     if paths[0].allowed == paths[1].allowed:
         raise AssertionError(
             f"the two ways of deciding disagree about {paths[0].source} -> {paths[0].destination} {packet}: "

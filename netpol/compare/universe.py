@@ -63,10 +63,12 @@ class Universe:
     What exists in only some of the worlds is left out and named in `left_out`.
     """
 
-    def __init__(self, worlds: Sequence[World]) -> None:
+    def __init__(self, worlds: Sequence[World], *, taken: Iterable[IPAddress] = ()) -> None:
+        """`taken`: further addresses that belong to somebody, who is not in these worlds."""
         if not worlds:
             raise ValueError("a universe needs a world")
         self.worlds = tuple(worlds)
+        self._others = tuple(taken)
         self.families = tuple(sorted(frozenset.intersection(*(w.families for w in worlds))))
         self.left_out: list[str] = []
         if any(w.families != worlds[0].families for w in worlds):
@@ -246,7 +248,7 @@ class Universe:
         ends: dict[int, tuple[IPAddress, ...]] = {}
         for world in self.worlds:
             ends |= {id(pod): pod.addresses for pod in world.pods} | {id(n): n.addresses for n in world.nodes}
-        for addresses in ends.values():
+        for addresses in (*ends.values(), self._others):
             yield from [a for a in addresses if a.version == family]
 
     def _masks(self, family: int) -> dict[IPNetwork, int]:

@@ -131,27 +131,30 @@ class CalicoModel:
         return tuple(p for p in mine if not p.staged and (p.apply_on_forward or p.hosts_only))
 
     @cached_property
+    def _known_tiers(self) -> dict[str, tuple[float, str]]:
+        tiers: list[Tier] = [] if self.kubernetes_only else self.world.of(Tier)
+        return BUILT_IN_TIERS | {
+            t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in tiers
+        }
+
+    @cached_property
     def tiers(self) -> tuple[EvaluatedTier, ...]:
         """Tiers in order, each with its policies in order. A tier that does not exist comes last and denies."""
-        known = BUILT_IN_TIERS | {
-            t.meta.name: (math.inf if t.order is None else t.order, t.default_action) for t in self._declared_tiers
-        }
+        known = self._known_tiers
         by_tier: dict[str, list[CalicoPolicy]] = {}
         for policy in self.policies:
             by_tier.setdefault(policy.tier, []).append(policy)
-        ranked = sorted(by_tier, key=lambda name: (name not in known, known.get(name, (math.inf, ""))[0], name))
-        return tuple(
-            EvaluatedTier(
-                name,
-                known.get(name, (0, "Deny"))[1],
-                tuple(sorted(by_tier[name], key=self._rank)),
-            )
-            for name in ranked
-        )
+        ranked = sorted(by_tier, key=self._tier_rank)
+        actions = {name: known.get(name, (0, "Deny"))[1] for name in ranked}
+        return tuple(EvaluatedTier(n, actions[n], tuple(sorted(by_tier[n], key=self._rank))) for n in ranked)
 
-    @property
-    def _declared_tiers(self) -> list[Tier]:
-        return [] if self.kubernetes_only else self.world.of(Tier)
+    def _tier_rank(self, name: str) -> tuple[bool, float, str]:
+        known = self._known_tiers
+        return name not in known, known.get(name, (math.inf, ""))[0], name
+
+    def rank(self, policy: CalicoPolicy) -> tuple[object, ...]:
+        """The policy's place among all, to sort by."""
+        return *self._tier_rank(policy.tier), *self._rank(policy)
 
     def _rank(self, policy: CalicoPolicy) -> tuple[float, str]:
         meta = policy.meta

@@ -43,6 +43,10 @@ _IS_POD = equals(ORCHESTRATOR, "k8s")
 
 def from_kubernetes(policy: KubernetesPolicy) -> CalicoPolicy:
     """Tier default, order 1000, allow only (libcalico-go/lib/backend/k8s/conversion, K8sNetworkPolicyToCalico)."""
+    return policy.derived.once("calico", lambda: _from_kubernetes(policy))
+
+
+def _from_kubernetes(policy: KubernetesPolicy) -> CalicoPolicy:
     return CalicoPolicy(
         meta=policy.meta,
         tier=DEFAULT_TIER,

@@ -85,6 +85,10 @@ def _own(namespace: str) -> Selector:
 
 def kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:
     """pkg/k8s/network_policy.go, ParseNetworkPolicy. An ipBlock is a CIDR rule and so never finds pods or nodes."""
+    return policy.derived.once("cilium", lambda: _kubernetes_entries(policy))
+
+
+def _kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:
     namespace = policy.meta.namespace
     subject = both(_own(namespace), policy.pods)
     out: list[Entry] = []

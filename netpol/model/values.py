@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from netpol.model.derived import Derived
 from netpol.model.errors import Place
 from netpol.model.ranges import PORT_MAX, IPNetwork
 from netpol.model.selector import ALL, Selector
@@ -205,11 +206,14 @@ class KubernetesRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KubernetesPolicy:
+    """`derived`: what each engine makes of it; no part of its value."""
+
     meta: Meta
     pods: Selector = ALL
     directions: frozenset[str] = frozenset()
     ingress: tuple[KubernetesRule, ...] = ()
     egress: tuple[KubernetesRule, ...] = ()
+    derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
 
     def rules(self, direction: str) -> tuple[KubernetesRule, ...]:
         return self.ingress if direction == INGRESS else self.egress

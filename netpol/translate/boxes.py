@@ -8,6 +8,7 @@ overlaps that do not exist.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from netpol.compare.calico_rows import CalicoRows
 from netpol.compare.sets import Product
@@ -67,10 +68,22 @@ class Boxes:
         self.rows = rows
         self._spaces: dict[tuple[Ranges, int], int] = {}
         self._peer_sets: dict[tuple[Others, int], int] = {}
+        self._covers: dict[int, tuple[Box, int, dict[int, int], int]] = {}
 
     # --- what a box covers
     def subjects(self, box: Box) -> int:
-        return self.rows.index.find(box.subject)
+        return self._cover(box)[1]
+
+    def _cover(self, box: Box) -> tuple[Box, int, dict[int, int], int]:
+        """The box, its subjects, its peers by family, its cells; worked out once, as most boxes are asked often.
+
+        Boxes are known by identity, for their selectors are long; the table keeps them, so that their ids stay theirs.
+        """
+        found = self._covers.get(id(box))
+        if found is None:
+            peers = {f: self.peers(box.others, f) for f in self.universe.families}
+            found = self._covers[id(box)] = (box, self.rows.index.find(box.subject), peers, self._reach(box))
+        return found
 
     def peers(self, others: Others, family: int) -> int:
         """The peers covered, in flows of the family."""
@@ -109,7 +122,7 @@ class Boxes:
         out = []
         for family in self.universe.families:
             scope = self.universe.family_cells[family]
-            peers = self.peers(box.others, family)
+            peers = self._cover(box)[2][family]
             if not peers:
                 continue
             if box.cells & scope:
@@ -226,13 +239,14 @@ class Boxes:
 
     def overlap(self, one: Box, other: Box) -> bool:
         """Whether the two share a flow. Named ports are taken to overlap whatever shares their protocol."""
-        if not self.subjects(one) & self.subjects(other):
+        _, subjects, peers, cells = self._cover(one)
+        _, other_subjects, other_peers, other_cells = self._cover(other)
+        if not subjects & other_subjects:
             return False
-        shared = self._reach(one) & self._reach(other)
-        return any(
-            shared & self.universe.family_cells[f] and self.peers(one.others, f) & self.peers(other.others, f)
-            for f in self.universe.families
-        )
+        shared = cells & other_cells
+        if not shared:
+            return False
+        return any(shared & self.universe.family_cells[f] and peers[f] & other_peers[f] for f in self.universe.families)
 
     def _reach(self, box: Box) -> int:
         cells = box.cells
@@ -304,6 +318,7 @@ class Boxes:
         return _nobody(box.others) or never(box.subject)
 
 
+@lru_cache(maxsize=65536)
 def never(selector: Selector) -> bool:
     """Whether no labels can satisfy the selector."""
     try:

@@ -48,19 +48,30 @@ class Coverage:
 
     def exceeds(self, box: Box, direction: str, denied: dict[int, list[Product]]) -> bool:
         """Whether the box lets through what Calico denies and no draft denies."""
+        seen: set[tuple[object, ...]] = set()
         for subject in bits(self.boxes.subjects(box)):
+            row, pods = self.rows.row(subject, direction), self.universe.classes[subject]
+            said = denied.get(subject, [])
+            key = (id(row), pods.node_class, pods.ports, *(a is None for a in pods.addresses), tuple(said))
+            if key in seen:
+                continue
+            seen.add(key)
             products = self.boxes.products(box, direction, subject)
-            row = self.rows.row(subject, direction)
-            for cells, peers in products:
-                for part, yes in row:
-                    both_cells = cells & part
-                    for family in self.universe.families:
-                        shared = both_cells & self.universe.family_cells[family]
-                        if not shared:
-                            continue
-                        over = peers & ~yes & self.universe.reachable(subject, family, direction)
-                        if over and not _covered(shared, over, denied.get(subject, [])):
-                            return True
+            if self._over(subject, row, products, direction, said):
+                return True
+        return False
+
+    def _over(self, subject: int, row: Row, products: list[Product], direction: str, denied: list[Product]) -> bool:
+        for cells, peers in products:
+            for part, yes in row:
+                both_cells = cells & part
+                for family in self.universe.families:
+                    shared = both_cells & self.universe.family_cells[family]
+                    if not shared:
+                        continue
+                    over = peers & ~yes & self.universe.reachable(subject, family, direction)
+                    if over and not _covered(shared, over, denied):
+                        return True
         return False
 
 

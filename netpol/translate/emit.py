@@ -89,10 +89,23 @@ class Writer:
         self.ports = Ports(self.universe, extended=self.world.cilium.extended_protocols)
         self.finds_nodes = self.world.cilium.cidr_match_nodes
         self.expanded: set[str] = set()
+        self._literals: dict[Selector, tuple[list[tuple[Selector, ...]], frozenset[str]]] = {}
 
     # --- selectors
     def literals(self, selector: Selector) -> list[tuple[Selector, ...]]:
         """The selector over Cilium's labels: a disjunction of conjunctions of what Cilium can ask."""
+        found = self._literals.get(selector)
+        if found is None:
+            known, self.expanded = self.expanded, set()
+            try:
+                found = self._literals[selector] = (self._terms(selector), frozenset(self.expanded))
+            finally:
+                self.expanded |= known
+        terms, expanded = found
+        self.expanded |= expanded
+        return terms
+
+    def _terms(self, selector: Selector) -> list[tuple[Selector, ...]]:
         try:
             terms = to_dnf(self._rewrite(selector))
         except OverflowError as error:

@@ -23,6 +23,7 @@ class Ports:
     def __init__(self, universe: Universe, *, extended: bool) -> None:
         self.universe = universe
         self.extended = extended
+        self._written: dict[tuple[int, int], tuple[list[dict[str, Any]], list[dict[str, Any]], list[str]]] = {}
 
     def rules(
         self,
@@ -44,8 +45,13 @@ class Ports:
         # Calico takes names that no pod can declare; they match nothing, and Cilium refuses them.
         declared = [(protocol, name) for protocol, name in sorted(names) if is_port_name(name)]
         ports = [{"port": name, "protocol": _NAMES[protocol]} for protocol, name in declared]
-        ports += self._ports(cells, bound, unsaid)
-        types = self._icmp(cells, bound, unsaid)
+        if (cells, bound) not in self._written:
+            # Few of all sets of packets are ever met, and most of them often.
+            why: list[str] = []
+            self._written[cells, bound] = self._ports(cells, bound, why), self._icmp(cells, bound, why), why
+        numbered, types, why = self._written[cells, bound]
+        unsaid += why
+        ports += numbered
         return [
             *({**peers, "toPorts": [{"ports": part}]} for part in _chunks(ports)),
             *({**peers, "icmps": [{"fields": part}]} for part in _chunks(types)),

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from netpol.compare.cilium_rows import CiliumRows, CiliumStep
-from netpol.compare.sets import Row, bits
-from netpol.model.values import DIRECTIONS
+from netpol.compare.sets import Product, bits, refine
+from netpol.model.values import DIRECTIONS, INGRESS
 from netpol.translate.emit import Draft
 
-_Plan = list[tuple[int, CiliumStep]]
-"""What selects a pod class, each with its draft's number (-1: it stays anyway)."""
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """An entry as one group of pods has it. `number`: of its draft; below zero it stays anyway."""
+
+    number: int
+    step: CiliumStep
+    products: tuple[Product, ...]
+
+
+@dataclass(slots=True)
+class _Group:
+    """Pod classes that the same entries select and match alike, with these entries in order of precedence."""
+
+    subject: int
+    direction: str
+    plan: list[_Said]
 
 
 def needed(rows: CiliumRows, drafts: Sequence[Draft], steps: Sequence[tuple[int, CiliumStep]]) -> list[Draft]:
@@ -19,42 +35,98 @@ def needed(rows: CiliumRows, drafts: Sequence[Draft], steps: Sequence[tuple[int,
     `steps` says for each draft whom it selects and what it matches. Denies go first, so that an allow is kept
     where either would do. A draft that concerns nobody today is kept: it is for pods to come.
     """
-    plans: dict[tuple[int, str], _Plan] = {}
+    of_draft: dict[int, list[_Group]] = {}
     for direction in DIRECTIONS:
-        for subject in range(len(rows.universe.classes)):
-            plans[subject, direction] = [(-1, step) for mask, step in rows.steps[direction] if mask >> subject & 1]
-    for i, (draft, (selected, step)) in enumerate(zip(drafts, steps, strict=True)):
-        for subject in bits(selected):
-            plans[subject, draft.direction].append((i, step))
+        mine = [(i, *steps[i]) for i, draft in enumerate(drafts) if draft.direction == direction]
+        for group in _groups(rows, direction, mine):
+            for said in group.plan:
+                of_draft.setdefault(said.number, []).append(group)
     gone: set[int] = set()
     for i in sorted(range(len(drafts)), key=lambda i: (not drafts[i].deny, bool(drafts[i].rule), -i)):
         draft, (selected, step) = drafts[i], steps[i]
         if not selected or (draft.rule and not any(step.products.values())):
             continue
-        if all(_idle(rows, i, subject, draft.direction, plans[subject, draft.direction]) for subject in bits(selected)):
+        groups = of_draft.get(i, ())
+        if all(_idle(rows, i, group) for group in groups):
             gone.add(i)
-            for subject in bits(selected):
-                plans[subject, draft.direction] = [p for p in plans[subject, draft.direction] if p[0] != i]
+            for group in groups:
+                group.plan = [said for said in group.plan if said.number != i]
     return [draft for i, draft in enumerate(drafts) if i not in gone]
 
 
-def _idle(rows: CiliumRows, number: int, subject: int, direction: str, plan: _Plan) -> bool:
-    """Whether the class is decided about alike without the draft."""
+def _groups(rows: CiliumRows, direction: str, drafts: Iterable[tuple[int, int, CiliumStep]]) -> list[_Group]:
+    """The pod classes in groups, in each of which a draft is idle for all or for none."""
     universe = rows.universe
-    kept = _row(rows, subject, plan, direction)
-    left = _row(rows, subject, [p for p in plan if p[0] != number], direction)
-    if kept is left:
-        return True
-    for part, yes in kept:
-        for other, also in left:
-            for family in universe.families:
-                shared = part & other & universe.family_cells[family]
-                if shared and (yes ^ also) & universe.reachable(subject, family, direction):
+    staying = [(-1 - n, selected, step) for n, (selected, step) in enumerate(rows.steps[direction])]
+    listed = [*staying, *drafts]
+    # Cluster-wide policies have tiers and priorities of their own; drafts and what stays of one rank keep their order.
+    listed.sort(key=lambda e: (e[2].entry.tier, e[2].entry.priority, e[2].entry.verdict != "deny"))
+    plans: list[list[int]] = [[] for _ in universe.classes]
+    for at, (_, selected, _) in enumerate(listed):
+        for subject in bits(selected):
+            plans[subject].append(at)
+    names = frozenset[str]().union(*(step.names for _, _, step in listed))
+    groups: dict[Hashable, _Group] = {}
+    for subject, plan in enumerate(plans):
+        pods = universe.classes[subject]
+        signature = tuple(s for s in pods.ports if s[0] in names)
+        reach = pods.node_class, pods.addresses[0] is None, pods.addresses[1] is None
+        key = (tuple(plan), signature, reach)
+        if key not in groups:
+            said = [_Said(listed[at][0], listed[at][2], listed[at][2].at(pods.ports)) for at in plan]
+            groups[key] = _Group(subject, direction, said)
+    return list(groups.values())
+
+
+def _idle(rows: CiliumRows, number: int, group: _Group) -> bool:
+    """Whether the group is decided about alike without the draft."""
+    universe = rows.universe
+    kept = group.plan
+    left = [said for said in kept if said.number != number]
+    closed, closes = (
+        rows.model.options.always_enforce or any(s.step.entry.default_deny for s in p) for p in (kept, left)
+    )
+    if closed == closes:
+        # Without it nothing changes but what it matches.
+        scope = [product for said in kept if said.number == number for product in said.products]
+    else:
+        scope = [(universe.all_cells, universe.all_peers)]
+    cuts = dict.fromkeys(cells for said in kept for cells, _ in said.products)
+    for cells, peers in scope:
+        for family in universe.families:
+            reached = peers & universe.reachable(group.subject, family, group.direction)
+            within = cells & universe.family_cells[family]
+            if not reached or not within:
+                continue
+            for part in refine([within], [c for c in cuts if c & within]):
+                with_it = _allowed(rows, kept, group.direction, part, reached, default_deny=closed)
+                if with_it != _allowed(rows, left, group.direction, part, reached, default_deny=closes):
                     return False
     return True
 
 
-def _row(rows: CiliumRows, subject: int, plan: _Plan, direction: str) -> Row:
-    signature = rows.universe.classes[subject].ports
-    ranked = sorted(plan, key=lambda p: (p[1].entry.tier, p[1].entry.priority, p[1].entry.verdict != "deny"))
-    return rows.evaluate([(s.entry, s.at(signature)) for _, s in ranked], direction)
+def _allowed(
+    rows: CiliumRows, plan: Sequence[_Said], direction: str, part: int, peers: int, *, default_deny: bool
+) -> int:
+    """Of these peers, the ones that are allowed in cells that no entry of the plan divides."""
+    otherwise = peers if not default_deny else rows.host & peers if direction == INGRESS else 0
+    undecided, allowed, tier, passed = peers, 0, 0, 0
+    for said in plan:
+        entry = said.step.entry
+        if entry.tier != tier:
+            undecided, passed, tier = undecided | passed, 0, entry.tier
+        if not undecided:
+            continue
+        matched = 0
+        for cells, theirs in said.products:
+            if cells & part:
+                matched |= theirs
+        matched &= undecided
+        if not matched:
+            continue
+        undecided ^= matched
+        if entry.verdict == "allow":
+            allowed |= matched
+        elif entry.verdict == "pass":
+            passed |= matched
+    return allowed | ((undecided | passed) & otherwise)
