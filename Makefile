@@ -70,6 +70,7 @@ oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another 
 	@$(RUN) -m tests.oracles.campaign --cases 100000
 	@$(RUN) -m tests.oracles.calico_campaign --sets 600
 	@$(RUN) -m tests.oracles.incomplete --cases 10000
+	@$(RUN) -m tests.oracles.changing --sequences 1000
 	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000
 
 clean: ## end a running sandbox and delete what was built here (the tool cache stays)

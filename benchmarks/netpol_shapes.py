@@ -1,6 +1,6 @@
 """Inputs of the shape that people publish, larger or knottier than `benchmarks.netpol` makes them. Fixed and seeded."""
 
-# ruff: noqa: S311
+# ruff: noqa: S311, PLR0917
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _undecided(pair: tuple[World, World], future: Future, limit: int, most: int)
 
 
 # --- what is asked
-def _asked(worlds: Sequence[World]) -> list[list[Selector]]:
+def _asked(worlds: Sequence[World]) -> list[list[Selector]]:  # noqa: PLR0912 - one loop for each thing that asks
     """What policies ask of pods: in each direction, of those they apply to and of those at the other end."""
     out: dict[tuple[str, str], dict[Selector, None]] = {(d, r): {} for d in DIRECTIONS for r in ("subject", "peer")}
     twins = twins_of(worlds)
