@@ -140,7 +140,7 @@ class CalicoRows:
             if not wanted.name:
                 out |= self.universe.ports(wanted.first, wanted.last, source=source)
                 continue
-            for name, protocol, number in signature:
+            for name, protocol, number, _ in signature:
                 if name == wanted.name.lower():
                     out |= self.universe.ports(number, number, source=source) & self.universe.of_protocol(protocol)
         return out

@@ -273,5 +273,5 @@ def _cilium_port(port: CiliumPort | IcmpType, signature: PortSignature, packet: 
     if port.port is None:
         return True
     if port.port.name:
-        return (port.port.name, packet.protocol, packet.port) in signature
+        return (port.port.name, packet.protocol, packet.port, False) in signature
     return port.port.first <= packet.port <= port.port.last

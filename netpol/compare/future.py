@@ -212,6 +212,7 @@ def _future(
     cuts, networks, _, _ = read(pair, twins_of(pair))
     ports, all_ports = _ports(pair, cuts)
     addresses, cidrs, notes = _addresses(pair[0], networks)
+    notes += _of_init_containers(pair, {name for declared in ports for name in (p.name for p in declared)})
     within = sum(1 for n in networks if any(n.version == c.version and n.overlaps(c) for c in cidrs))
     found = list({_frozen(kind): kind for part in parts for kind in part}.values())
     count = len(found) * len(chosen) * len(ports) * max(len(addresses), 1) * (1 + within)
@@ -236,6 +237,17 @@ def _future(
         whole = whole and len(made_nodes) <= _MOST_NODES
         worlds = [_with_nodes(w, chosen[0], made_nodes[:_MOST_NODES]) for w in worlds]
     return Future((worlds[0], worlds[1]), whole, notes)
+
+
+def _of_init_containers(pair: tuple[World, World], names: Iterable[str]) -> tuple[str, ...]:
+    """What is assumed where one world counts the port names of init containers, and the other does not."""
+    by_cilium = {Engine.CILIUM in n.engines for w in pair for n in w.nodes if n.engines}
+    if len(by_cilium) < 2 or not names:
+        return ()
+    listed = ", ".join(sorted(names))
+    return (
+        f"pods to come declare port names ({listed}) in containers, not in init containers, where Cilium sees none",
+    )
 
 
 def _frozen(kind: Kind) -> frozenset[object]:

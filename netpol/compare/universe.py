@@ -24,8 +24,8 @@ from netpol.model.ranges import IPAddress, IPNetwork, span
 from netpol.model.values import EGRESS, INGRESS, WITH_PORTS
 from netpol.model.world import Node, Pod, World
 
-PortSignature = tuple[tuple[str, int, int], ...]
-"""What a pod declares of the port names that some policy mentions: (name, protocol, number)."""
+PortSignature = tuple[tuple[str, int, int, bool], ...]
+"""What a pod declares of the port names that some policy mentions: (name, protocol, number, by an init container)."""
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ class Universe:
                     seen += [_look(p, asked, accounts), node.engines, node.recognised]
             ports: PortSignature = ()
             if pod.ports and self.names:
-                found = [(q.name.lower(), q.protocol, q.number) for q in pod.ports]
+                found = [(q.name.lower(), q.protocol, q.number, q.init) for q in pod.ports]
                 ports = tuple(sorted(f for f in found if f[0] in self.names))
             for addresses in self._addresses(pod):
                 key = (*seen, node_class, ports, self._atom(addresses[0], 4), self._atom(addresses[1], 6))

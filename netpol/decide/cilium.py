@@ -281,7 +281,7 @@ class CiliumModel:
         if owner.pod is None or (direction == EGRESS and not self.recognised(owner)):
             return False
         return any(
-            p.name.lower() == port.port.name and p.protocol == packet.protocol and p.number == packet.port
+            p.name.lower() == port.port.name and (p.protocol, p.number, p.init) == (packet.protocol, packet.port, False)
             for p in owner.pod.ports
         )
 

@@ -50,9 +50,12 @@ class Rest(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPort:
+    """`init`: declared by an init container. Calico counts it, Cilium (pkg/k8s/labels.go, 1.20) does not."""
+
     name: str
     protocol: int
     number: int
+    init: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

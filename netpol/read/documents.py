@@ -17,7 +17,9 @@ from typing import Any, Final
 import reading
 from netpol.model.errors import Place, PolicyError
 from netpol.read.notes import Notes
-from netpol.read.reader import Reader, from_objects, load_text, objects_in, unread
+from netpol.read.objects import from_objects, load_text, objects_in, unread
+from netpol.read.reader import Reader
+from netpol.read.within import policies_within
 from reading import Document, List, Map, Unreadable
 
 __all__ = ["Reader", "from_objects", "load", "load_text"]
@@ -35,6 +37,8 @@ _OF_FILES: Final = (
 )  # fmt: skip
 _TEMPLATE: Final = re.compile(r"\{\{|\{%[-+]?\s*[a-z]+ ")
 _PLACEHOLDER: Final = re.compile(r"\{\{.*?\}\}|\$\{[A-Za-z_][^}\n]*\}")
+_POINTER: Final = "version https://git-lfs.github.com/spec/"
+_KIND: Final = "kind"
 _CUT: Final = re.compile(r"^---[ \t]*\r?$", re.MULTILINE)
 _MOST_PIECES: Final = 500
 _KIND_LINE: Final = re.compile(r"^kind:[ \t]*(\S+)", re.MULTILINE)
@@ -127,11 +131,18 @@ class _Intake:
         if path.name in _KUSTOMIZATIONS:
             self.kustomization(path)
             return
+        if text.startswith(_POINTER):
+            reason = "is a pointer of Git LFS and not the file. Get it first: git lfs pull"
+            raise PolicyError(Place(str(path), 1), "", reason, unreadable=True)
         try:
             found = reading.documents(text, str(path), lines=True)
         except Unreadable as error:
             if (at := _TEMPLATE.search(text)) is not None:
                 self.template(path, text, at.start(), walked=walked)
+                return
+            if walked and _KIND not in text:
+                why = f"it says no kind, and cannot be read: {error.reason}"
+                self.notes.skip(Place(str(path), error.line), "no object of Kubernetes", why)
                 return
             found = self.pieces(path, text, error)
         placeholders = "{{" in text or "${" in text
@@ -143,7 +154,8 @@ class _Intake:
                 self.notes.wrong(PolicyError(place, error.field, error.reason))
                 continue
             if why:
-                self.notes.skip(place, "no object of Kubernetes", why)
+                within = policies_within(document.value)
+                self.notes.skip(place, "no object of Kubernetes", f"{why}; {within} is not read" if within else why)
                 continue
             readers = objects_in(document.value, place, self.notes, self.namespace)
             self.found += [r for r in readers if not placeholders or self.rendered(r, path)]

@@ -59,11 +59,48 @@ _UNSEEN: Final = {
 }
 
 
-def passed_over(reader: Reader) -> str:
-    """Why an object of a kind that nobody reads may be left out.
+_BRINGS: Final = frozenset(
+    (
+        ("helm.toolkit.fluxcd.io", "HelmRelease"), ("kustomize.toolkit.fluxcd.io", "Kustomization"),
+        ("source.toolkit.fluxcd.io", "GitRepository"), ("source.toolkit.fluxcd.io", "OCIRepository"),
+        ("argoproj.io", "Application"), ("argoproj.io", "ApplicationSet"),
+        ("fleet.cattle.io", "GitRepo"), ("fleet.cattle.io", "Bundle"),
+        ("helm.cattle.io", "HelmChart"), ("helm.crossplane.io", "Release"),
+        ("addons.cluster.x-k8s.io", "ClusterResourceSet"), ("addons.cluster.x-k8s.io", "HelmChartProxy"),
+    )
+)  # fmt: skip
+"""Kinds that bring objects from elsewhere, by group."""
 
-    Raises PolicyError where it may be a policy: misspelt, of a version that is gone, or without its kind.
+
+def decides(api: str, kind: str) -> bool:
+    """Whether an object of this apiVersion and kind decides traffic."""
+    return kind in _WRITE and api.rpartition("/")[0] in _OF_POLICY
+
+
+def passed_over(reader: Reader, within: str = "") -> str:
+    """Why an object of a kind that nobody reads may be left out. `within`: the policies that stand inside it.
+
+    Raises PolicyError where it may be a policy: misspelt, of a version that is gone, or without its kind; or where it
+    is something to be rendered first.
     """
+    why = _why(reader)
+    api, kind = reader.kind
+    group = api.rpartition("/")[0]
+    if group == "meta.k8s.io" and kind == "Table":
+        raise reader.error(
+            "a Table is what people are shown, not the objects: get them with -o yaml or -o json", "kind"
+        )
+    if (group, kind) in _BRINGS:
+        why = "what it brings is not seen here: render it, or give what the cluster holds"
+    if not within:
+        return why
+    if kind == "Template" and group.startswith("template.openshift.io"):
+        file = reader.place().file
+        raise reader.error(f"is a template of {within}. Render it first: oc process -f {file} > rendered.yaml")
+    return f"{within} is not read: give what it makes of it, as the cluster holds it"
+
+
+def _why(reader: Reader) -> str:
     api, kind = reader.kind
     if not kind or not api:
         missing = "apiVersion" if kind else "kind"

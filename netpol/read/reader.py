@@ -1,23 +1,21 @@
 """The edge: YAML in, checked plain values out, every one of them with the file and line where it stands.
 
-`load_text` reads documents (and unwraps lists); `Reader` takes a mapping apart field by field and `done()` refuses
-whatever nobody asked for, so that a misspelt field is an error and never silently ignored. A fault in one field is
-noted and reading goes on, so that `taken` raises all that is wrong with an object at once.
+`Reader` takes a mapping apart field by field and `done()` refuses whatever nobody asked for, so that a misspelt field
+is an error and never silently ignored. A fault in one field is noted and reading goes on, so that `taken` raises all
+that is wrong with an object at once.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
-import reading
 from netpol.model.errors import Place, PolicyError
 from netpol.model.ranges import IPAddress, IPNetwork
-from netpol.read.notes import Notes
-from reading import List, Map, Unreadable, brief
+from reading import List, Map, brief
 
 T = TypeVar("T")
 _MOST_UNKNOWN = 5
@@ -25,72 +23,8 @@ _MOST_UNKNOWN = 5
 _ANYWHERE = ipaddress.ip_network("0.0.0.0/0")
 
 
-def load_text(text: str, file: str = "<text>", *, notes: Notes | None = None, namespace: str = "") -> list[Reader]:
-    """Every object in a YAML text, lists unwrapped; objects without a namespace are in `namespace`.
-
-    Raises PolicyError with the line of each fault, or leaves them in `notes`.
-    """
-    try:
-        found = reading.documents(text, file, lines=True)
-    except Unreadable as error:
-        raise unread(error) from None
-    own = notes or Notes()
-    out = [
-        reader
-        for document in found
-        for reader in objects_in(document.value, Place(file, document.line), own, namespace)
-    ]
-    if notes is None:
-        own.fail()
-    return out
-
-
-def unread(error: Unreadable) -> PolicyError:
-    return PolicyError(Place(error.file, error.line), "", error.reason, unreadable=True)
-
-
-def from_objects(objects: Iterable[Mapping[str, Any]], name: str = "<value>", *, namespace: str = "") -> list[Reader]:
-    """Readers over plain mappings, such as an API server's answers."""
-    notes = Notes()
-    out = [reader for item in objects for reader in objects_in(item, Place(name), notes, namespace)]
-    notes.fail()
-    return out
-
-
-def objects_in(document: Any, place: Place, notes: Notes, namespace: str) -> Iterator[Reader]:
-    """The objects in a value, lists unwrapped; what is wrong goes into the notes."""
-    if not isinstance(document, Mapping):
-        notes.wrong(PolicyError(place, "", f"an object is a mapping, this is {_kind(document)}"))
-        return
-    kind = document.get("kind")
-    if not isinstance(kind, str) or not kind.endswith("List") or ("items" not in document and kind != "List"):
-        yield Reader(document, place.file, line=place.line, whole=_Object(document, namespace))
-        return
-    items = document.get("items") or []
-    if not isinstance(items, list):
-        line = document.lines.get("items", place.line) if isinstance(document, Map) else place.line
-        notes.wrong(PolicyError(Place(place.file, line), "items", f"must be a list, is {_kind(items)}"))
-        return
-    lines = items.lines if isinstance(items, List) else ()
-    for i, item in enumerate(items):
-        at = Place(place.file, lines[i] if i < len(lines) else place.line)
-        yield from objects_in(_typed(item, document, kind), at, notes, namespace)
-
-
-def _typed(item: Any, parent: Mapping[str, Any], kind: str) -> Any:
-    """An item of a list of one kind, which need not say its kind itself."""
-    if kind == "List" or not isinstance(item, Mapping) or (item.get("kind") and item.get("apiVersion")):
-        return item
-    out: dict[str, Any] = Map()
-    out.update({"apiVersion": parent.get("apiVersion"), "kind": kind.removesuffix("List")})
-    out.update((key, value) for key, value in item.items() if value is not None)
-    if isinstance(item, Map) and isinstance(out, Map):
-        out.line, out.lines = item.line, item.lines
-    return out
-
-
 @dataclass(slots=True)
-class _Object:
+class Whole:
     """What the readers of one object share."""
 
     value: Mapping[str, Any]
@@ -124,7 +58,7 @@ def taken(reader: Reader, read: Callable[[Reader], T]) -> T:
     return value
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", str: "a string", bool: "a boolean", int: "a number"}
     for kind, name in names.items():
         if isinstance(value, kind):
@@ -144,7 +78,7 @@ class Reader:
         parent: Reader | None = None,
         key: str = "",
         line: int = 0,
-        whole: _Object | None = None,
+        whole: Whole | None = None,
     ) -> None:
         self.value = value
         self.file = file
@@ -152,7 +86,7 @@ class Reader:
         self._parent = parent
         self._key = key
         self._asked: set[str] = set()
-        self._object: _Object = whole or (parent._object if parent is not None else _Object(value))  # noqa: SLF001
+        self._object: Whole = whole or (parent._object if parent is not None else Whole(value))  # noqa: SLF001
 
     @property
     def field(self) -> str:
@@ -246,7 +180,7 @@ class Reader:
         if value is None:
             self.wrong("is required", key)
         elif not isinstance(value, str):
-            self.wrong(f"must be a string, is {_kind(value)}", key)
+            self.wrong(f"must be a string, is {kind_of(value)}", key)
         else:
             self.wrong(f"{brief(value)} is not one of {', '.join(choices)}", key)
         return default if default is not None else next(iter(choices), "")
@@ -256,7 +190,7 @@ class Reader:
         if value is None:
             return default
         if not isinstance(value, bool):
-            self.wrong(f"must be true or false, is {_kind(value)}", key)
+            self.wrong(f"must be true or false, is {kind_of(value)}", key)
             return default
         return value
 
@@ -265,7 +199,7 @@ class Reader:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.wrong(f"must be a number, is {_kind(value)}", key)
+            self.wrong(f"must be a number, is {kind_of(value)}", key)
             return None
         if not low <= value <= high:
             self.wrong(f"{value} is not between {low:g} and {high:g}", key)
@@ -288,7 +222,7 @@ class Reader:
             return []
         if not isinstance(value, list):
             if not any(p.field == self.path(key) for p in self._object.problems):
-                self.wrong(f"must be a list, is {_kind(value)}", key)
+                self.wrong(f"must be a list, is {kind_of(value)}", key)
             return []
         return value
 
@@ -318,7 +252,7 @@ class Reader:
         out: list[str] = []
         for i, item in enumerate(self.list_of(key)):
             if not isinstance(item, str):
-                self.caught(self.item_error(key, i, f"must be a string, is {_kind(item)}"))
+                self.caught(self.item_error(key, i, f"must be a string, is {kind_of(item)}"))
             elif choices and item not in choices:
                 self.caught(self.item_error(key, i, f"{brief(item)} is not one of {', '.join(choices)}"))
             else:
@@ -335,7 +269,7 @@ class Reader:
         if value is None:
             return {}
         if not isinstance(value, dict | Mapping):
-            self.wrong(f"must be a mapping, is {_kind(value)}", key)
+            self.wrong(f"must be a mapping, is {kind_of(value)}", key)
             return {}
         out: dict[str, str] = {}
         for name, item in value.items():
@@ -343,7 +277,7 @@ class Reader:
                 out[name] = item
                 continue
             place = Place(self.file, getattr(value, "lines", {}).get(name, self._line(key)))
-            reason = f"must be a string, is {_kind(item)}: put it in quotes"
+            reason = f"must be a string, is {kind_of(item)}: put it in quotes"
             self.caught(PolicyError(place, f"{self.path(key)}.{name}", reason, about=self.about))
         return out
 
@@ -354,7 +288,7 @@ class Reader:
         if value is None:
             return None
         if not isinstance(value, dict | Mapping):
-            self.wrong(f"must be a mapping, is {_kind(value)}", key)
+            self.wrong(f"must be a mapping, is {kind_of(value)}", key)
             value = {}
         return type(self)(value, self.file, self, key, self._line(key))
 
@@ -367,7 +301,7 @@ class Reader:
         for i, item in enumerate(items):
             value = {} if item is None else item
             if not isinstance(value, dict | Mapping):
-                self.caught(self.item_error(key, i, f"must be a mapping, is {_kind(item)}"))
+                self.caught(self.item_error(key, i, f"must be a mapping, is {kind_of(item)}"))
                 continue
             line = lines[i] if i < len(lines) else self._line(key)
             out.append(type(self)(value, self.file, self, f"{key}[{i}]", line))
@@ -380,7 +314,7 @@ class Reader:
 
         def read(i: int, item: Any) -> IPNetwork:
             if not isinstance(item, str):
-                raise self.item_error(key, i, f"must be a string, is {_kind(item)}")
+                raise self.item_error(key, i, f"must be a string, is {kind_of(item)}")
             if "/" not in item and not address_ok:
                 raise self.item_error(key, i, f"{brief(item)} is not a CIDR: it has no prefix length")
             try:

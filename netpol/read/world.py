@@ -33,6 +33,7 @@ from netpol.read.kinds import passed_over
 from netpol.read.notes import Notes
 from netpol.read.policies import parse, parses
 from netpol.read.reader import Reader, address, shown, taken
+from netpol.read.within import policies_within
 
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
@@ -92,7 +93,8 @@ def from_readers(
                 if value is not None and seen.first_object(reader, value):
                     parts[part].append(value)
             else:
-                own.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), passed_over(reader))
+                why = passed_over(reader, policies_within(reader.value))
+                own.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), why)
         except PolicyError as error:
             own.wrong(error)
     if notes is None:
@@ -198,13 +200,13 @@ def _pod(reader: Reader) -> Pod | None:
     if spec is None:
         raise reader.error("is required", "spec")
     ports: list[NamedPort] = []
-    for container in spec.children("containers"):
-        for port in container.children("ports"):
+    for key in ("containers", "initContainers"):
+        for port in (p for container in spec.children(key) for p in container.children("ports")):
             number = port.integer("containerPort", 1, 65535)
             name = port.text("name", "")
             if name and number:
                 protocol = PROTOCOLS[port.text("protocol", "TCP", choices=("TCP", "UDP", "SCTP"))]
-                ports.append(NamedPort(name=name, protocol=protocol, number=number))
+                ports.append(NamedPort(name=name, protocol=protocol, number=number, init=key != "containers"))
     addresses: tuple[IPAddress, ...] = ()
     if status is not None:
         listed = [item.text("ip", "") for item in status.children("podIPs")]

@@ -142,7 +142,7 @@ class Boxes:
 
     def _numbers(self, box: Box, signature: PortSignature) -> int:
         out = 0
-        for name, protocol, number in signature:
+        for name, protocol, number, _ in signature:
             if (protocol, name) in box.names:
                 out |= self.universe.cells_where(
                     ("exact", protocol, number),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from netpol.compare.prove import Counterexample
@@ -54,12 +54,21 @@ def blame(
     unsaid: Mapping[tuple[str, str], list[str]],
     written_out: Mapping[tuple[str, str], frozenset[str]],
     services: Mapping[tuple[str, str], set[str]],
+    *,
+    beside: Collection[str] = (),
 ) -> Refusal:
     """Blame a rule at the end where the engines differ: the one that decided under Calico, or one that stood before
     it; with what could not be said about it.
     """
     direction = _differs(example)
     (decided,) = example.before.side(direction)
+    (other,) = example.after.side(direction)
+    if other.policy in beside:
+        reason = (
+            f"{other.policy} is given, and Cilium lets it decide this flow, of which Calico knows nothing. Change or "
+            "remove it, or leave it out here and prove both together"
+        )
+        return Refusal(policy=decided.policy or other.policy, rule=decided.rule, reason=reason, example=example)
     for policy, rule in ((decided.policy, decided.rule), *_matching(example, before, direction)):
         reasons = list(dict.fromkeys(unsaid.get((policy, rule), ())))
         if reasons:
@@ -73,7 +82,9 @@ def blame(
     if led:
         reason = f"{', '.join(led)}: written out by selector and ports, and its EndpointSlices hold something else"
         return Refusal(policy=decided.policy, rule=decided.rule, reason=reason, example=example)
-    (other,) = example.after.side(direction)
+    named = _of_init_container(example)
+    if named:
+        return Refusal(policy=decided.policy, rule=decided.rule, reason=named, example=example)
     if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
         reason = f"{other.policy} stays, and Cilium lets it decide this flow: {other.reason}"
     elif example.packet.protocol in (ICMP, ICMP6):
@@ -82,6 +93,18 @@ def blame(
         reason = f"what stands for the other rules decides it in Cilium: {other.policy} {other.rule}: {other.reason}"
     policy, rule = (decided.policy or "the default of no policy"), decided.rule
     return Refusal(policy=policy, rule=rule, reason=reason, example=example)
+
+
+def _of_init_container(example: Counterexample) -> str:
+    """The reason where the destination names the port in an init container, which only Calico reads."""
+    pod, packet = example.before.ends[1].pod, example.packet
+    for port in pod.ports if pod is not None else ():
+        if port.init and (port.protocol, port.number) == (packet.protocol, packet.port):
+            return (
+                f"pod {pod} has the port name {port.name} of an init container, where Cilium reads none. Write "
+                f"{port.number} in the policy, or name the port in another container"
+            )
+    return ""
 
 
 def unlike(example: Counterexample) -> str:

@@ -27,7 +27,7 @@ from netpol.model.world import World
 from netpol.read import documents
 from netpol.read.policies import policies as parse_policies
 from netpol.translate.drafting import Drafting
-from netpol.translate.manifests import EXPANDED, assuming, bound
+from netpol.translate.manifests import EXPANDED, SOURCE, assuming, bound
 from netpol.translate.refusals import Refusal, blame, hosts, unlike
 from netpol.translate.saying import is_native
 from netpol.translate.services import without_services
@@ -79,8 +79,8 @@ def translate(world: World, *, strict: bool = False) -> Translation:
     objects given (labels written out, say) is bound to them, which is complete only for a whole world, and not when
     `strict`.
 
-    The world's engines do not matter; its Cilium policies are left out. Raises UndecidableError for policies that
-    the model does not know.
+    The world's engines do not matter. Cilium policies that are given stay, and the proof counts them; what an earlier
+    translation wrote is left out. Raises UndecidableError for policies that the model does not know.
 
     >>> translate(load(["calico/", "cluster.yaml"])).manifests    # doctest: +SKIP
     """
@@ -99,11 +99,14 @@ def translate(world: World, *, strict: bool = False) -> Translation:
         if isinstance(p, KubernetesPolicy) or (isinstance(p, ClusterPolicy) and world.cilium.cluster_policies)
     )
     said, written = without_services(before)
+    beside = tuple(
+        p for p in world.policies if isinstance(p, CiliumPolicy | CidrGroup) and SOURCE not in p.meta.annotations
+    )
     best: Translation | None = None
     for closing in (True, False):
         drafting = Drafting(with_probes(said), kept, closing=closing, written=written)
         drafting.run()
-        made = _translation(before, kept, drafting, strict=strict)
+        made = _translation(before, (*kept, *beside), drafting, strict=strict)
         if best is None or best.refused or made.complete:
             best = made
         if made.complete or not drafting.closed:
@@ -118,10 +121,13 @@ def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *,
     policies = parse_policies(documents.from_objects(manifests))
     after = before.with_policies((*policies, *kept)).enforced_by("cilium")
     proof = prove(before, after, most=_MOST_REFUSED, strict=strict)
+    beside = {str(p.meta) for p in kept if isinstance(p, CiliumPolicy)}
     # Pods to come have their labels from elsewhere, so they are looked at in a world of their own.
     refused, beyond = (
         [
-            blame(e, replace(before), drafting.sayer.unsaid, drafting.sayer.written_out, drafting.written)
+            blame(
+                e, replace(before), drafting.sayer.unsaid, drafting.sayer.written_out, drafting.written, beside=beside
+            )
             for e in examples
         ]
         for examples in (proof.differences, proof.beyond)
