@@ -166,7 +166,14 @@ def _asked(worlds: Sequence[World]) -> list[list[Selector]]:  # noqa: PLR0912 - 
                     out[entry.direction, "subject"][entry.subject] = None
                     out[entry.direction, "peer"] |= dict.fromkeys(entry.peers.selectors)
     once: dict[Selector, Selector] = {s: normal(s) for s in dict.fromkeys(s for found in out.values() for s in found)}
-    return [list(dict.fromkeys(once[s] for s in found)) for found in out.values()]
+    excepted = _excepted(worlds)
+    return [list(dict.fromkeys((*(once[s] for s in found), *excepted))) for found in out.values()]
+
+
+def _excepted(worlds: Iterable[World]) -> list[Selector]:
+    """The pods about which differences are accepted."""
+    sides = (side for w in worlds for a in w.accepted for side in (a.source, a.destination))
+    return [normal(side.selector) for side in sides if side.of_pods]
 
 
 def _kinds(worlds: Sequence[World], asked: Sequence[Selector], limit: int) -> list[Kind]:
@@ -351,7 +358,7 @@ def _with_nodes(world: World, like: str, addresses: Sequence[IPAddress]) -> Worl
     return replace(world, nodes=(*world.nodes, *made))
 
 
-def _values(worlds: Iterable[World]) -> dict[str, int]:
+def _values(worlds: Sequence[World]) -> dict[str, int]:
     """For each label that a policy mentions, how many values of it are told apart."""
     found: dict[str, set[str]] = {}
     for part in _asked(worlds):

@@ -60,6 +60,8 @@ def _alike(before: World, after: World) -> tuple[World, World]:
 def _put_together(before: World, proof: Proof, beyond: Proof, *, strict: bool) -> Proof:
     """What the objects given and the pods to come say together."""
     notes = tuple(dict.fromkeys((*proof.assumptions, *beyond.assumptions)))
+    accepted = {e.accepted: e for e in (*beyond.accepted, *proof.accepted)}
+    proof, beyond = (replace(p, accepted=tuple(accepted.values())) for p in (proof, beyond))
     if beyond.equal:
         return replace(proof if proof.classes else beyond, grade=Grade.EXACT, assumptions=notes)
     if proof.classes and before.whole and not strict:

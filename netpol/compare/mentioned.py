@@ -47,6 +47,7 @@ def read(
         networks |= {ipaddress.ip_network(a) for a in world.host_addresses}
         networks |= {n for s in world.of(NetworkSet) for n in s.nets}
         networks |= {n for g in world.of(CidrGroup) for n in g.nets}
+        _read_accepted(world, cuts, networks, mentioned)
         engines = {e for node in world.nodes for e in node.engines}
         if engines & {Engine.CALICO, Engine.KUBERNETES}:
             _read_calico(world, twins, cuts, networks, mentioned)
@@ -54,6 +55,16 @@ def read(
             _read_cilium(world, cuts, networks, mentioned)
     accounts = any("serviceaccount" in k or k.startswith(calico.ACCOUNT_PREFIX) for k in mentioned)
     return cuts, networks, frozenset(mentioned), accounts
+
+
+def _read_accepted(world: World, cuts: Cuts, networks: set[IPNetwork], mentioned: set[str]) -> None:
+    for one in world.accepted:
+        for side in (one.source, one.destination):
+            networks.update(side.nets)
+            mentioned.update(keys(side.labels) if side.labels is not None else ())
+        if one.protocol is not None:
+            cuts.protocols.add(one.protocol)
+        cuts.ports.update(one.ports)
 
 
 def _read_calico(

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from netpol.compare.accepting import Accepting
 from netpol.compare.rows import Rows, rows_of
 from netpol.compare.sets import bits, overlay
 from netpol.compare.universe import Universe
@@ -18,6 +19,7 @@ from netpol.decide.calico import CalicoModel
 from netpol.decide.flow import Path, judge
 from netpol.decide.hosts import refuse_forwarding, selected_endpoints
 from netpol.decide.models import calico_model, cilium_model
+from netpol.model.accepted import Accepted
 from netpol.model.packets import Packet
 from netpol.model.values import DIRECTIONS, EGRESS, OTHER, TCP, UDP, AdminPolicy, ClusterPolicy
 from netpol.model.world import Engine, World
@@ -58,12 +60,27 @@ class Counterexample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Excepted:
+    """A difference that somebody accepts, with a flow that shows it."""
+
+    accepted: Accepted
+    example: Counterexample
+
+    def __str__(self) -> str:
+        was = "allowed" if self.example.before.allowed else "denied"
+        now = "allowed" if self.example.after.allowed else "denied"
+        flow = f"{self.example.source} -> {self.example.destination}, {self.example.packet}"
+        return f"{self.accepted}; such as {flow}: {was} before, {now} after"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """`equal` only when every flow of the two worlds was compared, but for what `assumptions` names.
 
     `grade`: whether that holds for every pod that could exist, or is bound to the objects that were given. `sampled`:
     how many kinds of pods that could exist were looked at where there are too many for all. `beyond`: flows that differ
-    for pods that could exist, where none of those given shows a difference. `rests_on`: the assumptions without which
+    for pods that could exist, where none of those given shows a difference. `accepted`: differences that
+    somebody accepts and that were not counted. `rests_on`: the assumptions without which
     it would not hold, each of which somebody opted into; they are among `assumptions` as well.
     """
 
@@ -75,6 +92,7 @@ class Proof:
     assumptions: tuple[str, ...] = ()
     differences: tuple[Counterexample, ...] = ()
     rests_on: tuple[str, ...] = ()
+    accepted: tuple[Excepted, ...] = ()
     classes: int = 0
     peers: int = 0
     cells: int = 0
@@ -89,17 +107,20 @@ class Proof:
             text += f"\n{self.counterexample}"
         if self.beyond:
             text += f"\nfor pods that could exist they differ:\n{self.beyond[0]}"
+        text += "".join(f"\naccepted: {a}" for a in self.accepted)
         return text + "".join(f"\nassumed: {a}" for a in self.assumptions)
 
     @property
     def _reach(self) -> str:
+        count = len(self.accepted)
+        but = f", but for {count} accepted difference{'' if count == 1 else 's'}" if count else ""
         if self.verdict is Equality.DIFFERENT:
             return str(self.verdict)
         if self.grade is Grade.EXACT:
-            return f"{self.verdict} for every pod that could exist"
+            return f"{self.verdict} for every pod that could exist{but}"
         given = "equal for what was given" if self.classes else "nothing was given to compare"
         if self.verdict is Equality.EQUAL:
-            return given
+            return f"{given}{but}"
         sampled = f", {self.sampled} kinds of pods to come sampled" if self.sampled else ""
         return f"{self.verdict}: {given}{sampled}, not decided for the rest"
 
@@ -141,7 +162,13 @@ def compared(universe: Universe, rows: tuple[Rows, Rows], assumptions: tuple[str
     )
     found: list[Counterexample] = []
     told: set[tuple[object, ...]] = set()
-    for difference in sorted(differences(universe, rows, most), key=lambda d: smallness(universe, d)):
+    accepting = Accepting(universe)
+    left = differences(universe, rows, most, accepting)
+    excepted = tuple(
+        Excepted(accepted=one, example=explain(universe, Difference(*where))) for one, where in accepting.used.items()
+    )
+    proof = replace(proof, accepted=excepted)
+    for difference in sorted(left, key=lambda d: smallness(universe, d)):
         example = explain(universe, difference)
         about = _about(example)
         if about not in told:
@@ -158,13 +185,18 @@ _ENOUGH = 2000
 """Differences looked at before the smallest is chosen; all are proof enough, one is shown."""
 
 
-def differences(universe: Universe, rows: tuple[Rows, Rows], most: int = 1) -> list[Difference]:
-    """Pairs whose final verdict differs: at most a few thousand, in a deterministic order."""
+def differences(
+    universe: Universe, rows: tuple[Rows, Rows], most: int = 1, accepting: Accepting | None = None
+) -> list[Difference]:
+    """Pairs whose final verdict differs: at most a few thousand, in a deterministic order.
+
+    `accepting`: takes out what somebody accepts, and notes it.
+    """
     out: list[Difference] = []
     seen: set[tuple[int, int]] = set()
     for direction in DIRECTIONS:
         for subject in unlike(universe, rows, direction):
-            for difference in subject_differences(universe, rows, subject, direction):
+            for difference in subject_differences(universe, rows, subject, direction, accepting):
                 pair = (
                     (difference.subject, difference.peer)
                     if direction == EGRESS
@@ -193,14 +225,20 @@ def unlike(universe: Universe, rows: tuple[Rows, Rows], direction: str) -> list[
 
 
 def subject_differences(
-    universe: Universe, rows: tuple[Rows, Rows], subject: int, direction: str
+    universe: Universe, rows: tuple[Rows, Rows], subject: int, direction: str, accepting: Accepting | None = None
 ) -> Iterator[Difference]:
     """The differences that this class causes in this direction, the other end's verdict taken into account."""
     by_peer = _by_peer(universe, rows, subject, direction)
     for peer in sorted(by_peer):
         cells = by_peer[peer]
-        if universe.peers[peer].kind == "pod":
+        pod = universe.peers[peer].kind == "pod"
+        if pod:
             cells = _final(rows, direction, subject, peer, cells)
+        if cells and accepting is not None and universe.worlds[0].accepted:
+            before = rows[0].allowed(subject, direction, cells, peer)
+            if pod:
+                before &= rows[0].allowed(peer, OTHER[direction], cells, subject)
+            cells = accepting.left(direction, subject, peer, cells, before)
         if cells:
             yield Difference(direction, subject, peer, cells)
 

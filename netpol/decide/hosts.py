@@ -7,11 +7,13 @@ forwards besides, which is where pods meet it: on which interface a packet passe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from netpol.decide.calico import CalicoModel, subject_selector
 from netpol.decide.models import calico_model
 from netpol.model.errors import UndecidableError
 from netpol.model.packets import Party
-from netpol.model.values import CalicoPolicy, HostEndpoint
+from netpol.model.values import CalicoPolicy, HostEndpoint, Policy
 from netpol.model.world import Engine, Node, World
 
 EVERY_INTERFACE = "*"
@@ -26,6 +28,21 @@ def selected_endpoints(model: CalicoModel, policy: CalicoPolicy) -> tuple[HostEn
 def forwarding(model: CalicoModel) -> tuple[tuple[HostEndpoint, CalicoPolicy], ...]:
     """Host endpoints with each policy that acts there on what their node forwards."""
     return tuple((h, p) for p in model.forward_policies for h in selected_endpoints(model, p))
+
+
+def without_hosts(world: World) -> tuple[World, list[str]]:
+    """The world without policy on hosts, and the names of what is left out; what acts on pods too stays for them."""
+    left_out: list[str] = []
+    policies: list[Policy] = []
+    for policy in world.policies:
+        if isinstance(policy, HostEndpoint) or (isinstance(policy, CalicoPolicy) and policy.hosts_only):
+            left_out.append(str(policy.meta))
+        elif isinstance(policy, CalicoPolicy) and policy.apply_on_forward:
+            left_out.append(f"{policy.meta} (applyOnForward)")
+            policies.append(replace(policy, apply_on_forward=False))
+        else:
+            policies.append(policy)
+    return (world.with_policies(policies), left_out) if left_out else (world, [])
 
 
 def refuse_forwarding(world: World) -> None:
@@ -81,5 +98,5 @@ def _reason(endpoint: HostEndpoint, policy: CalicoPolicy, what: str) -> str:
     where = f" ({policy.meta.place})" if policy.meta.place.line else ""
     return (
         f"{policy.meta}{where} has {how} and selects {endpoint.meta} of node {endpoint.node or 'no name'}: {what} "
-        "policed there as well, which is not modelled. Leave both out to ask about the pods alone"
+        "policed there as well, which is not modelled. Leave both out to ask about the pods alone (--without-hosts)"
     )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from netpol.model.accepted import Accepted
 from netpol.model.derived import Derived
 from netpol.model.named import GIVEN_BY_KUBERNETES, namespaces_named
 from netpol.model.ranges import IPAddress, IPNetwork
@@ -189,8 +190,9 @@ class World:
     destinations outside all the same (the VPC CNI's ENABLE_V6_EGRESS). `apiserver`: addresses that Cilium knows as
     `kube-apiserver`. `host_addresses`: addresses that each node serves itself. `pod_cidrs`: where pods without a
     known address may be. `families_stated`: whether somebody said the families, or an address did. `other_protocols`:
-    whether pods may speak IP protocols other than TCP, UDP, SCTP and ICMP. `rest`: what is taken of what is not in
-    here. `derived`: what was worked out about this world; no part of its value.
+    whether pods may speak IP protocols other than TCP, UDP, SCTP and ICMP. `accepted`: what somebody accepts of the
+    differences to another world. `rest`: what is taken of what is not in here. `derived`: what was worked out about
+    this world; no part of its value.
     """
 
     policies: tuple[Policy, ...] = ()
@@ -209,6 +211,7 @@ class World:
     cilium: CiliumOptions = CiliumOptions()
     families_stated: bool = True
     other_protocols: bool = True
+    accepted: tuple[Accepted, ...] = ()
     rest: Rest = Rest.ABSENT
     derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
 

@@ -12,6 +12,33 @@ from netpol.decide.models import calico_model
 from netpol.model.values import DIRECTIONS, EGRESS, ICMP, ICMP6, HostEndpoint, Meta
 from netpol.model.world import World
 
+_WAYS = (
+    ("pod's own node", "say which addresses nodes serve themselves (--host-address ADDRESS or none)"),
+    ("belong to nodes", "let the rule hold every address of a node or none"),
+    ("only some of the pods have", "select those pods by labels, or name a network that holds all pods or none"),
+    ("one address family", "say the same of IPv4 and of IPv6, and leave source ports out"),
+    ("IP protocol", "if no pod speaks other protocols, say --no-other-protocols; or treat every protocol alike"),
+    ("ICMP codes", "leave the code out"),
+    ("tells ICMP apart", "leave type and code out"),
+    ("ICMP type 0", "ask for no type, or for the request (8)"),
+    ("not part of Cilium identities", "select by a label that pods keep, and that Cilium's label filter lets through"),
+    ("by service", "select the service's pods and name their ports"),
+    ("EndpointSlices hold something else", "bring the Service's selector and its EndpointSlices in line"),
+    ("port name", "name the port by its number"),
+    ("named port", "name the port by its number"),
+    ("named source ports", "leave the source ports out"),
+    ("the pod's own address", "select the pods by labels"),
+    ("the pod's own side", "select the pods by labels that no network set has"),
+    ("stays, and Cilium lets it decide", "narrow that NetworkPolicy, or give the pods it selects one of their own"),
+    ("without an order", "split the rule, or take exceptions out of its networks yourself"),
+    ("order", "let rules with different actions not overlap, or write the exceptions into one rule"),
+    ("written out over the objects given", "select by whole values of labels that pods have"),
+    ("alternatives", "split the policy in several with simpler selectors"),
+    ("policy on hosts", "say --without-hosts: the rest is translated, and hosts are left to security groups"),
+)
+_OTHERWISE = "write the rule in what Cilium knows: labels of pods, networks without pods, ports, ICMP types"
+_ACCEPT = "as the last resort accept the difference in policies/accepted.yaml, with a reason and a last day"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
@@ -22,8 +49,15 @@ class Refusal:
     reason: str
     example: Counterexample | None = None
 
+    @property
+    def way_out(self) -> str:
+        """What may be done about it; that the difference is accepted comes last."""
+        found = [way for part, way in _WAYS if part in self.reason]
+        return "; or ".join(dict.fromkeys((*(found or [_OTHERWISE]), *([] if self.example is None else [_ACCEPT]))))
+
     def __str__(self) -> str:
         text = f"{self.policy}{' ' + self.rule if self.rule else ''}: {self.reason}"
+        text += f"\nway out: {self.way_out}"
         return text + (f"\n{self.example}" if self.example is not None else "")
 
 
@@ -43,7 +77,7 @@ def hosts(world: World) -> list[Refusal]:
 def _on_hosts(meta: Meta, what: str) -> Refusal:
     reason = (
         f"{what}: policy on hosts has no exact counterpart. Say the same with security groups or Cilium's host "
-        "firewall, delete it, translate again"
+        "firewall, and leave it out here"
     )
     return Refusal(policy=str(meta), rule="", reason=reason)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from netpol.compare.prove import Counterexample, Proof
+from netpol.compare.prove import Counterexample, Excepted, Proof
 from netpol.decide.flow import Path
 from netpol.lint.finding import Finding
+from netpol.model.accepted import Accepted
 from netpol.model.errors import PolicyError
 from netpol.read.notes import Notes
 from netpol.translate.refusals import Refusal
+from netpol.translate.table import Fate
+from operations.policy.out import name_of
 
 
 def faults_of(error: PolicyError) -> dict[str, Any]:
@@ -60,6 +63,31 @@ def example_of(example: Counterexample) -> dict[str, Any]:
     }
 
 
+def excepted_of(excepted: Excepted) -> dict[str, Any]:
+    return accepted_of(excepted.accepted) | {"example": example_of(excepted.example)}
+
+
+def accepted_of(one: Accepted) -> dict[str, Any]:
+    return {
+        "flows": one.flows,
+        "reason": one.reason,
+        "who": one.who,
+        "until": one.until.isoformat(),
+        "file": one.place.file,
+        "line": one.place.line,
+    }
+
+
+def fate_of(fate: Fate) -> dict[str, Any]:
+    return {
+        "policy": fate.policy,
+        "place": fate.place,
+        "outcome": fate.outcome,
+        "files": [name_of(m) for m in fate.manifests],
+        "why": fate.why,
+    }
+
+
 def proof_of(proof: Proof) -> dict[str, Any]:
     return {
         "verdict": proof.verdict.value,
@@ -69,6 +97,7 @@ def proof_of(proof: Proof) -> dict[str, Any]:
         "counterexamples": [example_of(e) for e in proof.differences],
         "assumptions": list(proof.assumptions),
         "rests_on": list(proof.rests_on),
+        "accepted": [excepted_of(e) for e in proof.accepted],
         "classes": proof.classes,
         "peers": proof.peers,
         "cells": proof.cells,
@@ -80,6 +109,7 @@ def refusal_of(refusal: Refusal) -> dict[str, Any]:
         "policy": refusal.policy,
         "rule": refusal.rule,
         "reason": refusal.reason,
+        "way_out": refusal.way_out,
         "example": example_of(refusal.example) if refusal.example else None,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,17 +15,28 @@ from netpol.compare.graded import prove
 from netpol.compare.prove import Equality, Grade
 from netpol.compare.resting import resting
 from netpol.decide.flow import decide
+from netpol.decide.hosts import without_hosts
 from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
+from netpol.translate.table import TRANSLATED, table
 from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
 from operations.exits import UsageError, ended
 from operations.policy import out
-from operations.policy.answers import faults_of, finding_of, path_of, proof_of, refusal_of, skipped_of
+from operations.policy.accepting import USUAL, accepted_by, report
+from operations.policy.answers import (
+    fate_of,
+    faults_of,
+    finding_of,
+    path_of,
+    proof_of,
+    refusal_of,
+    skipped_of,
+)
 from operations.policy.given import NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
 from operations.say import say
 from reading.failure import FAILED, UNKNOWN, USAGE, Failure
@@ -68,6 +79,14 @@ def fill(command: argparse.ArgumentParser) -> None:
         "--limit", type=whole(1, 10**9), default=DEFAULT_LIMIT, help="most kinds of future pods to look at"
     )
     for one_of in (two, three):
+        one_of.add_argument(
+            "--accepted", type=Path, metavar="FILE", help=f"accepted differences (default: {USUAL}, if any)"
+        )
+        one_of.add_argument(
+            "--without-hosts",
+            action="store_true",
+            help="leave host endpoints and what acts on them out, and ask about pods alone",
+        )
         one_of.add_argument(
             "--strict", action="store_true", help="only what holds for every pod that could exist is good enough"
         )
@@ -229,22 +248,14 @@ def _a_port(world: World, destination: str) -> int:
 def _translate(arguments: argparse.Namespace) -> Answer:
     world = world_of(arguments)
     told(notes_of(arguments))
+    counts, expired = accepted_by(arguments)
+    world = whole = replace(world, accepted=counts)
+    hosts: list[str] = []
+    if arguments.without_hosts:
+        world, hosts = without_hosts(whole)
     absent = lacking(world)
     result = translate(world, strict=arguments.strict)
-    for refusal in result.refused:
-        say(f"refused: {refusal}")
-    say(str(result.proof).splitlines()[0])
-    for line in result.proof.assumptions:
-        say(f"assumed: {line}")
-    if result.left_out:
-        say(f"left out: {_operators(result.left_out)}, which go with Calico")
-    for name in result.copies:
-        say(
-            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
-            "the copy keeps allowing"
-        )
-    for name in result.written_out:
-        say(f"{name} is written out in manifests (eks-cilium/written-out): translate again when it changes")
+    _say_result(result, hosts)
     written: list[Path] = []
     removed: list[Path] = []
     if not result.complete:
@@ -257,7 +268,13 @@ def _translate(arguments: argparse.Namespace) -> Answer:
     else:
         say(reading.dump_all(result.manifests))
     code = PASSED if result.complete else FAILED if result.grade is Grade.REFUSED else UNKNOWN
+    accepted = report(result.proof, counts, expired)
+    fates = [fate_of(f) for f in table(whole, result)]
+    _say_table(fates, written=bool(written))
     return code, {
+        "policies": fates,
+        **accepted,
+        "hosts_left_out": hosts,
         "complete": result.complete,
         "grade": result.grade.value,
         "missing": absent,
@@ -271,6 +288,38 @@ def _translate(arguments: argparse.Namespace) -> Answer:
         "removed": [str(path) for path in removed],
         "proof": proof_of(result.proof),
     }
+
+
+def _say_result(result: Translation, hosts: Sequence[str]) -> None:
+    """What was refused, proved, assumed, accepted, left out and copied."""
+    for refusal in result.refused:
+        say(f"refused: {refusal}")
+    say(str(result.proof).splitlines()[0])
+    for line in result.proof.assumptions:
+        say(f"assumed: {line}")
+    for one in result.proof.accepted:
+        say(f"accepted: {one}")
+    if hosts:
+        say(f"left out with all policy on hosts: {', '.join(hosts)}")
+    if result.left_out:
+        say(f"left out: {_operators(result.left_out)}, which go with Calico")
+    for name in result.copies:
+        say(
+            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
+            "the copy keeps allowing"
+        )
+    for name in result.written_out:
+        say(f"{name} is written out in manifests (eks-cilium/written-out): translate again when it changes")
+
+
+def _say_table(fates: Sequence[Mapping[str, Any]], *, written: bool) -> None:
+    """Each policy that was given with its file, or why there is none."""
+    outcomes = {TRANSLATED: TRANSLATED if written else "sayable"}
+    rows = [(f["policy"], outcomes.get(f["outcome"], f["outcome"]), ", ".join(f["files"]), f["why"]) for f in fates]
+    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
+    for policy, outcome, files, why in rows:
+        what = "; ".join(part for part in (files, why) if part)
+        say(f"{policy:<{widths[0]}}  {outcome:<{widths[1]}}  {what}".rstrip())
 
 
 def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translation) -> None:
@@ -300,6 +349,11 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     before = world_of(arguments)
     theirs = [p for p in before.policies if p.meta.of_operator]
     before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
+    counts, expired = accepted_by(arguments)
+    before = replace(before, accepted=counts)
+    hosts: list[str] = []
+    if arguments.without_hosts:
+        before, hosts = without_hosts(before)
     found = policies_after(arguments)
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
@@ -318,12 +372,16 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     if theirs:
         note = f"not compared: {_operators(theirs)}, which go with Calico"
         proof = replace(proof, assumptions=(*proof.assumptions, note))
+    if hosts:
+        note = f"not compared: policy on hosts ({', '.join(hosts)})"
+        proof = replace(proof, assumptions=(*proof.assumptions, note))
     say(str(proof))
     for example in proof.differences[1:]:
         say(str(example))
     if proof.verdict is Equality.UNDECIDED and not before.whole:
         say("if what was given is the whole cluster, say --whole")
-    return _EXIT[proof.verdict], proof_of(proof) | {"missing": absent, "families": sorted(before.families)}
+    said = report(proof, counts, expired)
+    return _EXIT[proof.verdict], proof_of(proof) | said | {"missing": absent, "families": sorted(before.families)}
 
 
 def _lint(arguments: argparse.Namespace) -> Answer:

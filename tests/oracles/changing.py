@@ -81,7 +81,7 @@ class Changes:
             rule = {"action": "Deny", "source": {"serviceAccounts": {"selector": "kind == 'machine'"}}}
             extra += from_objects([_gnp("by-account", {"order": 5, "ingress": [rule, {"action": "Allow"}]})]).policies
         base = replace(base, service_accounts=accounts, services=services)
-        speaking = [p for p in (*base.policies, *extra) if isinstance(p, _SPEAKING)]
+        speaking: list[Policy] = [p for p in (*base.policies, *extra) if isinstance(p, _SPEAKING)]
         if self.kind != "calico":
             speaking = [p for p in speaking if isinstance(p, KubernetesPolicy)]
         return base, speaking

@@ -154,8 +154,8 @@ def _case(rng: random.Random, flows: int) -> Case:
     for _ in range(flows):
         node = rng.random()
         first, second = rng.choice(managed), rng.randrange(len(ends))
-        if node < 0.15:
-            second = host if node < 0.06 else host + 1
+        if node < 0.2:
+            second = host if node < 0.11 else host + 1
         if rng.random() < 0.5:
             first, second = second, first
         family = _family(rng, ends[first][0], ends[second][0], families)

@@ -304,7 +304,9 @@ class Voice:
 def emptied(policy: Policy) -> Policy:
     """The policy without what it says: it applies to the same pods, and isolates them as before."""
     match policy:
-        case KubernetesPolicy() | CalicoPolicy():
+        case KubernetesPolicy():
+            return replace(policy, ingress=(), egress=())
+        case CalicoPolicy():
             return replace(policy, ingress=(), egress=())
         case CiliumPolicy():
             return replace(policy, specs=tuple(replace(s, rules=_of_nobody(s.rules)) for s in policy.specs))

@@ -57,7 +57,7 @@ def test_a_kind_that_is_not_served_lists_as_empty():
 
 def test_below_a_group_that_is_not_served_the_refusal_is_plain_text_and_still_a_refusal():
     world = SandboxWorld.__new__(SandboxWorld)
-    world.open = lambda *_, **__: SimpleNamespace(status=404, data=b"404 page not found\n")  # type: ignore[method-assign, assignment, return-value]
+    world.open = lambda *_, **__: SimpleNamespace(status=404, data=b"404 page not found\n")  # type: ignore[method-assign, assignment]
     with pytest.raises(KubeError, match="404 page not found") as refused:
         world.call("GET", "/apis/operator.tigera.io/v1/imagesets")
     assert refused.value.status == 404
