@@ -289,7 +289,7 @@ def test_neither_takes_a_file_that_says_nothing_or_two_things(tmp_path: Path, co
     with pytest.raises(InvalidManifest, match=r"web\.yaml"):
         manifests.load(tmp_path, "calico")
     with pytest.raises(PolicyError, match=r"web\.yaml"):
-        policies_from_files([tmp_path / "calico"])
+        policies_from_files([path])
 
 
 def test_a_directory_a_large_file_and_a_missing_one_are_named(tmp_path: Path):

@@ -109,7 +109,7 @@ def test_a_translation_refuses_policy_on_hosts_by_name_and_writes_nothing_of_it_
     assert any(
         r.policy.startswith("GlobalNetworkPolicy ") and "no exact counterpart" in r.reason for r in result.refused
     )
-    assert all("delete" in r.reason for r in result.refused)
+    assert all("leave it out" in r.reason for r in result.refused)
     assert [m for m in result.manifests if "node-ports" in m["metadata"]["name"]] == []
 
 
