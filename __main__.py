@@ -14,14 +14,14 @@ from components.cilium import Cilium
 from components.cluster import Cluster
 from components.coredns import CoreDns
 from components.daemonsets import NetworkDaemonSet
-from components.freeze import frozen, kept_policies
-from components.gate import Answer, Answered, Established, Gate, Settle, ask
-from components.guard import Guard
-from components.mark import Mark
+from components.guarding.freeze import frozen, kept_policies
+from components.guarding.gate import Answer, Answered, Established, Gate, Settle, ask
+from components.guarding.guard import Guard
+from components.guarding.mark import Mark
+from components.guarding.unused import unused
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
 from components.probes import Probes
-from components.unused import unused
 from components.workloads import LegacyLabel, Workloads
 from migration import manifests
 from migration.desired import GroupRole

@@ -41,7 +41,7 @@ from kubernetes import client, config
 from benchmarks.refresh_cluster import Cluster, end_node, say
 from benchmarks.refresh_scenario import SEED, declared_bound, scenario
 from migration.journeys import NodeKind
-from operations.connection import Api
+from operations.access.connection import Api
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.live import Live
 from operations.refresh.engine.engine import Engine

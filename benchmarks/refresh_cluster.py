@@ -14,7 +14,7 @@ from kubernetes import config
 from benchmarks import refresh_scenario as scenario
 from benchmarks.refresh_scenario import BUDGETS, ENDING, NEW_CAPACITY, PODS_A_NODE, REPLICA_SETS, App, Scenario
 from kube.transport import MERGE
-from operations.connection import Api
+from operations.access.connection import Api
 from operations.refresh.cluster.kube import Kube
 from sandbox import lifecycle
 

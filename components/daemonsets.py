@@ -9,9 +9,9 @@ import pulumi_kubernetes as kubernetes
 
 from components.common import Component, token
 from components.imported import others, state_of, untouched
-from migration import addon_values
 from migration.desired import SystemDaemonSet
 from migration.names import AWS_NODE, FIELD_MANAGER, SYSTEM_NAMESPACE
+from migration.rules import addon_values
 
 ADDON: Final = "aws:eks/addon:Addon"
 _KINDS = {AWS_NODE: "VpcCni", "kube-proxy": "KubeProxy"}

@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 from pulumi._types import input_type_py_to_pulumi_names
 
-from migration.imported import unasked
+from migration.guarding.imported import unasked
 from reading.failure import Failure
 
 _TAGS_OF_THE_PROVIDER = "tagsAll"

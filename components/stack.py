@@ -11,13 +11,13 @@ from google.protobuf import json_format
 from pulumi.runtime.proto import resource_pb2
 
 from components.common import token
-from components.gate import MARKER, SETTLE
-from components.mark import MARK
+from components.guarding.gate import MARKER, SETTLE
+from components.guarding.mark import MARK
 from migration.desired import GroupRole
 from migration.facts import Facts, contradictions
-from migration.freeze import SERVED_POLICY
+from migration.guarding.freeze import SERVED_POLICY
+from migration.guarding.mark import Own
 from migration.journeys import Piece
-from migration.mark import Own
 from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROBE, PROJECT
 from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded

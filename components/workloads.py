@@ -6,7 +6,7 @@ import pulumi
 import pulumi_command as command
 
 from components.common import Component, token
-from components.gate import operations
+from components.guarding.gate import operations
 from migration.transition import Move
 
 

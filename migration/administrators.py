@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from migration.deployers import InvalidDeployer, canonical
+from migration.rules.deployers import InvalidDeployer, canonical
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from migration.chart_fits import ONLY_CILIUM_NODES
-from migration.chart_rules import HEALTH_PORT
 from migration.facts import Facts
 from migration.names import AGENT_NOT_READY_TAINT
+from migration.rules.chart_fits import ONLY_CILIUM_NODES
+from migration.rules.chart_rules import HEALTH_PORT
 from migration.settings import Settings
 
 
@@ -42,8 +42,8 @@ def egress_source(settings: Settings, facts: Facts | None) -> Literal["node", "p
 def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
     """The chart values of a stack.
 
-    The user's own (`cilium.values`) are laid over ours; `migration.chart_rules` has seen to it that they leave alone
-    what the journey rests on. Lists that we need something in are added to instead of replaced.
+    The user's own (`cilium.values`) are laid over ours; `migration.rules.chart_rules` has seen to it that they leave
+    alone what the journey rests on. Lists that we need something in are added to instead of replaced.
     """
     chosen, network = settings.cilium, settings.network
     security_groups: Any = list(network.security_group_ids or (facts.security_group_ids if facts else ())) or str(

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from migration import addon_values, addressing, affinity
-from migration.affinity import Affinity
 from migration.cilium_values import cilium_values
 from migration.facts import DaemonSetFacts, Facts, InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, NodeKind, Piece, Stage
@@ -24,6 +22,8 @@ from migration.names import (
     KUBE_PROXY,
     LEGACY_CNI,
 )
+from migration.rules import addon_values, addressing, affinity
+from migration.rules.affinity import Affinity
 from migration.settings import Addon, NodeGroup, Settings
 
 

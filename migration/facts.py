@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 import reading
-from migration import addon_values, affinity
+from migration.rules import addon_values, affinity
 from migration.settings import Block, Model, Problem, Settings
 from reading import Unreadable
 from reading.failure import USAGE, Failure

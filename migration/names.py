@@ -49,9 +49,9 @@ MAY_GO: Final = f"{ANNOTATION_PREFIX}/may-go"
 """Annotation of a Calico policy that the freeze lets be deleted."""
 
 MARK: Final = "eks-cilium-mark"
-"""Role in kube-system: which stack moves this cluster, and how far (`migration/mark.py`)."""
+"""Role in kube-system: which stack moves this cluster, and how far (`migration/guarding/mark.py`)."""
 WORKLOADS: Final = "eks-cilium-workloads"
-"""ConfigMap beside it: how workloads stood before the move (`migration/workloads.py`)."""
+"""ConfigMap beside it: how workloads stood before the move (`migration/guarding/workloads.py`)."""
 
 SYSTEM_NAMESPACE: Final = "kube-system"
 AWS_NODE: Final = "aws-node"

@@ -19,11 +19,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 import reading
-from migration import addressing, affinity, aws_rules, node_labels, versions
-from migration.chart_keys import value_errors
-from migration.chart_rules import refusals
-from migration.deployers import MOST_BYTES, InvalidDeployer, canonical
 from migration.names import CANARY_GROUP, PROBE_IMAGE
+from migration.rules import addressing, affinity, aws_rules, node_labels, versions
+from migration.rules.chart_keys import value_errors
+from migration.rules.chart_rules import refusals
+from migration.rules.deployers import MOST_BYTES, InvalidDeployer, canonical
 from reading import Unreadable
 from reading.failure import USAGE, Failure
 

@@ -13,7 +13,7 @@ from migration import layer7
 from migration.declared import digest
 from migration.desired import Desired, desired
 from migration.facts import Facts
-from migration.guard import guarded
+from migration.guarding.guard import guarded
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.manifests import Manifest
 from migration.settings import Settings

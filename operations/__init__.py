@@ -1,0 +1,1 @@
+"""The live cluster: survey, checks, refresh, recovery, and the command line `python -m operations`."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from migration.journeys import CheckId
+from operations.access.context import Context
 from operations.checks import Ask, missing, overdue
-from operations.context import Context
 from operations.evidence import Evidence, Verdict
 from operations.exits import UsageError
 

@@ -17,8 +17,8 @@ from migration.names import (
     LABELLED_BY_US,
     LEGACY_CNI,
 )
-from operations import objects
-from operations.context import Context
+from operations.access.context import Context
+from operations.cluster import objects
 from operations.say import say
 from reading.failure import Failure
 

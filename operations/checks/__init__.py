@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from kube.transport import KubeError
 from migration.journeys import CheckId
-from operations.connection import WrongClusterError
-from operations.context import Context
+from operations.access.connection import WrongClusterError
+from operations.access.context import Context
 from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict
 
 Ask = Callable[[Context], Evidence]

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from kube.transport import Obj
 from migration.journeys import CheckId, Piece
 from migration.names import CANARY_GROUP
+from operations.access.context import Context
 from operations.checks import check
-from operations.context import Context
 from operations.evidence import Answer, Finding
 
 _ADDONS = {Piece.VPC_CNI: "vpc-cni", Piece.KUBE_PROXY: "kube-proxy", Piece.COREDNS: "coredns"}

@@ -19,11 +19,11 @@ from migration.names import (
     KUBE_PROXY,
     SYSTEM_NAMESPACE,
 )
-from operations import objects
+from operations.access.context import Context
 from operations.checks import check
 from operations.checks.legacy import roll_out_findings
 from operations.checks.nodes import unready
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding, UnknownError
 
 API: Final = "cilium.io/v2"

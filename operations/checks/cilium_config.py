@@ -7,10 +7,10 @@ from kube.transport import Obj
 from migration.cilium_config import allowed, differences
 from migration.journeys import CheckId
 from migration.names import SYSTEM_NAMESPACE
-from operations import objects
+from operations.access.context import Context
 from operations.checks import check
 from operations.checks.cilium import CONFIG, configuration
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding
 
 MEND: Final = (

@@ -10,10 +10,10 @@ import reading
 from kube.transport import KubeError, Obj
 from migration.journeys import CheckId
 from migration.names import CILIUM, SYSTEM_NAMESPACE
-from operations import objects, selectors
+from operations.access.context import Context
 from operations.checks import check
 from operations.checks.cilium import API, configuration, daemonset_of, managed_pods
-from operations.context import Context
+from operations.cluster import objects, selectors
 from operations.evidence import Answer, Finding
 
 BOTH: Final = frozenset({"ingress", "egress"})

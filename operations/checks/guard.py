@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kube.transport import Obj
+from migration.guarding.mark import DamagedMark, Mark
 from migration.journeys import CheckId
-from migration.mark import DamagedMark, Mark
 from migration.names import GUARD_DIGEST, GUARD_POLICY
-from operations import guard, mark
+from operations.access.context import Context
 from operations.checks import AGAIN, check
-from operations.context import Context
 from operations.evidence import Answer, Finding
+from operations.guarding import guard, mark
 
 
 @check(CheckId.GUARD_HOLDS)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 
 from kube.transport import Obj
-from migration import affinity
 from migration.facts import DaemonSetFacts, Facts
 from migration.facts import Verdict as Surveyed
 from migration.journeys import CheckId, Piece
@@ -15,11 +14,11 @@ from migration.names import (
     LEGACY_CNI,
     SYSTEM_NAMESPACE,
 )
-from operations import objects
-from operations.calico import NATIVE, STORED
+from migration.rules import affinity
+from operations.access.connection import Aws
+from operations.access.context import FACTS_HINT, Context
 from operations.checks import check
-from operations.connection import Aws
-from operations.context import FACTS_HINT, Context
+from operations.cluster import calico, objects
 from operations.evidence import Answer, Finding, UnknownError
 from operations.label import own_groups
 from operations.survey import describe
@@ -231,21 +230,8 @@ def _calico(context: Context, facts: Facts, again: str) -> Iterator[Finding]:
     if live is None:
         yield Finding(f"daemonset {namespace}/{CALICO_NODE}", "does not exist, the facts say it does", UNDO)
         return
-    running = calico_version(context, live)
+    running = calico.version(context.kube, live)
     if running is None:
         raise UnknownError(CALICO_UNTOLD, CALICO_TELL, about=f"daemonset {namespace}/{CALICO_NODE}")
     if running.removeprefix("v") != (known.version or "").removeprefix("v"):
         yield Finding(f"daemonset {namespace}/{CALICO_NODE}", f"runs {running}, the facts say {known.version}", again)
-
-
-def calico_version(context: Context, live: Obj) -> str | None:
-    """Version of the Calico that runs; None when nothing tells it. See `describe.calico_version`."""
-    installations = context.kube.custom("operator.tigera.io/v1", "installations")
-    information = context.kube.custom(STORED, "clusterinformations") or context.kube.custom(
-        NATIVE, "clusterinformations"
-    )
-    return describe.calico_version(live, *(_default(found) for found in (installations, information)))
-
-
-def _default(found: Iterable[Obj]) -> Obj | None:
-    return next((one for one in found if objects.name(one) == "default"), None)

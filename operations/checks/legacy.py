@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kube.transport import Obj
-from migration import addon_values, affinity
 from migration.journeys import CheckId, Piece
 from migration.names import (
     AWS_NODE,
@@ -17,9 +16,10 @@ from migration.names import (
     LEGACY_CNI,
     SYSTEM_NAMESPACE,
 )
-from operations import objects
+from migration.rules import addon_values, affinity
+from operations.access.context import Context
 from operations.checks import AGAIN, check
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding, UnknownError
 
 REFUSED_CONFIGURATION = "Update the add-on to a version that takes it, survey again"

@@ -3,14 +3,15 @@
 from collections.abc import Iterable, Iterator
 
 from kube.transport import Obj
-from migration import affinity
+from migration.guarding.mark import DamagedMark, Mark, Own
 from migration.journeys import CheckId
-from migration.mark import DamagedMark, Mark, Own
 from migration.names import AWS_NODE, CILIUM, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
-from operations import mark, objects
+from migration.rules import affinity
+from operations.access.context import Context
 from operations.checks import check
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding
+from operations.guarding import mark
 
 
 @check(CheckId.MARK_AGREES)

@@ -5,24 +5,24 @@ from datetime import datetime
 from typing import Any, Final
 
 from kube.transport import Obj
-from migration import freeze, manifests
-from migration.freeze import Record
+from migration import manifests
+from migration.guarding import freeze
+from migration.guarding.freeze import Record
 from migration.journeys import CheckId
 from migration.manifests import Manifest
 from migration.names import (
     AWS_NODE,
-    CALICO_NAMESPACE,
     CALICO_NODE,
     FIELD_MANAGER,
     FREEZE_POLICY,
 )
-from operations import agreement, calico, objects
+from operations.access.context import Context
 from operations.checks import AGAIN, check
 from operations.checks.cilium import daemonset_of, plural
-from operations.context import Context
+from operations.cluster import agreement, calico, objects
 from operations.evidence import Answer, Finding, UnknownError
-from operations.freeze import live as frozen_now
-from operations.freeze import recorded, remedy, served
+from operations.guarding.freeze import live as frozen_now
+from operations.guarding.freeze import recorded, remedy, served
 
 CALICO_GROUP: Final = "crd.projectcalico.org"
 CALICO_API: Final = manifests.CALICO_API
@@ -61,11 +61,6 @@ def _schemas(context: Context, wanted: Iterable[Manifest]) -> dict[str, Mapping[
         kind: agreement.schema_of(context.kube.crd(f"{plural(kind)}.{api.split('/', maxsplit=1)[0]}"), api)
         for kind, api in groups
     }
-
-
-def _calico_runs(context: Context) -> bool:
-    namespace = (context.facts.calico.namespace if context.facts else None) or CALICO_NAMESPACE
-    return context.kube.daemonset(namespace, CALICO_NODE) is not None
 
 
 # -- files and cluster ------------------------------------------------------------------------------
@@ -146,7 +141,7 @@ def unfiled(wanted: Iterable[Manifest], live: Iterable[str], directory: str) -> 
 def policies_agree(context: Context) -> Answer:
     """Files and cluster hold the same policies, both ways, before Calico's go."""
     ours = files(context, "cilium")
-    if not _calico_runs(context):
+    if not calico.running(context.kube):
         return Answer(f"Calico is not here: nothing is lost; {objects.count(len(ours), 'object')} from files")
     live = _live(context, "cilium")
     findings = [
@@ -176,7 +171,7 @@ def calico_unchanged(context: Context) -> Answer:
         if not agreement.made_by_calico(kind, obj)
     }
     policy = context.kube.get(f"{ADMISSION}/validatingadmissionpolicies/{FREEZE_POLICY}")
-    if policy is None and not _calico_runs(context):
+    if policy is None and not calico.running(context.kube):
         return Answer("no Calico, no freeze")
     binding = context.kube.get(f"{ADMISSION}/validatingadmissionpolicybindings/{FREEZE_POLICY}")
     findings = list(thaw_findings(policy, binding, policies))

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from kube.transport import Obj
 from migration.journeys import CheckId, NodeKind
-from operations import objects
+from operations.access.connection import Aws
+from operations.access.context import Context
 from operations.checks import check
-from operations.connection import Aws
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding, UnknownError
 from operations.refresh.blockers import addresses
 from operations.refresh.blockers.addresses import Addresses

@@ -7,10 +7,10 @@ from typing import Final
 from kube.transport import Obj
 from migration.journeys import CheckId, Piece
 from migration.settings import Settings
-from operations import objects
+from operations.access.connection import Aws
+from operations.access.context import Context
 from operations.checks import check
-from operations.connection import Aws
-from operations.context import Context
+from operations.cluster import objects
 from operations.evidence import Answer, Finding
 from operations.survey import describe
 from operations.survey.gathered import is_true

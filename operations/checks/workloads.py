@@ -6,19 +6,20 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from kube.transport import Obj
+from migration.guarding.mark import DamagedMark
+from migration.guarding.workloads import Change, changes
 from migration.journeys import CheckId
-from migration.mark import DamagedMark
 from migration.names import CILIUM_CNI, CNI_LABEL, LEGACY_CNI, PROBE, REFRESH_LEASE, SYSTEM_NAMESPACE
-from migration.workloads import Change, changes
-from operations import mark, objects
+from operations.access.context import Context
 from operations.checks import check
-from operations.context import Context
+from operations.cluster import objects
+from operations.cluster.standings import seen
 from operations.evidence import Answer, Finding, UnknownError
+from operations.guarding import mark
+from operations.guarding.workloads import recorded
 from operations.refresh.blockers import Blocker, spread, webhooks
 from operations.refresh.blockers.judge import judge
 from operations.refresh.plan import gather
-from operations.standings import seen
-from operations.workloads import recorded
 
 CLOCKS_DIFFER: Final = timedelta(minutes=1)
 """Clocks that are kept right differ by less."""

@@ -18,30 +18,30 @@ class Command:
     name: str
     help: str
     module: str
-    """Has `fill`. It is read only when the command is asked for: a deploy runs this program seven times and more, and
-    reading them all is most of what such a run takes."""
+    """Below `operations`; has `fill`. It is read only when the command is asked for: a deploy runs this program seven
+    times and more, and reading them all is most of what such a run takes."""
 
     def load(self) -> Fill:
-        fill: Fill = import_module(self.module).fill
+        fill: Fill = import_module(f"operations.{self.module}").fill
         return fill
 
 
 COMMANDS: Final = (
-    Command("check", "ask the checks of a stage; reads only", "operations.commands.check"),
-    Command("journey", "print the stages of a journey", "operations.commands.journey"),
-    Command("label", "label nodes and managed groups as legacy, or take that back", "operations.label"),
-    Command("schema", "print the JSON schema of the settings", "operations.schema"),
-    Command("survey", "read an adopted cluster and write down its facts; changes nothing", "operations.survey.cli"),
-    Command("refresh", "move workloads between legacy and Cilium nodes", "operations.refresh.cli"),
+    Command("check", "ask the checks of a stage; reads only", "commands.check"),
+    Command("journey", "print the stages of a journey", "commands.journey"),
+    Command("label", "label nodes and managed groups as legacy, or take that back", "label"),
+    Command("schema", "print the JSON schema of the settings", "commands.schema"),
+    Command("survey", "read an adopted cluster and write down its facts; changes nothing", "survey.cli"),
+    Command("refresh", "move workloads between legacy and Cilium nodes", "refresh.cli"),
     Command(
         "recover",
         "after a killed deploy: its lock and pending operations; shows a plan, acts with --yes",
-        "operations.recover.cli",
+        "recover.cli",
     ),
-    Command("policy", "explain, translate, prove and lint network policies", "operations.policy.cli"),
-    Command("mark", "show which stack moves this cluster; deploys write it", "operations.mark"),
-    Command("unused", "whether nothing needs a part of the cluster; asked before a deletion", "operations.unused"),
-    Command("guard", "see, open and close what keeps the network from being deleted", "operations.guard"),
-    Command("freeze", "called by deploys: the freeze of Calico's policies", "operations.freeze"),
-    Command("workloads", "how workloads stood before the move, and how they stand now", "operations.workloads"),
+    Command("policy", "explain, translate, prove and lint network policies", "policy.cli"),
+    Command("mark", "show which stack moves this cluster; deploys write it", "guarding.mark"),
+    Command("unused", "whether nothing needs a part of the cluster; asked before a deletion", "commands.unused"),
+    Command("guard", "see, open and close what keeps the network from being deleted", "guarding.guard"),
+    Command("freeze", "called by deploys: the freeze of Calico's policies", "guarding.freeze"),
+    Command("workloads", "how workloads stood before the move, and how they stand now", "guarding.workloads"),
 )

@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import Any
 
 from migration import journeys
+from migration.guarding.mark import Own
 from migration.journeys import CheckId, Journey, Stage
-from migration.mark import Own
-from operations import state
+from operations.access import state
+from operations.access.context import Context
+from operations.access.place import next_stage
 from operations.arguments import DAY, amount
 from operations.checks import registry
-from operations.context import Context
 from operations.evidence import EXIT_CODES, Report
 from operations.exits import UsageError
 from operations.gate import CHECK_SECONDS, ask_all, patience
-from operations.place import next_stage
 from operations.say import say
 
 

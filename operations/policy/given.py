@@ -19,7 +19,7 @@ from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
-from operations.connection import through_kubeconfig
+from operations.access.connection import through_kubeconfig
 from operations.exits import UsageError
 from operations.policy.live import host_addresses, live_objects, live_version, matches_nodes
 from operations.say import say
@@ -103,7 +103,7 @@ def world_of(arguments: argparse.Namespace) -> World:
     rules = [node_rule(text) for text in getattr(arguments, "nodes", [])]
     if rules:
         options["engines"] = lambda labels: _chosen(labels, rules)
-    return _once(from_readers(readers, notes=notes, **options), notes)
+    return once(from_readers(readers, notes=notes, **options), notes)
 
 
 def _host_addresses(arguments: argparse.Namespace) -> tuple[IPAddress, ...] | None:
@@ -131,7 +131,7 @@ def policies_after(arguments: argparse.Namespace) -> tuple[Policy, ...]:
     notes = notes_of(arguments)
     found: tuple[Policy, ...] = ()
     if not arguments.after_nothing:
-        found = _once(from_readers(_read(arguments, arguments.after), notes=notes), notes).policies
+        found = once(from_readers(_read(arguments, arguments.after), notes=notes), notes).policies
     told(notes)
     if not found and not arguments.after_nothing:
         raise UsageError(
@@ -166,7 +166,7 @@ def _read(arguments: argparse.Namespace, paths: Sequence[Path]) -> list[document
     return readers
 
 
-def _once(world: World, notes: Notes) -> World:
+def once(world: World, notes: Notes) -> World:
     """The world without Calico's copies of Kubernetes' policies."""
     twice = copies(world.policies)
     for copy in twice:
@@ -178,7 +178,7 @@ def _once(world: World, notes: Notes) -> World:
 def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | None]:
     """The cluster that is meant, never just the one that KUBECONFIG happens to lead to; and its stack's Cilium."""
     # Files are read without it, and it takes longer than most of what is asked about files.
-    from operations import context  # noqa: PLC0415
+    from operations.access import context  # noqa: PLC0415
 
     if arguments.server is not None:
         server = _server(arguments.server)

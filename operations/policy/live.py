@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from kube.cluster import Cluster
 from kube.pages import pages
 from kube.transport import KubeError, Obj
-from migration.versions import minor
-from netpol.decide.copies import COPY, copies
-from netpol.model.errors import PolicyError, UndecidableError
-from netpol.read.policies import policies_from_objects
-from operations import calico
+from migration.rules.versions import minor
+from netpol.model.errors import UndecidableError
+from operations.cluster import calico
 
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
 _GROUPS = (
@@ -40,7 +38,7 @@ def live_objects(kube: Cluster) -> list[Obj]:
     Raises:
         kube.transport.KubeError, TimeoutError: the cluster cannot be read.
         UnknownError: Calico runs, and where its policies are cannot be told.
-        operations.connection.WrongClusterError: it is not the one that is meant.
+        operations.access.connection.WrongClusterError: it is not the one that is meant.
     """
     found = [item for plural in _CORE for item in _list(kube, f"/api/v1/{plural}", always=True)]
     for group, version, plurals in _GROUPS:
@@ -54,7 +52,7 @@ def live_objects(kube: Cluster) -> list[Obj]:
     api = calico.api(kube)
     for plural in _CALICO:
         found += _list(kube, f"/apis/{api}/{plural}", always=False)
-    return _without_copies(found)
+    return found
 
 
 def live_version(kube: Cluster) -> tuple[int, int] | None:
@@ -64,18 +62,10 @@ def live_version(kube: Cluster) -> tuple[int, int] | None:
         UndecidableError: one runs and nothing tells its version.
         Besides, as `live_objects`.
     """
-    # What the survey needs besides takes longer than most of what is asked about files.
-    from operations.survey.describe import calico_version  # noqa: PLC0415
-
     runs = calico.running(kube)
     if not runs:
         return None
-    installations = kube.custom("operator.tigera.io/v1", "installations")
-    information = calico.custom(kube, "clusterinformations")
-    default = [
-        next((o for o in found if o["metadata"]["name"] == "default"), None) for found in (installations, information)
-    ]
-    told = calico_version(runs[0], *default)
+    told = calico.version(kube, runs[0])
     if told is None:
         raise UndecidableError(
             "nothing tells the version of the Calico that runs, which decides what it enforces. Say it with "
@@ -117,16 +107,9 @@ def _is_address(text: str) -> bool:
 def matches_nodes(kube: Cluster) -> bool:
     """Whether the Cilium that runs lets CIDR rules find nodes (`policyCIDRMatchMode: nodes`).
 
-    Raises ValueError: the cluster cannot be read.
+    Raises as `live_objects` does.
     """
-    try:
-        config = kube.request("GET", "/api/v1/namespaces/kube-system/configmaps/cilium-config")
-    except KubeError as error:
-        if error.status == _ABSENT:
-            return False
-        raise ValueError(f"the cluster cannot be read: {error}") from error
-    except TimeoutError as error:
-        raise ValueError(f"the cluster cannot be read: {error}") from error
+    config = kube.get("/api/v1/namespaces/kube-system/configmaps/cilium-config") or {}
     return "nodes" in str((config.get("data") or {}).get("policy-cidr-match-mode", "")).replace(",", " ").split()
 
 
@@ -145,29 +128,3 @@ def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
     except KubeError as error:
         if error.status != _ABSENT or always:
             raise KubeError(error.status, f"the cluster cannot be read: GET {path}: {error}") from error
-
-
-# -- Calico's copies of Kubernetes policies -------------------------------------------------------------
-
-
-def _without_copies(found: list[Obj]) -> list[Obj]:
-    """Without what would count twice: an object is a copy by what it says, as anybody may call a policy `knp.…`."""
-    originals = {
-        (item["metadata"].get("namespace"), item["metadata"]["name"]): item
-        for item in found
-        if item["kind"] == "NetworkPolicy" and item["apiVersion"].startswith("networking.k8s.io/")
-    }
-    return [item for item in found if not _copy(item, originals)]
-
-
-def _copy(item: Obj, originals: Mapping[tuple[str | None, str], Obj]) -> bool:
-    name = item["metadata"]["name"]
-    if item["kind"] != "NetworkPolicy" or "projectcalico.org/" not in item["apiVersion"] or not name.startswith(COPY):
-        return False
-    original = originals.get((item["metadata"].get("namespace"), name.removeprefix(COPY)))
-    if original is None:
-        return False
-    try:
-        return bool(copies(policies_from_objects((item, original))))
-    except (PolicyError, ValueError):  # who reads the objects after this says what is wrong
-        return False

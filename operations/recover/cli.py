@@ -15,7 +15,7 @@ import yaml
 
 import programs
 import reading
-from operations.context import Context
+from operations.access.context import Context
 from operations.evidence import EXIT_CODES, Verdict
 from operations.exits import UsageError
 from operations.recover import locks, lookup, sidecars, state, take_over
@@ -307,7 +307,7 @@ def _unstick(context: Context, release: Release) -> None:
 
 def _kubeconfig(context: Context) -> state.Obj:
     """For one command: a token that is good for a quarter of an hour."""
-    from operations.connection import token  # noqa: PLC0415 - only here, and only when a release is stuck
+    from operations.access.connection import token  # noqa: PLC0415 - only here, and only when a release is stuck
 
     described = context.aws.cluster(context.cluster_name) or {}
     return {

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from kube.cluster import Cluster
 from kube.transport import KubeError
-from operations.connection import Aws
+from operations.access.connection import Aws
 from operations.recover.state import Pending
 
 Obj = dict[str, Any]

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Final
 
 from kube.transport import KubeError
-from migration.mark import DamagedMark, Mark, Own
-from operations import mark
+from migration.guarding.mark import DamagedMark, Mark, Own
+from operations.access.context import Context
 from operations.checks.mark import traces
-from operations.context import Context
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from operations.guarding import mark
 
 RESTORE: Final = "restore the state that moved it (docs/recovery.md), or finish with the stack that did"
 

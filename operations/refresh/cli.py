@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from migration.journeys import NodeKind
+from operations.access.context import Context
 from operations.arguments import amount, whole
-from operations.context import Context
 from operations.evidence import EXIT_CODES, Verdict, simulated
 from operations.refresh.cluster import rights
 from operations.refresh.cluster.lease import Lease

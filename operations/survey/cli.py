@@ -12,7 +12,7 @@ import reading
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Stage
 from operations import evidence
-from operations.context import FACTS_HINT, Context, facts_path
+from operations.access.context import FACTS_HINT, Context, facts_path
 from operations.exits import UsageError
 from operations.say import say
 from operations.survey.gather import gather

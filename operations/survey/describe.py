@@ -5,7 +5,6 @@ from ipaddress import IPv4Network
 from typing import Any, Final, Literal
 
 from kube.transport import Obj
-from migration import addon_values, versions
 from migration.facts import (
     CalicoFacts,
     ClusterFacts,
@@ -22,7 +21,9 @@ from migration.names import (
     LABELLED_BY_US,
     SYSTEM_NAMESPACE,
 )
-from operations import objects
+from migration.rules import addon_values
+from operations.cluster import objects
+from operations.cluster.calico import told_version
 from operations.survey.gather import instance_id, scaling_group_names
 from operations.survey.gathered import Gathered, env_of, is_true
 
@@ -139,7 +140,7 @@ def calico(g: Gathered) -> CalicoFacts:
         return CalicoFacts(kind="absent")
     policies = len(g.objects_of("globalnetworkpolicies")) + len(g.objects_of("networkpolicies"))
     namespace = objects.namespace(live) if live else CALICO_NAMESPACE
-    version = calico_version(
+    version = told_version(
         live, operated, next((i for i in g.objects_of("clusterinformations") if objects.name(i) == "default"), None)
     )
     if operated is not None and namespace == CALICO_NAMESPACE:
@@ -157,33 +158,6 @@ def calico(g: Gathered) -> CalicoFacts:
         affinity=live["spec"]["template"]["spec"].get("affinity") or None,
         policies=policies,
     )
-
-
-def calico_version(live: Obj | None, installation: Obj | None, information: Obj | None) -> str | None:
-    """Version of Calico; None when nothing tells it.
-
-    An image that is pinned by digest, or whose tag is a word, has none. Then the operator is asked, and last what
-    calico-node itself writes down when it starts.
-
-    Args:
-        live: the DaemonSet calico-node.
-        installation: the Installation `default`.
-        information: the ClusterInformation `default`.
-    """
-    for told in (
-        tag(objects.images(live)[0]) if live else None,
-        ((installation or {}).get("status") or {}).get("calicoVersion"),
-        ((information or {}).get("spec") or {}).get("calicoVersion"),
-    ):
-        if told and versions.is_version(str(told)):
-            return str(told)
-    return None
-
-
-def tag(image: str) -> str | None:
-    """Tag of an image; None for one that is pinned by digest alone."""
-    last = image.split("@", 1)[0].rsplit("/", 1)[-1]
-    return last.split(":", 1)[1] if ":" in last else None
 
 
 # -- nodes ----------------------------------------------------------------------------------------------

@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError
 
 from kube.cluster import Cluster
 from kube.transport import Obj
-from migration.freeze import CLUSTER_POLICIES, POLICY_GROUP
-from operations import calico
-from operations.connection import Aws, WrongClusterError
+from migration.guarding.freeze import CLUSTER_POLICIES, POLICY_GROUP
+from operations.access.connection import Aws, WrongClusterError
+from operations.cluster import calico
 from operations.evidence import UnknownError
-from operations.freeze import served
+from operations.guarding.freeze import served
 from operations.survey.gathered import Gathered
 
 CUSTOM: Final = {

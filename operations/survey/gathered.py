@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kube.transport import Obj
-from operations.calico import STORED
+from operations.cluster.calico import STORED
 
 
 @dataclass(frozen=True, kw_only=True)

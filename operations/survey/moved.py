@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from migration import addon_values, affinity
 from migration.facts import CalicoFacts, DaemonSetFacts, Facts, GroupFacts
 from migration.journeys import Piece, Stage
 from migration.names import AWS_NODE, CNI_LABEL, KUBE_PROXY, LEGACY_CNI
+from migration.rules import addon_values, affinity
 from migration.settings import Settings
 
 OURS: Final = {"ANNOTATE_POD_IP": "true"}

@@ -1,9 +1,9 @@
 """From what was gathered to what deciders see, and to facts. Pure."""
 
-from migration.affinity import is_pinned
 from migration.facts import FORMAT, Facts
 from migration.journeys import Stage
 from migration.names import AWS_NODE, CANARY_GROUP, CNI_LABEL, KUBE_PROXY, LEGACY_CNI, SYSTEM_NAMESPACE
+from migration.rules.affinity import is_pinned
 from migration.settings import Settings
 from operations.survey import describe
 from operations.survey.decisions import Seen, decide, mattering

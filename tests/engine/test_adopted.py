@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from migration.freeze import Record
+from migration.guarding.freeze import Record
 from migration.journeys import REPLACE, Piece
 from migration.names import GUARD_POLICY
-from operations.freeze import of_state
+from operations.guarding.freeze import of_state
 from sandbox import lifecycle
 from tests.engine import witness
 from tests.engine.hands import CALICO, Hands, Refusal, assert_says, eventually, policy_files, settings, untouched

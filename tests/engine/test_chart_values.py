@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from migration import affinity, chart_keys
 from migration.cilium_values import cilium_values
 from migration.names import CILIUM_CNI, CNI_LABEL
+from migration.rules import affinity, chart_keys
 from migration.settings import InvalidSettings
-from operations.schema import chart_tree
+from operations.commands.schema import chart_tree
 from sandbox import toolcache
 from tests.unit.migration.examples import owned, raw
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 from kube.transport import APPLY, KubeError, Obj
-from migration import addon_values, affinity
 from migration.facts import Facts
 from migration.names import CNI_LABEL, FIELD_MANAGER, FREEZE_POLICY, LABELLED_BY_US, LEGACY_CNI
-from operations.context import Context
+from migration.rules import addon_values, affinity
+from operations.access.context import Context
 from sandbox import lifecycle, seeds, toolcache
 from sandbox.operators.modules import CALICO_VERSION
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from migration.freeze import MESSAGE
+from migration.guarding.freeze import MESSAGE
 from migration.names import FREEZE_POLICY
 from operations.checks import AGAIN
 from tests.engine.hands import ADMISSION, CALICO, Hands, Refusal, assert_says, eventually, policy_files

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from kube.transport import KubeError, Obj
-from migration import freeze
-from migration.mark import Mark
+from migration.guarding import freeze
+from migration.guarding.mark import Mark
 from migration.names import FREEZE_POLICY, MARK, MAY_GO
-from operations import admission
+from operations.guarding import admission
 from sandbox import lifecycle
 from sandbox.operators import modules
 from sandbox.plugins.kube_client import Client, Kubeconfig

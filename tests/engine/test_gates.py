@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from migration.names import GUARD_POLICY
-from operations import objects
 from operations.checks import AGAIN
+from operations.cluster import objects
 from sandbox import lifecycle
 from sandbox.walk import Stack
 from tests.engine.hands import (

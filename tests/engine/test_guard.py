@@ -19,13 +19,13 @@ import yaml
 
 from kube.cluster import Cluster
 from kube.transport import KubeError, answer
-from migration import guard
-from migration.guard import ADDON_MANAGER
+from migration.guarding import guard
+from migration.guarding.guard import ADDON_MANAGER
+from migration.guarding.mark import Mark
 from migration.journeys import REPLACE
-from migration.mark import Mark
 from migration.names import GUARD_POLICY, MARK, WORKLOADS
-from operations import admission, mark
-from operations import guard as operation
+from operations.guarding import admission, mark
+from operations.guarding import guard as operation
 from sandbox import lifecycle, toolcache
 from sandbox.aws import Aws, Settings
 from sandbox.world import World, connect

@@ -14,7 +14,7 @@ from typing import Any
 
 from kubernetes import client
 
-from migration import addon_values
+from migration.rules import addon_values
 from sandbox import lifecycle, processes
 from tests.engine.journey import Journey
 

@@ -19,23 +19,26 @@ from hypothesis import strategies as st
 import netpol
 import reading
 from kube.transport import KubeError, answer
-from migration import addon_values, deployers, journeys, manifests, versions
-from migration.deployers import InvalidDeployer
+from migration import journeys, manifests
 from migration.desired import desired
 from migration.facts import Facts, InvalidFacts
-from migration.freeze import Record
+from migration.guarding.freeze import Record
+from migration.guarding.mark import DamagedMark, Mark
 from migration.manifests import InvalidManifest
-from migration.mark import DamagedMark, Mark
+from migration.rules import addon_values, deployers, versions
+from migration.rules.deployers import InvalidDeployer
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
 from netpol.model.errors import PolicyError, WorldError
 from netpol.model.packets import Flow
 from netpol.read.selector_text import SelectorError, parse_calico
-from operations import cli, guard, state
+from operations import cli
+from operations.access import state
+from operations.access.context import Context
 from operations.checks.enforcement import agent_answer, counted
-from operations.context import Context
 from operations.exits import UsageError
-from operations.freeze import of_state
+from operations.guarding import guard
+from operations.guarding.freeze import of_state
 from operations.policy import given as policy_given
 from operations.recover import locks, sidecars
 from operations.recover import state as exported

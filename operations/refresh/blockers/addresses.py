@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from migration import addressing
+from migration.rules import addressing
 from operations.refresh.blockers import Blocker, Weight
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from operations import objects
+from operations.cluster import objects
 from operations.refresh.blockers import Blocker, Weight
 from operations.refresh.model.values import BudgetKey, DisruptionBudget, Pod
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 from migration.names import CNI_LABEL
-from operations import selectors
+from operations.cluster import selectors
 from operations.refresh.blockers import Blocker, Weight
 from operations.refresh.model import marks
 from operations.refresh.model.values import Pod

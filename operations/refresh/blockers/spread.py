@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from migration.names import CANARY_TAINT
-from operations import selectors
+from operations.cluster import selectors
 from operations.refresh.blockers import Blocker, Weight
 from operations.refresh.blockers.pods import may_run
 from operations.refresh.model.present import Present

@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from kube.transport import Obj
-from operations import objects
+from operations.cluster import objects
 from operations.refresh.blockers import Blocker, Weight
 
 WATCHED: Final = (

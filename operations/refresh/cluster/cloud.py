@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from operations.connection import Aws
+from operations.access.connection import Aws
 from operations.refresh.model.actions import Outcome, Resize
 from operations.refresh.model.values import CloudView, Group, Instance, Sizes, Target
 from reading.failure import USAGE, Failure

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from operations import selectors
+from operations.cluster import selectors
 
 BudgetKey = tuple[str, str]
 """Namespace and name of a PodDisruptionBudget."""

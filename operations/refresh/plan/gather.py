@@ -8,8 +8,8 @@ from typing import Any, Final
 from migration.journeys import NodeKind
 from migration.names import CANARY_GROUP, CILIUM_CNI, CNI_LABEL, LEGACY_CNI
 from migration.settings import NodeGroup, Settings
-from operations import objects
-from operations.context import Context
+from operations.access.context import Context
+from operations.cluster import objects
 from operations.evidence import UnknownError
 from operations.refresh.blockers.addresses import Addresses, count
 from operations.refresh.blockers.judge import Surroundings

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from operations.connection import Api, WrongClusterError, own_account
-from operations.context import Context
+from operations.access.connection import Api, WrongClusterError, own_account
+from operations.access.context import Context
 from operations.refresh.cluster import groups as grouping
 from operations.refresh.cluster.cloud import Cloud
 from operations.refresh.cluster.groups import Groups

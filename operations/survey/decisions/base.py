@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from migration.facts import CalicoFacts, DaemonSetFacts, Decision, GroupFacts, SubnetFacts, Verdict
 from migration.settings import Settings
-from operations import objects
+from operations.cluster import objects
 from operations.survey.gathered import Gathered
 
 

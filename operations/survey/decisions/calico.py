@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from migration.facts import Decision
-from migration.freeze import CLUSTER_POLICIES, by_calico_only
-from operations import objects
-from operations.calico import STORED
+from migration.guarding.freeze import CLUSTER_POLICIES, by_calico_only
+from operations.cluster import objects
+from operations.cluster.calico import STORED
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
 WITHOUT_COUNTERPART: Final = ("preDNAT", "doNotTrack", "applyOnForward")

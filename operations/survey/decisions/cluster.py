@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from migration import versions
 from migration.facts import Decision
+from migration.rules import versions
 from operations.survey.decisions.base import Decider, Seen, absent, handled, refused
 
 CALICO_UNTOLD: Final = "neither its image, its Installation nor its ClusterInformation says which version runs"

@@ -3,10 +3,10 @@
 from typing import Final
 
 from kube.transport import Obj
-from migration import versions
 from migration.facts import Decision
 from migration.names import CANARY_GROUP, CNI_LABEL, LEGACY_CNI
-from operations import objects
+from migration.rules import versions
+from operations.cluster import objects
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
 AUTOSCALER: Final = "cluster-autoscaler"

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from migration.facts import Decision
-from operations import objects
+from operations.cluster import objects
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 
 MESH_CNIS: Final = ("istio-cni", "linkerd-cni")

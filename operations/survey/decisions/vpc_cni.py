@@ -1,11 +1,11 @@
 """What the VPC CNI does besides giving pods an address."""
 
 from kube.transport import Obj
-from migration import addon_values
 from migration.facts import Decision
 from migration.names import CILIUM, SYSTEM_NAMESPACE
-from operations import objects
-from operations.checks.nodes import foreign_cnis
+from migration.rules import addon_values
+from operations.cluster import objects
+from operations.cluster.cnis import foreign_cnis
 from operations.survey import describe
 from operations.survey.decisions.base import Decider, Seen, absent, handled, named, refused
 from operations.survey.gathered import is_true

@@ -18,9 +18,9 @@ from pulumi.runtime.proto import callback_pb2, resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
-from components import gate
-from components.gate import Answer, Answered
-from migration.mark import Own
+from components.guarding import gate
+from components.guarding.gate import Answer, Answered
+from migration.guarding.mark import Own
 from migration.transition import Move
 
 ROOT = Path(__file__).parents[3]

@@ -10,9 +10,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.gate import Answer, Answered, gate_words, operations, reached
+from components.guarding.gate import Answer, Answered, gate_words, operations, reached
+from migration.guarding.mark import Own
 from migration.journeys import REPLACE, Piece
-from migration.mark import Own
 from migration.transition import Asks, Marker, Recorded, plan_move
 from tests.unit.components.recorder import STACK, Recording, Registered, State, record
 from tests.unit.migration.examples import facts, raw

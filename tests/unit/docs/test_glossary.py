@@ -7,13 +7,13 @@ from enum import EnumType
 import pytest
 
 from migration import facts, journeys, names
-from migration.freeze import SERVED_POLICY
+from migration.guarding.freeze import SERVED_POLICY
 from migration.journeys import JOURNEYS, REPLACE, CheckId, Cni, NodeKind, Piece
 from netpol import Engine, Equality, Grade
 from operations.commands import COMMANDS
+from operations.commands.schema import settings_schema
 from operations.evidence import Verdict
 from operations.refresh.blockers import Weight
-from operations.schema import settings_schema
 from tests.unit.docs.pages import PAGES, ROOT, anchors, links, prose, section, spans
 
 GLOSSARY = ROOT / "docs" / "glossary.md"

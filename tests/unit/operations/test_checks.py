@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from migration import affinity, guard
 from migration.facts import Decision
 from migration.facts import Verdict as Surveyed
-from migration.freeze import Record
+from migration.guarding import guard
+from migration.guarding.freeze import Record
+from migration.guarding.mark import Own
+from migration.guarding.workloads import seal
 from migration.journeys import JOURNEYS, CheckId
-from migration.mark import Own
 from migration.names import GUARD_DIGEST, MARK, WORKLOADS
+from migration.rules import affinity
 from migration.settings import Addon
-from migration.workloads import seal
-from operations import freeze as keeping
 from operations.checks import policies, registry
 from operations.evidence import Evidence, UnknownError, Verdict
+from operations.guarding import freeze as keeping
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from migration.journeys import CheckId
-from operations import cli, place, schema
-from operations.commands import check
+from operations import cli
+from operations.access import place
+from operations.commands import check, schema
 from operations.evidence import Evidence, Finding, Verdict
-from tests.unit.operations.test_context import no_environment, write
+from tests.unit.operations.access.test_context import no_environment, write
 
 __all__ = ["no_environment"]
 

@@ -106,7 +106,7 @@ def test_the_list_of_commands_is_whole_and_each_can_be_loaded(capsys: pytest.Cap
         for module in pkgutil.walk_packages([str(ROOT / "operations")], "operations.")
         if not module.name.endswith("__main__") and hasattr(importlib.import_module(module.name), "fill")
     }
-    assert having == {command.module for command in COMMANDS}
+    assert having == {f"operations.{command.module}" for command in COMMANDS}
 
 
 def test_errors_know_their_exit_code_before_they_are_raised():

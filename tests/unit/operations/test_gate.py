@@ -8,9 +8,9 @@ import pytest
 
 from migration.journeys import REPLACE, CheckId
 from operations import gate
-from operations.context import Context
+from operations.access.context import Context
+from operations.access.place import following
 from operations.evidence import Evidence, Finding, Report, Verdict, worst
-from operations.place import following
 from tests.unit.operations.world import World
 
 A, B = CheckId.NODES_READY, CheckId.CNI_KNOWN

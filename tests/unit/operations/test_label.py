@@ -6,7 +6,7 @@ from typing import Any
 from kube.transport import KubeError, Obj
 from migration.names import CNI_LABEL, LABELLED_BY_US
 from operations import label
-from operations.objects import annotations, labels
+from operations.cluster.objects import annotations, labels
 from tests.transport import Answers
 from tests.unit.operations import world as w
 from tests.unit.operations.world import World

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from operations.reference import reference
-from operations.schema import settings_schema
+from operations.commands.reference import reference
+from operations.commands.schema import settings_schema
 
 DOCS = Path(__file__).parents[3] / "docs"
 

@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 
 from kube.cluster import Cluster
 from kube.transport import APPLY, KubeError, Obj
-from migration import affinity, guard
 from migration.facts import Facts
+from migration.guarding import guard
+from migration.guarding.mark import Mark, Own
+from migration.guarding.workloads import dump, seal
 from migration.journeys import JOURNEYS
-from migration.mark import Mark, Own
 from migration.names import (
     CILIUM_CNI,
     CNI_LABEL,
@@ -27,11 +28,11 @@ from migration.names import (
     MARK,
     WORKLOADS,
 )
+from migration.rules import affinity
 from migration.settings import Settings
-from migration.workloads import dump, seal
-from operations.connection import Aws
-from operations.context import Context
-from operations.standings import seen
+from operations.access.connection import Aws
+from operations.access.context import Context
+from operations.cluster.standings import seen
 from tests.transport import Answers
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"

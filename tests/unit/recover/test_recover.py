@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 import programs
 from kube.cluster import Cluster
 from kube.transport import KubeError
+from operations.access.connection import Aws
+from operations.access.context import Context
 from operations.cli import main
-from operations.connection import Aws
-from operations.context import Context
 from operations.recover import cli, locks, lookup, sidecars, state
 from operations.recover.decide import Step, decide
 from operations.recover.locks import Lock, UnseenError

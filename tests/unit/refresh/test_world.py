@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from migration.names import CORDONED_BY_US, REFRESH_TAINT
+from operations.cluster.selectors import UnknownOperator, matches
 from operations.refresh.cluster import parse
 from operations.refresh.model import marks
 from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod
 from operations.refresh.model.world import World
-from operations.selectors import UnknownOperator, matches
 
 
 def node(**changes: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from migration import affinity
 from migration.desired import desired
 from migration.facts import Facts, Verdict
+from migration.rules import affinity
 from operations.survey.cli import write
 from operations.survey.surveyed import facts_of, pinned
 from tests.unit.survey.cluster import CALICO, INSTALLATION, aws_node, daemonset, gathered, named, settings

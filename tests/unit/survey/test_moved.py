@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from migration import affinity
 from migration.desired import desired
 from migration.facts import Facts, Verdict
 from migration.journeys import REPLACE
+from migration.rules import affinity
 from operations.survey.cli import show, text
 from operations.survey.moved import Fixed, moved
 from operations.survey.surveyed import facts_of

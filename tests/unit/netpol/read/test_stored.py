@@ -12,7 +12,8 @@ from kube.cluster import Cluster
 from migration import manifests
 from netpol import Flow, PolicyError, decide, from_objects, policies_from_objects, policies_from_text
 from netpol.model.values import Tier
-from operations import agreement, freeze, objects
+from operations.cluster import agreement, objects
+from operations.guarding import freeze
 from operations.survey.decisions.base import Seen
 from operations.survey.decisions.calico import host_endpoints
 from operations.survey.describe import calico, vpc_cni

@@ -1,0 +1,1 @@
+"""What objects in a cluster say, as plain values."""
