@@ -1,0 +1,25 @@
+"""Names under which the bridge is known in a cluster. The room imports no other that has names: it is shipped alone."""
+
+from typing import Final
+
+NAME: Final = "eks-cilium-bridge"
+"""Deployment, ServiceAccount, Lease, field manager."""
+PREFIX: Final = "eks-cilium.io"
+MARKER: Final = f"{PREFIX}/bridge"
+"""Label of every CiliumEndpoint that the bridge writes. An agent that takes one over leaves it there."""
+TOUCHED: Final = f"{PREFIX}/touched"
+"""Annotation of a CiliumEndpoint: written again because another one with an address of it went, or is about to go."""
+PENDING: Final = "pending "
+"""Beginning of its value while the other one is still there; then come the others' uids, with commas."""
+LEAVING: Final = f"{PREFIX}/leaving"
+"""Annotation of the Lease: since when the bridge leaves; whoever holds the Lease then writes no more."""
+STEP: Final = f"{PREFIX}/step"
+"""Annotation of the Lease: how far the bridge is in step, as JSON (`bridge/step.py`)."""
+NODE_ENTRY: Final = "eks-cilium-node-"
+"""Beginning of the names of the entries of nodes; the rest is the node's name."""
+NAMESPACE: Final = "kube-system"
+
+POD_IPS: Final = "vpc.amazonaws.com/pod-ips"
+"""Annotation by the VPC CNI (`ANNOTATE_POD_IP`): there before kubelet's status, and empty once the address is free."""
+HEARTBEAT: Final = "io.cilium.heartbeat"
+"""Annotation of a CiliumIdentity that Cilium's operator is going to collect."""

@@ -1,0 +1,149 @@
+"""Regular expressions as Go's `regexp` and Python's `re` both read them; what they might read differently is refused.
+
+Cilium filters labels with expressions of Go. Go never backtracks, Python does: what could take Python long is refused
+with the rest.
+"""
+
+import re
+from typing import Final
+
+_QUANTIFIER: Final = re.compile(r"[*+?]|\{\d+(?:,\d*)?\}")
+_CLASSES: Final = "dDwWsS"
+_CHARACTERS: Final = "tnfrva"
+_POSITIONS: Final = "bBA"
+_MOST_REPEATS: Final = 1000
+
+
+class Unreadable(ValueError):
+    """An expression that is not certain to mean the same to Cilium and to us; the text says why."""
+
+
+def compiled(text: str) -> re.Pattern[str]:
+    """The expression, for `search`.
+
+    Raises:
+        Unreadable: Go would not take it either, or might read it differently.
+    """
+    _Reader(text).read()
+    try:
+        return re.compile(text, re.ASCII)
+    except (re.error, OverflowError) as error:
+        raise Unreadable(f"{text!r} is no regular expression: {error}") from None
+
+
+class _Reader:
+    """Walks over an expression and stops at the first thing that both languages do not share."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+
+    def read(self) -> None:
+        self._alternatives(depth=0)
+        if self._at < len(self._text):
+            raise self._no("a parenthesis closes nothing")
+
+    def _no(self, why: str) -> Unreadable:
+        return Unreadable(f"{self._text!r}, position {self._at}: {why}")
+
+    def _alternatives(self, *, depth: int) -> bool:
+        """Reads to the end of a group; says whether something in it is repeated."""
+        repeated = False
+        while self._at < len(self._text):
+            begun = self._at
+            here = self._text[self._at]
+            if here == ")":
+                if depth:
+                    return repeated
+                raise self._no("a parenthesis closes nothing")
+            fixed = self._piece(here, depth)
+            repeated |= self._times(begun, fixed)
+        return repeated
+
+    def _piece(self, here: str, depth: int) -> str:
+        """Reads one piece; what it says tells whether it may be repeated: 'once', 'position', 'repeats' or ''."""
+        if not here.isascii():
+            raise self._no("only ASCII letters occur in the keys of labels")
+        if here == "(":
+            return self._group(depth)
+        if here == "[":
+            return self._class()
+        if here == "\\":
+            return self._escape()
+        if _QUANTIFIER.match(self._text, self._at):
+            raise self._no("nothing to repeat")
+        if self._text.startswith("{,", self._at):
+            raise self._no("`{,` is a number of times in Python and text in Go")
+        self._at += 1
+        return "position" if here in "^$|" else "once"
+
+    def _times(self, begun: int, fixed: str) -> bool:
+        found = _QUANTIFIER.match(self._text, self._at)
+        if not found:
+            return fixed == "repeats"
+        if fixed == "position":
+            raise self._no("a position cannot be repeated")
+        if any(int(n) > _MOST_REPEATS for n in re.findall(r"\d+", found[0])):
+            raise self._no(f"Go repeats {_MOST_REPEATS} times at most")
+        piece = self._text[begun : self._at]
+        if found[0] != "?" and piece.startswith("("):
+            if fixed == "repeats":
+                raise self._no("a repetition within a repetition may take very long")
+            if re.compile(piece, re.ASCII).fullmatch(""):
+                raise self._no("a group that may be empty is repeated")
+        self._at = found.end()
+        if self._text.startswith("?", self._at):
+            self._at += 1
+        if _QUANTIFIER.match(self._text, self._at):
+            raise self._no("a repetition of a repetition")
+        return True
+
+    def _group(self, depth: int) -> str:
+        if depth > 20:
+            raise self._no("nested too deeply")
+        begun = self._at
+        self._at += 1
+        if self._text.startswith("?", self._at):
+            if not self._text.startswith("?:", self._at):
+                raise self._no("of the groups that begin with `(?`, only `(?:` is read")
+            self._at += 2
+        repeats = self._alternatives(depth=depth + 1)
+        if not self._text.startswith(")", self._at):
+            self._at = begun
+            raise self._no("a parenthesis is not closed")
+        self._at += 1
+        return "repeats" if repeats else "once"
+
+    def _escape(self) -> str:
+        letter = self._text[self._at + 1 : self._at + 2]
+        if not letter or not letter.isascii():
+            raise self._no("a backslash before nothing")
+        if letter.isalnum() and letter not in _CLASSES + _CHARACTERS + _POSITIONS:
+            raise self._no(f"`\\{letter}` is not the same in Go and Python")
+        self._at += 2
+        return "position" if letter in _POSITIONS else "once"
+
+    def _class(self) -> str:
+        begun = self._at
+        self._at += 1
+        if self._text.startswith("^", self._at):
+            self._at += 1
+        first = True
+        while first or not self._text.startswith("]", self._at):
+            here = self._text[self._at : self._at + 1]
+            if not here:
+                self._at = begun
+                raise self._no("a class is not closed")
+            if not here.isascii():
+                raise self._no("only ASCII letters occur in the keys of labels")
+            if here == "[" or self._text[self._at : self._at + 2] in {"&&", "~~", "||", "--"}:
+                raise self._no("a class within a class")
+            if here == "\\":
+                letter = self._text[self._at + 1 : self._at + 2]
+                if letter.isalnum() and letter not in _CLASSES + _CHARACTERS:
+                    raise self._no(f"`\\{letter}` in a class is not the same in Go and Python")
+                self._at += 1
+            self._at += 1
+            first = False
+        self._at += 1
+        return "once"

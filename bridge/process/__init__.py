@@ -1,0 +1,1 @@
+"""The bridge at work: what it watches, what it writes, whose turn it is."""
