@@ -121,6 +121,15 @@ class Known:
 
     # -- changes --------------------------------------------------------------------------------------
 
+    def configure(self, cilium: Cilium) -> None:
+        """Another configuration of Cilium: everything is to be looked at again."""
+        pods = list(self.pods.values())
+        for pod in pods:
+            self.drop_pod(pod.key)
+        self.cilium = cilium
+        for pod in pods:
+            self.put_pod(pod)
+
     def put_pod(self, pod: Pod) -> set[Key]:
         again = self.drop_pod(pod.key) | {pod.key}
         self.pods[pod.key] = pod

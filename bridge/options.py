@@ -37,7 +37,7 @@ class Options:
     """Believe the VPC CNI's annotation until kubelet has said a pod's address."""
     named_ports_label: bool = True
     """Whether the agents make labels of named ports, as 1.20 does."""
-    listen: str = "127.0.0.1:9879"
+    listen: str = "127.0.0.1:9287"
     """Where readiness and metrics are served, a loopback address; empty: nowhere."""
     late_seconds: int = 30
     """A pod without its identity for longer makes the bridge out of step."""

@@ -51,7 +51,9 @@ class InCluster:
         """
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
-            raise KubeError(0, "KUBERNETES_SERVICE_HOST is not set: this runs in no pod. Say --server, --token and --ca")
+            raise KubeError(
+                0, "KUBERNETES_SERVICE_HOST is not set: this runs in no pod. Say --server, --token and --ca"
+            )
         shown = f"[{host}]" if ":" in host else host
         return cls(f"https://{shown}:{port}", token=MOUNTED / "token", authority=MOUNTED / "ca.crt", agent=agent)
 
@@ -62,7 +64,8 @@ class InCluster:
         deadline = time.monotonic() + seconds
         try:
             connection = self._connection()
-            self._ask(connection, method, path, body, content_type, deadline)
+            _until(connection, deadline)
+            self._ask(connection, method, path, body, content_type)
             found = connection.getresponse()
             data = _whole(connection, found, deadline)
         except _BROKEN as error:
@@ -77,7 +80,8 @@ class InCluster:
         """An answer that goes on, over a connection of its own; see `Streaming`."""
         connection = self._connected()
         try:
-            self._ask(connection, "GET", path, None, "", time.monotonic() + silence)
+            _until(connection, time.monotonic() + silence)
+            self._ask(connection, "GET", path)
             return _Stream(connection, connection.getresponse())
         except http.client.HTTPException as error:
             connection.close()
@@ -87,13 +91,7 @@ class InCluster:
             raise
 
     def _ask(
-        self,
-        connection: http.client.HTTPSConnection,
-        method: str,
-        path: str,
-        body: Any,
-        content_type: str,
-        deadline: float,
+        self, connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None, content_type: str = ""
     ) -> None:
         headers = {
             "Authorization": f"Bearer {self._credential()}",
@@ -104,7 +102,6 @@ class InCluster:
         if body is not None:
             data = json.dumps(body, separators=(",", ":")).encode()
             headers["Content-Type"] = content_type or JSON
-        _until(connection, deadline)
         connection.request(method, path, body=data, headers=headers)
 
     def _credential(self) -> str:
@@ -171,7 +168,7 @@ def _whole(connection: http.client.HTTPSConnection, response: http.client.HTTPRe
     parts = []
     while True:
         _until(connection, deadline)
-        part = response.read1(_CHUNK)
+        part = response.read(_CHUNK)  # `read1` leaves the connection behind unfinished (CPython 3.11)
         if not part:
             return b"".join(parts)
         parts.append(part)

@@ -356,7 +356,9 @@ def test_a_node_that_is_not_there_takes_nothing_away():
 def test_a_namespace_that_has_not_been_seen_yet_gives_no_identity_with_half_its_labels():
     cluster = shop()
     cluster.pod("server", "10.0.80.11", namespace="later")
-    assert cluster.settle().behind == {("later", "server"): "its namespace, or an address of its node, has not been seen"}
+    assert cluster.settle().behind == {
+        ("later", "server"): "its namespace, or an address of its node, has not been seen"
+    }
     cluster.namespace("later", team="red")
     cluster.settle()
     assert cluster.labels_of("server", "later")["k8s:io.cilium.k8s.namespace.labels.team"] == "red"
