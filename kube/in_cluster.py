@@ -165,7 +165,7 @@ def _until(connection: http.client.HTTPSConnection, deadline: float) -> None:
 
 
 def _whole(connection: http.client.HTTPSConnection, response: http.client.HTTPResponse, deadline: float) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         _until(connection, deadline)
         part = response.read(_CHUNK)  # `read1` leaves the connection behind unfinished (CPython 3.11)

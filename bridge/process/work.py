@@ -221,7 +221,7 @@ class Worker(threading.Thread):
         self._step = self.tracker.step(self._clock(), complete=self._complete, blind=blind)
 
     def _decide(self, pool: ThreadPoolExecutor, *, mine: bool) -> None:
-        batch = set()
+        batch: set[Key] = set()
         while self._dirty and len(batch) < _BATCH:
             batch.add(self._dirty.pop())
         decision = decide(self.known, batch, self._random.randint)

@@ -144,7 +144,8 @@ class Cluster:
         )
 
     def identity(self, number: int, labels: dict[str, str], **annotations: str) -> None:
-        self.put("CiliumIdentity", str(number), metadata={"annotations": annotations}, **{"security-labels": labels})
+        held: dict[str, Any] = {"security-labels": labels}
+        self.put("CiliumIdentity", str(number), metadata={"annotations": annotations}, **held)
 
     # -- the bridge --------------------------------------------------------------------------------------
 

@@ -137,7 +137,7 @@ def test_a_change_of_labels_gives_another_identity(what: str):
     assert cluster.endpoint("server")["metadata"]["uid"] == uid  # type: ignore[index]  # replaced in place: no moment without
 
 
-LEFT_ALONE = {
+LEFT_ALONE: dict[str, dict[str, Any]] = {
     "on the host's network": {"hostNetwork": True},
     "succeeded": {"phase": "Succeeded"},
     "failed": {"phase": "Failed"},

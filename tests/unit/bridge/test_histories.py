@@ -51,7 +51,7 @@ class History:
         if event == "pod" and pod is None:
             node = rng.choice(("legacy", "legacy", "legacy-2", "new"))
             address = rng.choice(ADDRESSES) if node != "new" else f"10.0.64.{NAMES.index(name)}"
-            shown = {"annotated": address} if rng.random() < 0.3 else {"address": address}
+            shown: dict[str, Any] = {"annotated": address} if rng.random() < 0.3 else {"address": address}
             cluster.pod(name, node=node, labels={"app": rng.choice("ab")}, **shown)
         elif event == "gone" and pod is not None:
             cluster.drop("Pod", name, namespace="shop")
