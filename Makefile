@@ -71,6 +71,8 @@ oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another 
 	@$(RUN) -m tests.oracles.calico_campaign --sets 600
 	@$(RUN) -m tests.oracles.incomplete --cases 10000
 	@$(RUN) -m tests.oracles.changing --sequences 1000
+	@$(RUN) -m tests.oracles.conformance
+	@$(RUN) -m tests.unit.netpol.published
 	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000
 
 clean: ## end a running sandbox and delete what was built here (the tool cache stays)

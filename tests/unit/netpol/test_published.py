@@ -12,7 +12,7 @@ import pytest
 from netpol import Flow, decide, load
 from netpol.model.errors import UndecidableError
 from operations.policy import main
-from tests.unit.netpol.published import DIRECTORIES, against, write
+from tests.unit.netpol.published import DIRECTORIES, Row, against, missed, row, write
 
 
 def call(capsys, *arguments):
@@ -62,3 +62,27 @@ def test_a_translation_that_is_called_complete_lets_every_flow_through_that_it_s
             except (ValueError, UndecidableError):  # between two addresses nobody decides
                 continue
             assert one is other, flow
+
+
+def made(name: str, grade: str, verdict: str, **more: float) -> Row:
+    """A row as a run would make it."""
+    numbers = {"manifests": 0, "skipped": 0, "faults": 0, "seconds": 1.0, "mib": 50, **more}
+    return Row(name=name, codes=(0,), grade=grade, verdict=verdict, **numbers)  # type: ignore[arg-type]
+
+
+def test_the_table_says_what_it_should_keep_to_and_does_not():
+    good = [made(f"{i}", "bound" if i % 2 else "exact", "equal") for i in range(15)]
+    assert missed(good) == []
+    assert missed(good[1:]) == ["fewer than 15 are exact or bound"]
+    open_ones = [made("open", "bound", "undecided")] * 3
+    assert missed([*good, *open_ones[1:]]) == []
+    assert missed([*good, *open_ones]) == ["more than 2 are undecided"]
+    assert missed([*good, made("refused", "refused", "different"), made("faulty", "", "", faults=1)]) == []
+    assert missed([*good, made("slow", "exact", "equal", seconds=61.0)]) == ["slow: 61.0 s and 50 MiB"]
+
+
+def test_a_row_of_the_table_is_what_the_commands_say(tmp_path):
+    found = row("calico with tiers", tmp_path)
+    assert found.holds
+    assert (found.grade, found.manifests, found.skipped, found.codes) == ("exact", 4, 3, (1, 0, 0, 0))
+    assert str(found).startswith("| calico with tiers | 3 passed over | exact, 4 written | equal | 1 0 0 0 | ")
