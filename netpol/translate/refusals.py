@@ -48,10 +48,13 @@ class Refusal:
     rule: str
     reason: str
     example: Counterexample | None = None
+    way: str = ""
 
     @property
     def way_out(self) -> str:
         """What may be done about it; that the difference is accepted comes last."""
+        if self.way:
+            return self.way
         found = [way for part, way in _WAYS if part in self.reason]
         return "; or ".join(dict.fromkeys((*(found or [_OTHERWISE]), *([] if self.example is None else [_ACCEPT]))))
 

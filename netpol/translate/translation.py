@@ -15,6 +15,7 @@ from netpol.compare.graded import prove
 from netpol.compare.probes import with_probes
 from netpol.compare.prove import Equality, Grade, Proof
 from netpol.compare.resting import of_all_protocols
+from netpol.compare.sizes import Size, sizes
 from netpol.model.values import (
     CidrGroup,
     CiliumPolicy,
@@ -33,6 +34,7 @@ from netpol.translate.saying import is_native
 from netpol.translate.services import without_services
 
 _MOST_REFUSED = 20
+_ALL = "what is translated and what stays"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Translation:
     the Tigera operator made for Calico's own pods, which go with Calico: neither said in Cilium's words nor compared.
     `copies`: NetworkPolicies that stay and to which a manifest adds what Cilium does not read in them. `written_out`:
     network sets and services of which manifests hold copies: they have to be translated again when these change.
+    `sizes`: how much of the target's fixed sizes it takes; more than there is is refused.
     """
 
     manifests: tuple[dict[str, Any], ...]
@@ -55,6 +58,7 @@ class Translation:
     left_out: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
     written_out: tuple[str, ...] = ()
+    sizes: tuple[Size, ...] = ()
 
     @property
     def grade(self) -> Grade:
@@ -112,7 +116,9 @@ def translate(world: World, *, strict: bool = False) -> Translation:
         if made.complete or not drafting.closed:
             break
     assert best is not None  # noqa: S101
-    return replace(best, refused=(*hosts(world), *best.refused), left_out=left_out)
+    taken = sizes(before.with_policies(best.policies()).enforced_by("cilium"))
+    too_much = [Refusal(policy=_ALL, rule="", reason=str(s), way=s.fix) for s in taken if s.over]
+    return replace(best, refused=(*hosts(world), *best.refused, *too_much), left_out=left_out, sizes=taken)
 
 
 def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *, strict: bool) -> Translation:

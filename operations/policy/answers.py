@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netpol.compare.prove import Counterexample, Excepted, Proof
+from netpol.compare.sizes import Size
 from netpol.decide.flow import Path
 from netpol.lint.finding import Finding
 from netpol.model.accepted import Accepted
@@ -61,6 +62,10 @@ def example_of(example: Counterexample) -> dict[str, Any]:
         "before": path_of(example.before),
         "after": path_of(example.after),
     }
+
+
+def size_of(size: Size) -> dict[str, Any]:
+    return {"what": size.what, "count": size.count, "most": size.most, "where": size.where}
 
 
 def excepted_of(excepted: Excepted) -> dict[str, Any]:

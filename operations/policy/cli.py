@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
-from netpol.translate.table import TRANSLATED, table
+from netpol.translate.table import table
 from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
 from operations.exits import UsageError, ended
@@ -35,9 +35,11 @@ from operations.policy.answers import (
     path_of,
     proof_of,
     refusal_of,
+    size_of,
     skipped_of,
 )
 from operations.policy.given import NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
+from operations.policy.told import operators, policies, say_result, say_table
 from operations.say import say
 from reading.failure import FAILED, UNKNOWN, USAGE, Failure
 
@@ -255,14 +257,14 @@ def _translate(arguments: argparse.Namespace) -> Answer:
         world, hosts = without_hosts(whole)
     absent = lacking(world)
     result = translate(world, strict=arguments.strict)
-    _say_result(result, hosts)
+    say_result(result, hosts)
     written: list[Path] = []
     removed: list[Path] = []
     if not result.complete:
         _say_why_nothing_is_written(arguments, result)
     elif arguments.out is not None:
         written, removed = out.write(result.manifests, arguments.out)
-        say(f"{_policies(len(written))} written to {arguments.out}")
+        say(f"{policies(len(written))} written to {arguments.out}")
         for path in removed:
             say(f"removed, as it was of an earlier translation: {path}")
     else:
@@ -270,11 +272,12 @@ def _translate(arguments: argparse.Namespace) -> Answer:
     code = PASSED if result.complete else FAILED if result.grade is Grade.REFUSED else UNKNOWN
     accepted = report(result.proof, counts, expired)
     fates = [fate_of(f) for f in table(whole, result)]
-    _say_table(fates, written=bool(written))
+    say_table(fates, written=bool(written))
     return code, {
         "policies": fates,
         **accepted,
         "hosts_left_out": hosts,
+        "sizes": [size_of(s) for s in result.sizes],
         "complete": result.complete,
         "grade": result.grade.value,
         "missing": absent,
@@ -290,38 +293,6 @@ def _translate(arguments: argparse.Namespace) -> Answer:
     }
 
 
-def _say_result(result: Translation, hosts: Sequence[str]) -> None:
-    """What was refused, proved, assumed, accepted, left out and copied."""
-    for refusal in result.refused:
-        say(f"refused: {refusal}")
-    say(str(result.proof).splitlines()[0])
-    for line in result.proof.assumptions:
-        say(f"assumed: {line}")
-    for one in result.proof.accepted:
-        say(f"accepted: {one}")
-    if hosts:
-        say(f"left out with all policy on hosts: {', '.join(hosts)}")
-    if result.left_out:
-        say(f"left out: {_operators(result.left_out)}, which go with Calico")
-    for name in result.copies:
-        say(
-            f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
-            "the copy keeps allowing"
-        )
-    for name in result.written_out:
-        say(f"{name} is written out in manifests (eks-cilium/written-out): translate again when it changes")
-
-
-def _say_table(fates: Sequence[Mapping[str, Any]], *, written: bool) -> None:
-    """Each policy that was given with its file, or why there is none."""
-    outcomes = {TRANSLATED: TRANSLATED if written else "sayable"}
-    rows = [(f["policy"], outcomes.get(f["outcome"], f["outcome"]), ", ".join(f["files"]), f["why"]) for f in fates]
-    widths = [max((len(row[i]) for row in rows), default=0) for i in range(2)]
-    for policy, outcome, files, why in rows:
-        what = "; ".join(part for part in (files, why) if part)
-        say(f"{policy:<{widths[0]}}  {outcome:<{widths[1]}}  {what}".rstrip())
-
-
 def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translation) -> None:
     if result.grade is Grade.REFUSED:
         say("nothing is written: a translation is deployed whole or not at all")
@@ -335,14 +306,6 @@ def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translati
     left = out.earlier(arguments.out) if arguments.out is not None else []
     if left:
         say(f"{len(left)} of an earlier translation still in {arguments.out} say something else")
-
-
-def _policies(count: int) -> str:
-    return f"{count} {'policy' if count == 1 else 'policies'}"
-
-
-def _operators(left_out: Sequence[object]) -> str:
-    return f"{_policies(len(left_out))} that the Tigera operator made for Calico's own pods"
 
 
 def _prove(arguments: argparse.Namespace) -> Answer:
@@ -370,7 +333,7 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     else:
         proof = prove(before, after, most=arguments.most, strict=arguments.strict)
     if theirs:
-        note = f"not compared: {_operators(theirs)}, which go with Calico"
+        note = f"not compared: {operators(theirs)}, which go with Calico"
         proof = replace(proof, assumptions=(*proof.assumptions, note))
     if hosts:
         note = f"not compared: policy on hosts ({', '.join(hosts)})"

@@ -82,6 +82,7 @@ PLAIN = Shape(
 )
 PLAIN_SETS = replace(PLAIN, sets=True, kubernetes=False)
 SAYABLE = Shape(pod_nets=False, icmp=False, odd_protocols=False, source_ports=False, six=False)
+SAYABLE_DUAL = replace(SAYABLE, six=True)
 SAYABLE_SERVICES = replace(SAYABLE, services=True, passes=False)
 """What Cilium can mostly say."""
 
