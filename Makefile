@@ -10,7 +10,7 @@ UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile -m "not growth"
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
 ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --durations=25
 
-.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh oracle-netpol clean
+.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh bench-bridge oracle-netpol oracle-bridge clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -65,6 +65,9 @@ bench-netpol: $(VENV)/.ready ## policy proofs against another analyzer, side by 
 bench-refresh: tools ## node refresh against kubectl drain, side by side: NODES=
 	@$(RUN) benchmarks/refresh.py --nodes $(NODES)
 
+bench-bridge: tools ## the identity bridge under load: 5,000 pods, 50 changes a second
+	@$(RUN) benchmarks/bridge.py
+
 oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another analyzer and kubectl's reading, and mutants
 	@$(RUN) -m tests.oracles.yaml_campaign --cases 100000
 	@$(RUN) -m tests.oracles.campaign --cases 100000
@@ -74,6 +77,9 @@ oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another 
 	@$(RUN) -m tests.oracles.conformance
 	@$(RUN) -m tests.unit.netpol.published
 	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000
+
+oracle-bridge: $(VENV)/.ready ## a long run of the bridge's labels against Cilium's own packages
+	@$(RUN) -m tests.oracles.labels_campaign --cases 10000
 
 clean: ## end a running sandbox and delete what was built here (the tool cache stays)
 	@test ! -x $(RUN) || $(RUN) -m sandbox down

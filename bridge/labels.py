@@ -95,8 +95,8 @@ class LabelFilter:
         for prefix in self._prefixes:
             if prefix.source and prefix.source != source:
                 continue
-            found = prefix.pattern.search(key)
-            if found is None or found.start() != 0:
+            found = prefix.pattern.match(key)  # Cilium takes the leftmost match, and only one at the beginning counts
+            if found is None:
                 continue
             if not prefix.excludes:
                 included = max(included, found.end())

@@ -12,6 +12,8 @@ _CLASSES: Final = "dDwWsS"
 _CHARACTERS: Final = "tnfrva"
 _POSITIONS: Final = "bBA"
 _MOST_REPEATS: Final = 1000
+_MOST_ENDLESS: Final = 2
+"""Each of them multiplies the time by the length of the text, of which a label's key has 317 letters at most."""
 
 
 class Unreadable(ValueError):
@@ -19,7 +21,7 @@ class Unreadable(ValueError):
 
 
 def compiled(text: str) -> re.Pattern[str]:
-    """The expression, for `search`.
+    """The expression.
 
     Raises:
         Unreadable: Go would not take it either, or might read it differently.
@@ -37,6 +39,7 @@ class _Reader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._at = 0
+        self._endless = 0
 
     def read(self) -> None:
         self._alternatives(depth=0)
@@ -46,22 +49,19 @@ class _Reader:
     def _no(self, why: str) -> Unreadable:
         return Unreadable(f"{self._text!r}, position {self._at}: {why}")
 
-    def _alternatives(self, *, depth: int) -> bool:
-        """Reads to the end of a group; says whether something in it is repeated."""
-        repeated = False
+    def _alternatives(self, *, depth: int) -> None:
+        """Reads to the end of a group."""
         while self._at < len(self._text):
             begun = self._at
             here = self._text[self._at]
             if here == ")":
                 if depth:
-                    return repeated
+                    return
                 raise self._no("a parenthesis closes nothing")
-            fixed = self._piece(here, depth)
-            repeated |= self._times(begun, fixed)
-        return repeated
+            self._times(begun, repeatable=self._piece(here, depth))
 
-    def _piece(self, here: str, depth: int) -> str:
-        """Reads one piece; what it says tells whether it may be repeated: 'once', 'position', 'repeats' or ''."""
+    def _piece(self, here: str, depth: int) -> bool:
+        """Reads one piece; says whether it may be repeated: a position may not."""
         if not here.isascii():
             raise self._no("only ASCII letters occur in the keys of labels")
         if here == "(":
@@ -75,30 +75,30 @@ class _Reader:
         if self._text.startswith("{,", self._at):
             raise self._no("`{,` is a number of times in Python and text in Go")
         self._at += 1
-        return "position" if here in "^$|" else "once"
+        return here not in "^$|"
 
-    def _times(self, begun: int, fixed: str) -> bool:
+    def _times(self, begun: int, *, repeatable: bool) -> None:
         found = _QUANTIFIER.match(self._text, self._at)
         if not found:
-            return fixed == "repeats"
-        if fixed == "position":
+            return
+        if not repeatable:
             raise self._no("a position cannot be repeated")
         if any(int(n) > _MOST_REPEATS for n in re.findall(r"\d+", found[0])):
             raise self._no(f"Go repeats {_MOST_REPEATS} times at most")
         piece = self._text[begun : self._at]
         if found[0] != "?" and piece.startswith("("):
-            if fixed == "repeats":
-                raise self._no("a repetition within a repetition may take very long")
-            if re.compile(piece, re.ASCII).fullmatch(""):
-                raise self._no("a group that may be empty is repeated")
+            raise self._no("a group is repeated, which may take very long; only `?` may follow one")
+        if found[0] in "*+" or found[0].endswith(",}"):
+            self._endless += 1
+            if self._endless > _MOST_ENDLESS:
+                raise self._no(f"more than {_MOST_ENDLESS} times there is no limit to a repetition")
         self._at = found.end()
         if self._text.startswith("?", self._at):
             self._at += 1
         if _QUANTIFIER.match(self._text, self._at):
             raise self._no("a repetition of a repetition")
-        return True
 
-    def _group(self, depth: int) -> str:
+    def _group(self, depth: int) -> bool:
         if depth > 20:
             raise self._no("nested too deeply")
         begun = self._at
@@ -107,23 +107,23 @@ class _Reader:
             if not self._text.startswith("?:", self._at):
                 raise self._no("of the groups that begin with `(?`, only `(?:` is read")
             self._at += 2
-        repeats = self._alternatives(depth=depth + 1)
+        self._alternatives(depth=depth + 1)
         if not self._text.startswith(")", self._at):
             self._at = begun
             raise self._no("a parenthesis is not closed")
         self._at += 1
-        return "repeats" if repeats else "once"
+        return True
 
-    def _escape(self) -> str:
+    def _escape(self) -> bool:
         letter = self._text[self._at + 1 : self._at + 2]
         if not letter or not letter.isascii():
             raise self._no("a backslash before nothing")
         if letter.isalnum() and letter not in _CLASSES + _CHARACTERS + _POSITIONS:
             raise self._no(f"`\\{letter}` is not the same in Go and Python")
         self._at += 2
-        return "position" if letter in _POSITIONS else "once"
+        return letter not in _POSITIONS
 
-    def _class(self) -> str:
+    def _class(self) -> bool:
         begun = self._at
         self._at += 1
         if self._text.startswith("^", self._at):
@@ -146,4 +146,4 @@ class _Reader:
             self._at += 1
             first = False
         self._at += 1
-        return "once"
+        return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import signal
@@ -137,6 +138,11 @@ class Api:
 
     def delete(self, name: str, namespace: str = "shop") -> None:
         self.core.delete_namespaced_pod(name, namespace, grace_period_seconds=0)
+
+    def take_away(self, endpoint: str, namespace: str) -> None:
+        """An endpoint, unless Kubernetes' garbage collector was faster."""
+        with contextlib.suppress(client.exceptions.NotFoundException):
+            self.custom.delete_namespaced_custom_object("cilium.io", "v2", namespace, ENDPOINTS, endpoint)
 
     def adopt(self, name: str, address: str, number: int, namespace: str = "shop") -> dict[str, Any]:
         """An agent's endpoint: it takes over what is there, as agents of 1.20 do, or makes one."""

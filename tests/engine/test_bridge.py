@@ -50,13 +50,10 @@ def bridges(api: Api, tmp_path: Path) -> Iterator[Bridges]:
         for pod in api.core.list_pod_for_all_namespaces().items:
             api.delete(pod.metadata.name, pod.metadata.namespace)
         for endpoint in api.all(ENDPOINTS):
-            metadata = endpoint["metadata"]
-            api.custom.delete_namespaced_custom_object(
-                "cilium.io", "v2", metadata["namespace"], ENDPOINTS, metadata["name"]
-            )
+            api.take_away(endpoint["metadata"]["name"], endpoint["metadata"]["namespace"])
 
 
-def in_step(bridges: Bridges, seconds: float = 40.0) -> None:
+def in_step(bridges: Bridges, seconds: float = 120.0) -> None:
     eventually(lambda: not bridges.api.wrong(), seconds, bridges.api.wrong)
 
 
@@ -115,7 +112,7 @@ def test_nothing_of_an_agents_is_touched_not_even_what_was_the_bridges_before(ap
     assert taken["metadata"]["labels"]["eks-cilium.io/bridge"] == "true"
     bridges.start("two")
     api.pod("sign", "10.0.80.7")  # when this one has its endpoint, the bridge has looked at everything
-    eventually(lambda: api.endpoint("sign") is not None, 40)
+    eventually(lambda: api.endpoint("sign") is not None, 90)
     for name, before in (("own", agents), ("web-0", taken)):
         now = api.endpoint(name)
         # Kubernetes' own garbage collector takes the old pod's endpoint, as it would without a bridge.
@@ -145,11 +142,11 @@ def test_killed_between_any_two_writes_it_ends_in_step(api: Api, bridges: Bridge
 def test_of_two_replicas_one_writes_and_the_other_takes_over(api: Api, bridges: Bridges):
     first, second = free_ports(2)
     bridges.start("one", port=first)
-    eventually(lambda: bridges.holder() == "one", 40)
+    eventually(lambda: bridges.holder() == "one", 90)
     bridges.start("two", port=second)
     some_pods(api, 4)
     in_step(bridges)
-    eventually(lambda: bridges.get("two", "/readyz")[0] == 200, 40, lambda: bridges.get("two", "/readyz"))
+    eventually(lambda: bridges.get("two", "/readyz")[0] == 200, 90, lambda: bridges.get("two", "/readyz"))
     assert "eks_cilium_bridge_leader 0\n" in bridges.get("two", "/metrics")[1]
     assert "writes_total{" not in bridges.get("two", "/metrics")[1]
     bridges.kill("one")
@@ -187,15 +184,15 @@ def test_it_leaves_takes_its_endpoints_along_and_comes_back_when_it_is_told(api:
 
 def test_it_refuses_to_start_where_it_cannot_work_and_ends_when_it_no_longer_can(api: Api, bridges: Bridges):
     bridges.start("one")
-    eventually(lambda: bridges.holder() == "one", 40)
+    eventually(lambda: bridges.holder() == "one", 90)
     wrong = {**CILIUM_CONFIG, "routing-mode": "tunnel", "unmanaged-pod-watcher-interval": "15s"}
     api.core.replace_namespaced_config_map(
         "cilium-config", "kube-system", {"metadata": {"name": "cilium-config"}, "data": wrong}
     )
     try:
-        assert bridges.running["one"].wait(40) == 1
+        assert bridges.running["one"].wait(90) == 1
         process = bridges.start("two")
-        assert process.wait(40) == 1
+        assert process.wait(90) == 1
         for name in ("one", "two"):
             text = bridges.log(name)
             assert "Traceback" not in text
@@ -221,7 +218,7 @@ def test_it_gets_over_an_api_server_that_starts_again_and_over_watches_that_expi
     _compact(run.ports["etcd"], revision)
     lifecycle.up(api.directory, print, daemon=False)
     process.send_signal(signal.SIGCONT)
-    in_step(bridges, 60)
+    in_step(bridges)
     assert process.poll() is None
     assert api.endpoint("later") is not None
 
