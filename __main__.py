@@ -9,6 +9,7 @@ import pulumi
 
 from components import administrators, stack
 from components.administrators import administer
+from components.bridge import bridged
 from components.calico import Calico
 from components.cilium import Cilium
 from components.cluster import Cluster
@@ -104,8 +105,9 @@ def declare(
 
     cilium = [Cilium(wanted.cilium, settings, cluster, after=after).release] if wanted.cilium else []
 
+    known = [*cilium, *bridged(settings, wanted, name, provider=provider, after=[*after, *cilium])]
     role, groups = None, dict[GroupRole, list[pulumi.Resource]]()
-    for kind, before in ((GroupRole.LEGACY, legacy), (GroupRole.CANARY, cilium), (GroupRole.CILIUM, cilium)):
+    for kind, before in ((GroupRole.LEGACY, legacy), (GroupRole.CANARY, known), (GroupRole.CILIUM, known)):
         members = [group for group in wanted.groups if group.role is kind]
         if not members:
             continue
@@ -172,13 +174,14 @@ def declare(
         nodes.append(CoreDns(wanted.coredns, cluster=cluster.name, after=[*after, *nodes]).addon)
     if wanted.legacy_label is not None:
         nodes.append(LegacyLabel(wanted.legacy_label, move, name, after=[*after, *nodes]).command)
-    has_probes = Piece.PROBES in wanted.pieces
-    probes = Probes(settings, provider=provider, after=[*nodes, *engines]).resources if has_probes else []
+    probes = (
+        Probes(settings, provider=provider, after=[*nodes, *engines]).resources if Piece.PROBES in wanted.pieces else []
+    )
     if wanted.refresh_to is not None:
         minutes = settings.refresh.deadline_minutes
         nodes.append(Workloads(wanted.refresh_to, minutes, move, name, after=[*nodes, *engines]).command)
 
-    made = [*after, *admins, *legacy, *cilium, *nodes, *engines, *probes]
+    made = [*after, *admins, *legacy, *known, *nodes, *engines, *probes]
     checked = unused(doomed, name, settings.cluster.name, after=made)
     settle = Settle(move, name, marker=gate.marker.input, after=[*made, *checked])
     pulumi.export("cluster", cluster.name)

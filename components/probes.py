@@ -24,7 +24,8 @@ class Probes(Component):
     ) -> None:
         super().__init__(token("nodes", "Probes"), PROBE, after=after, provider=provider)
         self._image = settings.probes.image
-        self._policy = self._closed([str(block) for block in settings.network.vpc_cidrs])
+        blocks = () if settings.bridge.enabled else settings.network.vpc_cidrs
+        self._policy = self._closed([str(block) for block in blocks])
         self.resources: list[pulumi.Resource] = [self._policy]
         for mine, other in ((LEGACY_CNI, CILIUM_CNI), (CILIUM_CNI, LEGACY_CNI)):
             self.resources += self._probe(mine, other)
@@ -33,7 +34,8 @@ class Probes(Component):
     def _closed(self, blocks: Sequence[str]) -> pulumi.Resource:
         """Nothing but what a probe tries is let through.
 
-        The VPC's blocks stand beside the label: to Cilium, a pod on a legacy node is an address.
+        Without the bridge the VPC's blocks stand beside the label: a pod on a legacy node is an address to Cilium.
+        With it they would be a difference: blocks find pods for Calico, and none for Cilium.
         """
         probes = [{"podSelector": {"matchLabels": _LABELS}}, *({"ipBlock": {"cidr": block}} for block in blocks)]
         answering = [{"protocol": "TCP", "port": PROBE_PORT}]

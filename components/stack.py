@@ -18,7 +18,7 @@ from migration.facts import Facts, contradictions
 from migration.guarding.freeze import SERVED_POLICY
 from migration.guarding.mark import Own
 from migration.journeys import Piece
-from migration.names import CILIUM, FREEZE_POLICY, GUARD_POLICY, PROBE, PROJECT
+from migration.names import BRIDGE, CILIUM, FREEZE_POLICY, GUARD_POLICY, PROBE, PROJECT
 from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded
 
@@ -40,6 +40,7 @@ _BY_NAME: Final = {
     (_RELEASE, "tigera-operator"): Piece.CALICO,
     ("kubernetes:operator.tigera.io/v1:Installation", "installation"): Piece.CALICO,
     (_RELEASE, CILIUM): Piece.CILIUM,
+    ("kubernetes:apps/v1:Deployment", f"{BRIDGE}-deployment"): Piece.BRIDGE,
 }
 _BY_TYPE: Final = {
     "kubernetes:crd.projectcalico.org/": Piece.CALICO_POLICIES,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from kube.transport import JSON, KubeError, Response, answer
 from kube.transport import Stream as StreamOf
 
-MOUNTED: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+MOUNTED: Final = Path(os.environ.get("SERVICE_ACCOUNT_DIR") or "/var/run/secrets/kubernetes.io/serviceaccount")
 """Where kubelet puts the token, which it writes anew before the old one ends, and the authority of the API server."""
 _CONNECT_SECONDS: Final = 5.0
 _IDLE_SECONDS: Final = 30.0

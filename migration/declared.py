@@ -35,6 +35,7 @@ def digest(settings: Settings, wanted: Desired, policies: Mapping[str, Sequence[
         "network": settings.network.model_dump(mode="json"),
         "cilium": settings.cilium.model_dump(mode="json", include={"chart"}) if Piece.CILIUM in wanted.pieces else None,
         "calico": calico.model_dump(mode="json") if calico else None,
+        "bridge": settings.bridge.model_dump(mode="json") if Piece.BRIDGE in wanted.pieces else None,
         "policies": {
             engine: [[m.key, m.api_version, m.labels, m.annotations, m.body] for m in policies.get(engine, ())]
             for engine, piece in _POLICIES.items()

@@ -192,6 +192,7 @@ def desired(settings: Settings, facts: Facts | None, stage_id: str) -> Desired:
     stage = JOURNEYS[settings.journey][stage_id]
     adopted = settings.cluster.adopt
     pieces = stage.pieces - (_OWNERS - _TOUCHED) if adopted else stage.pieces
+    pieces -= set() if settings.bridge.enabled else {Piece.BRIDGE}
     protected = (stage.protected - _OWNERS if adopted else stage.protected) & pieces
     both = len(stage.wiring) > 1
     legacy = NodeKind.LEGACY in stage.wiring

@@ -48,6 +48,7 @@ class Piece(StrEnum):
     CALICO_POLICIES = "calico-policies"
     CILIUM = "cilium"
     CILIUM_POLICIES = "cilium-policies"
+    BRIDGE = "bridge"
     FREEZE = "policy-freeze"
     GUARD = "guard"
     CANARY_GROUP = "canary-group"
@@ -107,6 +108,8 @@ class CheckId(StrEnum):
     CALICO_UNCHANGED = "calico-unchanged"
     NO_FOREIGN_ENFORCER = "no-foreign-enforcer"
     CILIUM_READY = "cilium-ready"
+    CONTINUITY = "continuity"
+    BRIDGE_IN_STEP = "bridge-in-step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +195,8 @@ _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
 _ALWAYS: Final = (*_ITS_OWN, _C.GUARD_HOLDS, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
+_PROVED: Final = (_C.BRIDGE_IN_STEP, _C.CONTINUITY)
 _EMPTIED: Final = (*_PINNED, _C.AWS_WELL, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
-CONTINUITY: Final = "policy continuity"
-BRIDGE: Final = "bridge identities"
 
 _LEGACY_WORLD: Final[dict[str, Any]] = {
     "wiring": {NodeKind.LEGACY: Cni.VPC_CNI},
@@ -235,19 +237,19 @@ _pin = _label.then(
 _install = _pin.then(
     "install-cilium",
     "Cilium and its policies are there, and no node uses them yet",
-    pieces=_pin.pieces | _CILIUM_PIECES | {_P.FREEZE},
-    gate=(*_PINNED, _C.LEGACY_HEALTHY),
-    settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED),
+    pieces=_pin.pieces | _CILIUM_PIECES | {_P.FREEZE, _P.BRIDGE},
+    gate=(*_PINNED, _C.LEGACY_HEALTHY, _C.CONTINUITY),
+    settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED, _C.BRIDGE_IN_STEP),
     leave=(_C.NO_CILIUM_NODES,),
-    unproved=(CONTINUITY,),
 )
 _canary = _install.then(
     "canary",
     "one tainted Cilium node in each zone",
     pieces=_install.pieces | {_P.CANARY_GROUP, _P.CILIUM_GROUPS, _P.PROBES},
-    protected=_install.protected | _CILIUM_PIECES | {_P.FREEZE, _P.GUARD},
+    protected=_install.protected | _CILIUM_PIECES | {_P.FREEZE, _P.GUARD, _P.BRIDGE},
     gate=(
         *_PINNED,
+        *_PROVED,
         _C.LEGACY_HEALTHY,
         _C.CILIUM_OPERATOR_HEALTHY,
         _C.CILIUM_CONFIGURED,
@@ -259,7 +261,6 @@ _canary = _install.then(
     ),
     settle=(_C.AWS_MADE, _C.CANARY_READY),
     leave=(_C.CANARY_UNUSED,),
-    unproved=(CONTINUITY, BRIDGE),
     **_BOTH_WORLDS,
 )
 _move = _canary.then(
@@ -269,6 +270,7 @@ _move = _canary.then(
     protected=_canary.protected | {_P.CILIUM_GROUPS},
     gate=(
         *_PINNED,
+        *_PROVED,
         _C.LEGACY_HEALTHY,
         _C.CANARY_READY,
         _C.CILIUM_CONFIGURED,
@@ -281,18 +283,17 @@ _move = _canary.then(
         _C.REFRESH_UNBLOCKED,
     ),
     settle=(_C.AWS_MADE, _C.NO_LEGACY_PODS, _C.ENDPOINTS_COMPLETE),
-    unproved=(CONTINUITY,),
 )
 _release = _move.then(
     "release",
     "nothing changes but the protection of what is no longer used",
-    protected=_move.protected - _LEGACY_PIECES,
+    protected=_move.protected - _LEGACY_PIECES - {_P.BRIDGE},
     gate=(*_EMPTIED, _C.CILIUM_CONFIGURED),
 )
 _retire_legacy = _release.then(
     "retire-legacy",
     "legacy node groups, vpc-cni and kube-proxy are gone",
-    pieces=_release.pieces - _LEGACY_PIECES - {_P.CANARY_GROUP, _P.PROBES},
+    pieces=_release.pieces - _LEGACY_PIECES - {_P.CANARY_GROUP, _P.PROBES, _P.BRIDGE},
     protected=_release.protected - _CALICO_PIECES - {_P.FREEZE},
     gate=(
         *_EMPTIED,
@@ -325,6 +326,7 @@ _retire_calico = _retire_legacy.then(
         _C.NODES_LABELLED,
         _C.CILIUM_READY,
         _C.CILIUM_CONFIGURED,
+        _C.CONTINUITY,
         _C.WORKLOADS_NO_WORSE,
         _C.POLICIES_AGREE,
         _C.CALICO_UNCHANGED,
@@ -375,7 +377,8 @@ def healthy(stage: Stage) -> tuple[CheckId, ...]:
 
 def steady(stage: Stage) -> tuple[CheckId, ...]:
     """The gate of a deploy that stays at its stage and changes what is declared there."""
-    return tuple(dict.fromkeys((*(check for check in stage.gate if check in _ALWAYS), *healthy(stage))))
+    proved = (_C.CONTINUITY,) if Piece.BRIDGE in stage.pieces else ()
+    return tuple(dict.fromkeys((*(check for check in stage.gate if check in _ALWAYS), *healthy(stage), *proved)))
 
 
 def risks(before: Stage, after: Stage) -> frozenset[Risk]:

@@ -22,6 +22,12 @@ PROBE_IMAGE: Final = (
     "@sha256:99c6b4bb4a1e1df3f0b3752168c89358794d02258ebebc26bf21c29399011a85"
 )
 
+BRIDGE: Final = "eks-cilium-bridge"
+"""Deployment, service account and Lease in kube-system of what tells Cilium who the pods of legacy nodes are."""
+BRIDGE_IMAGE: Final = (
+    "docker.io/library/python:3.13-slim@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91"
+)
+
 ANNOTATION_PREFIX: Final = "eks-cilium.io"
 LABELLED_BY_US: Final = f"{ANNOTATION_PREFIX}/labelled"
 """Node annotation: this program put `CNI_LABEL` there, so going back may take it away again."""

@@ -15,11 +15,11 @@ from ipaddress import IPv4Network
 from itertools import starmap
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 
 import reading
-from migration.names import CANARY_GROUP, PROBE_IMAGE
+from migration.names import BRIDGE_IMAGE, CANARY_GROUP, PROBE_IMAGE
 from migration.rules import addressing, affinity, aws_rules, node_labels, versions
 from migration.rules.chart_keys import value_errors
 from migration.rules.chart_rules import refusals
@@ -258,18 +258,30 @@ class Refresh(Model):
 _DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
+def _pinned(value: str) -> str:
+    if not _DIGEST.fullmatch(value):
+        raise ValueError("expected an image with its digest, NAME@sha256: and 64 hexadecimal digits")
+    return value
+
+
+Image = Annotated[str, AfterValidator(_pinned)]
+"""An image with its digest."""
+
+
 class Probes(Model):
     """The pods that show, from `canary` to `retire-legacy`, that nodes of either kind reach the other."""
 
-    image: str = PROBE_IMAGE
+    image: Image = PROBE_IMAGE
     """Pinned by its digest. For a cluster that cannot pull from there: a copy of the same image elsewhere."""
 
-    @field_validator("image")
-    @classmethod
-    def _is_pinned(cls, value: str) -> str:
-        if not _DIGEST.fullmatch(value):
-            raise ValueError("expected an image with its digest, NAME@sha256: and 64 hexadecimal digits")
-        return value
+
+class Bridge(Model):
+    """What tells Cilium, from `install-cilium` to `retire-legacy`, who the pods of legacy nodes are."""
+
+    enabled: bool = True
+    """Without it such a pod is a mere address to Cilium; `canary` is entered only where no policy minds."""
+    image: Image = BRIDGE_IMAGE
+    """A Python 3.11 or newer to run it with, pinned by its digest; nothing has to be in it besides."""
 
 
 JourneyName = Literal["replace", "greenfield"]
@@ -298,6 +310,7 @@ class Settings(Model):
     policies: str = Field(default="policies/network", pattern=r"^[^\x00-\x1f\x7f]{1,1000}$")
     """Directory of the network policies, with the sub-directories `calico` and `cilium`."""
     probes: Probes = Probes()
+    bridge: Bridge = Bridge()
     permissions_boundary: str | None = None
     """ARN of the IAM policy that bounds every role that this stack makes."""
     deployers: tuple[str, ...] = ()

@@ -36,8 +36,12 @@ _STOP_ORDER: tuple[tuple[str, ...], ...] = (
     ("etcd",),
 )
 # The state of a sandbox. Keys and kubeconfig belong to it: saved stacks and service account tokens name them.
-_STATE = ("etcd", "pki", "kubeconfig", "aws.json", "world.json", "pulumi")
-_OURS = (*_STATE, "charts", "walk", "logs", "bin", "pulumi-home", "aws-config", "plugins.sock", "run.json")
+CONTAINERS = "containers"
+"""Directory of the pods whose containers really run."""
+POLICIES = "policies"
+"""Directory of a walk's policy files."""
+_STATE = ("etcd", "pki", "kubeconfig", "aws.json", "world.json", "pulumi", POLICIES)
+_OURS = (*_STATE, "charts", "walk", "logs", "bin", "pulumi-home", "aws-config", "plugins.sock", "run.json", CONTAINERS)
 
 Report = toolcache.Report
 
@@ -93,6 +97,7 @@ def down(directory: Path, report: Report, *, purge: bool = False) -> None:
         run = read(directory)
         if run:
             processes.stop([*run.processes.values(), *run.helpers], grace_seconds=3)
+        processes.sweep(directory / CONTAINERS)
         for path in _stack_files(directory):
             path.unlink()
         for name in (*_OURS, *(["saves"] if purge else [])):
@@ -339,6 +344,7 @@ def _abandon(run: Run) -> Run:
     """End at once what holds state, all of which is replaced. The plugin server holds none, and takes long to start."""
     kept = [process for name, process in run.processes.items() if name == PLUGINS and process.alive()]
     processes.kill([process for process in run.processes.values() if process not in kept])
+    processes.sweep(run.directory / CONTAINERS)
     left = run.with_processes(kept)
     left.write()
     return left
@@ -347,6 +353,7 @@ def _abandon(run: Run) -> Run:
 def _stop(run: Run) -> None:
     for names in _STOP_ORDER:
         processes.stop([run.processes[name] for name in names if name in run.processes])
+    processes.sweep(run.directory / CONTAINERS)
     run.with_processes([]).write()
 
 

@@ -7,8 +7,10 @@ started, and a process whose instant differs is somebody else's and is never sig
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+RECORD = "process.json"
+"""File in which the process of a directory is kept."""
 _POLL_SECONDS = 0.05
 _SERVER_PORTS = (20000, 32000)
 """Linux connects from 32768 on, others from 49152 on, and few services have a port of their own in here."""
@@ -115,6 +119,17 @@ def kill(processes: Sequence[Process], *, seconds: float = 10.0) -> None:
     if not wait_gone(processes, seconds):
         left = ", ".join(f"{process.name} (pid {process.pid})" for process in processes if process.alive())
         raise ProcessFailed(f"{left} did not end on SIGKILL within {seconds:g} s; look at it with ps")
+
+
+def sweep(directory: Path) -> None:
+    """End the processes that are recorded in DIRECTORY/*/process.json, and delete the directory."""
+    left = []
+    for path in directory.glob(f"*/{RECORD}"):
+        with contextlib.suppress(ValueError, KeyError, OSError):
+            held = json.loads(path.read_text())
+            left.append(Process(name=path.parent.name, pid=int(held["pid"]), started=str(held["started"])))
+    stop(left, grace_seconds=2.0)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def freeze(processes: Sequence[Process]) -> None:

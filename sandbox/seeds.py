@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -95,6 +96,7 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
             "groups": [{"name": "workers", "instanceType": "m5.large", "size": 3, "maxSize": 6}],
         },
         "soakMinutes": 0,
+        "policies": str(policy_files(directory)),
     }
     if kind == "owned":
         values["cluster"]["version"] = KUBERNETES
@@ -118,6 +120,14 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     install_calico(directory, chart_paths, by_digest=kind == "adopted")
     workloads(directory)
     return values
+
+
+def policy_files(directory: Path) -> Path:
+    """The project's policy files, in a directory of the walk's own: a translation is written beside them."""
+    target = directory / lifecycle.POLICIES
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
+    return target
 
 
 def boundary(account: Account) -> str:

@@ -36,6 +36,9 @@ _WATCH_END_SECONDS = 60.0
 
 _NOISE = re.compile(r"^@ |warning: using pulumi-|^.{600}")
 
+_TRANSLATED_BEFORE = "install-cilium"
+"""The stage that deploys policies for Cilium."""
+
 Report = Callable[[str], None]
 
 
@@ -226,6 +229,9 @@ def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: R
 
 def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview: bool) -> None:
     begun = time.monotonic()
+    if stage == _TRANSLATED_BEFORE:
+        report(f"{stage}: Calico's policies are translated")
+        _translate(walked)
     walked.set("stage", stage)
     if preview:
         report(f"{stage}: preview")
@@ -277,16 +283,31 @@ def _greenfield_differences(walked: Stack) -> int:
 
 def _survey(walked: Stack) -> None:
     (ROOT / f"facts.{walked.name}.yaml").unlink(missing_ok=True)
+    _operations(walked, "survey", log="survey")
+
+
+def _translate(walked: Stack) -> None:
+    """What Cilium will enforce, as files for review: a walk takes them as they are."""
+    policies = walked.directory / lifecycle.POLICIES
+    _operations(
+        walked, "policy", "translate", "--live", policies / "calico", "--out", policies / "cilium", log="translate"
+    )
+
+
+def _operations(walked: Stack, *words: str | Path, log: str) -> None:
+    """A command of the project for this stack. Raises WalkFailed with what it said."""
     done = subprocess.run(
-        [sys.executable, "-m", "operations", "survey", "--stack", walked.name],
+        [sys.executable, "-m", "operations", *map(str, words), "--stack", walked.name],
         cwd=ROOT,
         env=walked.environment,
         capture_output=True,
         text=True,
         check=False,
     )
+    walked.logs.mkdir(parents=True, exist_ok=True)
+    (walked.logs / f"{log}.log").write_text(f"{done.stdout}\n{done.stderr}")
     if done.returncode:
-        raise WalkFailed(f"the survey ended with code {done.returncode}:\n{done.stderr.strip()}")
+        raise WalkFailed(f"`operations {words[0]} …` ended with code {done.returncode}:\n{done.stderr.strip()}")
 
 
 def _stages(journey: str, environment: Mapping[str, str], until: str | None) -> list[str]:

@@ -10,13 +10,15 @@ Pure: events go in, findings come out. `Watcher.feed` takes Kubernetes events in
 | pdb | pods went down until fewer are healthy than a PodDisruptionBudget demands |
 | terminated-with-pods | an instance ends while a workload pod that no DaemonSet owns is bound to its node |
 | terminated-in-service | an instance ends while a target group still sends traffic to it |
+| identity-missing | Cilium does not know a pod of a legacy node by its labels, beyond its grace |
 | policy-deleted | (for information) a network policy of any kind was deleted |
 
 A workload pod is one without hostNetwork that no DaemonSet of kube-system or calico-system owns. `unenforced` counts
 from the first instant at which every workload pod was enforced: before, there is nothing to lose. The grace is
 START_GRACE for a pod that has never been enforced, because nothing was ever programmed for it, and RESTART_GRACE for
 one that has been: its rules stay in the kernel while its agents are rolled out anew, and only an agent that does not
-come back leaves it behind.
+come back leaves it behind. `identity-missing` counts while there is a Cilium agent, from IDENTITY_GRACE after the pod
+has its address: an endpoint says the address, and an identity of that number has the pod's labels and namespace.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ from sandbox.operators.agents import AWS, CILIUM, cni_of
 from sandbox.operators.cni import WIRED_BY
 from sandbox.operators.kube import Kind, Object
 
-__all__ = ["INFORMATION", "RESTART_GRACE", "RULES", "START_GRACE", "WATCHED", "Finding", "Watcher"]
+__all__ = ["IDENTITY_GRACE", "INFORMATION", "RESTART_GRACE", "RULES", "START_GRACE", "WATCHED", "Finding", "Watcher"]
 
 START_GRACE = 2.0
 """Seconds that a pod may be Ready before its agents are."""
 RESTART_GRACE = 15.0
 """Seconds that the agents of a pod which they have enforced before may be away."""
 
-RULES = ("unenforced", "two-cnis", "pdb", "terminated-with-pods", "terminated-in-service", "policy-deleted")
+IDENTITY_GRACE = 5.0
+"""Seconds that a pod of a legacy node may have an address before Cilium knows whose it is."""
+
+RULES = (
+    *("unenforced", "two-cnis", "pdb", "terminated-with-pods", "terminated-in-service", "identity-missing"),
+    "policy-deleted",
+)
 INFORMATION = frozenset({"policy-deleted"})
 POLICIES = (
     kube.NETWORK_POLICIES,
@@ -49,9 +57,12 @@ POLICIES = (
 WATCHED = (
     *(kube.NODES, kube.PODS, kube.DISRUPTION_BUDGETS),
     *(kube.DAEMON_SETS, kube.DEPLOYMENTS, kube.REPLICA_SETS, kube.STATEFUL_SETS),
+    *(kube.CILIUM_ENDPOINTS, kube.CILIUM_IDENTITIES),
     *POLICIES,
 )
 _IN_SERVICE = ("initial", "healthy", "unhealthy", "draining")
+_NO_IDENTITY = frozenset({"pod-template-hash", "pod-template-generation", "controller-revision-hash", "controller-uid"})
+"""Labels without a prefix that Cilium leaves out of identities (pkg/labelsfilter)."""
 _SYSTEM = ("kube-system", "calico-system")
 _RUNNING = ("pending", "running")
 
@@ -107,6 +118,11 @@ class Watcher:
     _budgets: dict[str, dict[str, _Budget]] = field(default_factory=dict)
     _suspect: dict[tuple[str, float], float] = field(default_factory=dict)
     _nodes: dict[str, str] = field(default_factory=dict)
+    _unknown: dict[_Key, tuple[float, str]] = field(default_factory=dict)
+    """Pods of legacy nodes that Cilium does not know, since when, and why."""
+    _cilium: set[_Key] = field(default_factory=set)
+    """The pods that are Cilium agents."""
+    _changed_ends: set[_Key] = field(default_factory=set)
     _open: dict[tuple[str, str], float] = field(default_factory=dict)
     _instances: dict[str, str] = field(default_factory=dict)
     _pending: list[Finding] = field(default_factory=list)
@@ -131,10 +147,25 @@ class Watcher:
         if not gone and before is not None and _essence(kind, before) == _essence(kind, item):
             return False
         self._changed_namespaces.add(kube.namespace(item))
+        if kind in (kube.PODS, kube.CILIUM_ENDPOINTS):
+            self._changed_ends.add(key)
+        elif kind is kube.CILIUM_IDENTITIES:
+            self._changed_ends |= self.objects.get(kube.PODS, {}).keys()
         if kind is kube.PODS:
+            self._agents(key, None if gone else item)
             self._changed_pods.add(key)
             self._changed_nodes |= {kube.node_of(p) for p in (before, item) if p is not None}
         return True
+
+    def _agents(self, key: _Key, pod: Object | None) -> None:
+        """With the first Cilium agent it begins to matter who the pods of legacy nodes are, with the last it ends."""
+        before = bool(self._cilium)
+        if pod is not None and cni_of(pod) == CILIUM:
+            self._cilium.add(key)
+        else:
+            self._cilium.discard(key)
+        if before != bool(self._cilium):
+            self._changed_ends |= self.objects.get(kube.PODS, {}).keys()
 
     def _index(self, key: _Key, before: Object | None, after: Object | None) -> None:
         if before is not None:
@@ -175,11 +206,15 @@ class Watcher:
             self._judge_node(node)
         for namespace in self._changed_namespaces:
             self._judge_budgets(namespace)
+        for key in self._changed_ends:
+            self._judge_identity(key, at)
+        self._changed_ends = set()
         self._changed_pods, self._changed_nodes, self._changed_namespaces = set(), set(), set()
         now: dict[tuple[str, str], str] = {}
         for rule, states in (
             ("unenforced", self._unenforced(at).items()),
             ("two-cnis", self._both.items()),
+            ("identity-missing", self._missing(at).items()),
             ("pdb", [(n, b.violated) for found in self._budgets.values() for n, b in found.items() if b.violated]),
         ):
             if rule not in self.without:
@@ -229,6 +264,35 @@ class Watcher:
         return {
             node: self._lacking[node, grace] for (node, grace), since in self._suspect.items() if at - since > grace
         }
+
+    def _judge_identity(self, key: _Key, at: float) -> None:
+        pod = self.objects.get(kube.PODS, {}).get(key)
+        why = ""
+        if pod is not None and self._cilium and _legacy(pod):
+            why = self._stranger(key, pod)
+        if why:
+            self._unknown[key] = (self._unknown.get(key, (at, ""))[0], why)
+        else:
+            self._unknown.pop(key, None)
+
+    def _stranger(self, key: _Key, pod: Object) -> str:
+        """Why Cilium takes a pod's address for nobody's, or for somebody else's; empty when it does not."""
+        status = (self.objects.get(kube.CILIUM_ENDPOINTS, {}).get(key) or {}).get("status") or {}
+        said = {pair.get("ipv4") for pair in (status.get("networking") or {}).get("addressing") or []}
+        if pod["status"]["podIP"] not in said:
+            return f"no endpoint says {pod['status']['podIP']}"
+        number = str((status.get("identity") or {}).get("id"))
+        identity = self.objects.get(kube.CILIUM_IDENTITIES, {}).get(("", number))
+        if identity is None:
+            return f"there is no identity {number}"
+        held = identity.get("security-labels") or {}
+        wanted = {f"k8s:{k}": v for k, v in kube.labels(pod).items() if "/" not in k and k not in _NO_IDENTITY}
+        wanted["k8s:io.kubernetes.pod.namespace"] = key[0]
+        unlike = sorted(label for label, value in wanted.items() if held.get(label) != value)
+        return f"identity {number} is not alike in {', '.join(unlike)}" if unlike else ""
+
+    def _missing(self, at: float) -> dict[str, str]:
+        return {"/".join(key): why for key, (since, why) in self._unknown.items() if at - since > IDENTITY_GRACE}
 
     def _judge_budgets(self, namespace: str) -> None:
         seen, kept = self._budgets.get(namespace, {}), dict[str, _Budget]()
@@ -283,10 +347,15 @@ def _essence(kind: Kind, item: Object) -> object:
     """What the rules look at in an object: heartbeats and the like leave it alone."""
     if kind is kube.NODES:
         return None
+    if kind is kube.CILIUM_ENDPOINTS:
+        status = item.get("status") or {}
+        return status.get("identity"), status.get("networking")
+    if kind is kube.CILIUM_IDENTITIES:
+        return item.get("security-labels")
     if kind is not kube.PODS:
         return item["metadata"].get("generation"), kube.deleting(item), kube.labels(item)
     state = (kube.ready(item), kube.deleting(item), kube.finished(item), kube.node_of(item))
-    return state, kube.labels(item), kube.annotations(item).get(WIRED_BY)
+    return state, kube.labels(item), kube.annotations(item).get(WIRED_BY), (item.get("status") or {}).get("podIP")
 
 
 def _scaled(value: Any, of: int) -> int:
@@ -298,6 +367,12 @@ def _scaled(value: Any, of: int) -> int:
 def _workload(pod: Object) -> bool:
     system = kube.owned_by_daemon_set(pod) and kube.namespace(pod) in _SYSTEM
     return not kube.host_network(pod) and not system
+
+
+def _legacy(pod: Object) -> bool:
+    """Whether Cilium has to be told who a pod is: the VPC CNI wired it, it has its address, and it is not over."""
+    wired = kube.annotations(pod).get(WIRED_BY) == AWS and not kube.host_network(pod)
+    return wired and bool((pod.get("status") or {}).get("podIP")) and not kube.finished(pod) and not kube.deleting(pod)
 
 
 def _enforcer(pod: Object) -> str:

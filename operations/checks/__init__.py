@@ -20,7 +20,7 @@ from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict
 Ask = Callable[[Context], Evidence]
 SUBJECTS: Final = (
     *("guard", "identity", "mark", "nodes", "legacy", "cilium", "cilium_config"),
-    *("policies", "enforcement", "subnets", "surroundings", "workloads", "aws"),
+    *("policies", "enforcement", "subnets", "surroundings", "workloads", "aws", "continuity"),
 )
 AGAIN: Final = "Deploy the stage that the stack is at again, with `pulumi up --refresh`"
 """Puts back what somebody changed: without a refresh the engine compares with its own state only."""

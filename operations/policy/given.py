@@ -20,8 +20,9 @@ from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.access.connection import through_kubeconfig
+from operations.cluster.traffic import host_addresses, live_objects, live_version, matches_nodes
+from operations.continuity.overlay import over
 from operations.exits import UsageError
-from operations.policy.live import host_addresses, live_objects, live_version, matches_nodes
 from operations.say import say
 from reading.failure import Failure
 
@@ -73,7 +74,7 @@ def world_of(arguments: argparse.Namespace) -> World:
         cluster, settled = _cluster(arguments)
         coming = coming or settled
         found = live_objects(cluster)
-        readers += documents.from_objects(found, "<live>")
+        readers = over(readers, found)
         running = running or live_version(cluster)
         finds_nodes = finds_nodes or matches_nodes(cluster)
         if local is None:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import http
 import json
+import shutil
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -236,11 +237,6 @@ def grow(walked: Journey, hands: Hands, group: str, size: int) -> None:
     eventually(there, f"{size} nodes of {group}")
 
 
-def policy_files(directory: Path) -> Path:
-    """A copy of the policy files that a test may change; the setting `policies` names it."""
-    source = lifecycle.ROOT / "policies" / "network"
-    for path in source.rglob("*.yaml"):
-        target = directory / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(path.read_text())
-    return directory
+def policy_files(walked: Journey, directory: Path) -> Path:
+    """A copy of the walk's policy files that a test may change; the setting `policies` names it."""
+    return Path(shutil.copytree(settings(walked)["policies"], directory / "policies"))

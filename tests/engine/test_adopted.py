@@ -150,7 +150,7 @@ def test_an_owners_policy_is_changed_while_it_is_frozen_in_both_engines_by_a_dep
     adopted_walk: Journey, tmp_path: Path
 ):
     walked = adopted_walk.at("canary")
-    hands, files = Hands(walked), policy_files(tmp_path)
+    hands, files = Hands(walked), policy_files(walked, tmp_path)
     theirs, ours = f"{CALICO}/globalnetworkpolicies/default.partners", f"{CILIUM}/partners"
 
     def say(net: str, **more: Any) -> None:

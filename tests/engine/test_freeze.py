@@ -62,7 +62,7 @@ def test_other_objects_are_free(replace_walk: Journey):
 def test_the_stack_itself_changes_both_engines_and_nobody_is_blamed(replace_walk: Journey, tmp_path: Path):
     walked = replace_walk.at("install-cilium")
     hands = Hands(walked)
-    files = policy_files(tmp_path)
+    files = policy_files(walked, tmp_path)
     for path, also in (
         (files / "calico" / "deny-instance-metadata.yaml", "169.254.169.254/32, 169.254.170.2/32"),
         (files / "cilium" / "deny-instance-metadata.yaml", "169.254.169.254/32, 169.254.170.2/32"),

@@ -6,7 +6,7 @@ from enum import EnumType
 
 import pytest
 
-from migration import facts, journeys, names
+from migration import facts, names
 from migration.guarding.freeze import SERVED_POLICY
 from migration.journeys import JOURNEYS, REPLACE, CheckId, Cni, NodeKind, Piece
 from netpol import Engine, Equality, Grade
@@ -115,8 +115,13 @@ def test_the_freeze_and_the_guard_last_as_long_as_the_glossary_says():
     assert {probed[0], after} <= set(spans(section(GLOSSARY, "probe")))
 
 
-def test_what_is_called_unproved_is_what_gates_report():
-    unproved = {text for stage in REPLACE.stages for text in stage.unproved}
-    assert unproved == {journeys.BRIDGE, journeys.CONTINUITY}
-    for word in ("bridge", "continuity"):
-        assert "#unproved" in section(GLOSSARY, word)
+def test_the_bridge_lasts_as_long_as_the_glossary_says_and_gates_ask_what_it_names():
+    bridged = [stage for stage in REPLACE.stages if Piece.BRIDGE in stage.pieces]
+    after = REPLACE.stages[REPLACE.index[bridged[-1].id] + 1].id
+    assert {bridged[0].id, after, names.BRIDGE} <= set(spans(section(GLOSSARY, "bridge")))
+    asked = {check for stage in REPLACE.stages for check in stage.gate}
+    assert {CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP} <= asked
+
+
+def test_nothing_that_a_gate_should_ask_is_left_unproved():
+    assert {stage.id: stage.unproved for stage in REPLACE.stages if stage.unproved} == {}

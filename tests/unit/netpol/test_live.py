@@ -17,9 +17,9 @@ from kube.transport import KubeError
 from netpol import Flow, decide, from_objects
 from netpol.read.notes import Notes
 from operations.access.connection import Aws, WrongClusterError, same_server, through_kubeconfig
+from operations.cluster.traffic import live_objects
 from operations.policy import main
 from operations.policy.given import once
-from operations.policy.live import live_objects
 from tests.unit.operations.access.test_context import write
 
 PAGES: dict[str, list[dict[str, Any]]] = {

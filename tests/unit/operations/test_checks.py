@@ -98,6 +98,8 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.CALICO_UNCHANGED: MOVED,
     CheckId.NO_FOREIGN_ENFORCER: MOVED,
     CheckId.CILIUM_READY: MOVED,
+    CheckId.CONTINUITY: w.known_world,
+    CheckId.BRIDGE_IN_STEP: w.known_world,
 }
 """For each check, a cluster on which it passes."""
 
@@ -767,7 +769,7 @@ def endpoint_without_identity(world):
     del world.find("CiliumEndpoint", "web-3")["status"]["identity"]
 
 
-@case(CheckId.ENDPOINTS_COMPLETE, "has address 10.0.0.5, its CiliumEndpoint 10.9.9.9")
+@case(CheckId.ENDPOINTS_COMPLETE, "its CiliumEndpoint 10.9.9.9")
 def endpoint_with_other_address(world):
     world.find("CiliumEndpoint", "web-3")["status"]["networking"]["addressing"] = [{"ipv4": "10.9.9.9"}]
 
@@ -1253,6 +1255,19 @@ def dns_down(world):
 @case(CheckId.CILIUM_READY, "deployment kube-system/cilium-operator: does not exist")
 def operator_missing(world):
     world.drop("Deployment", "cilium-operator")
+
+
+@case(CheckId.CONTINUITY, "would be denied")
+def isolated_by_cilium_alone(world):
+    (world.directory / "policies" / "network" / "cilium" / "deny.yaml").write_text(
+        "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: alone, namespace: shop}\n"
+        "spec: {endpointSelector: {}, ingressDeny: [{fromEntities: [world]}]}\n"
+    )
+
+
+@case(CheckId.BRIDGE_IN_STEP, "pod shop/web-1: has no CiliumEndpoint")
+def pod_without_endpoint(world):
+    world.drop("CiliumEndpoint", "web-1")
 
 
 @pytest.mark.parametrize(("check", "name", "change", "expected"), CASES, ids=[f"{c[0]}:{c[1]}" for c in CASES])

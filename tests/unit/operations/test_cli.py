@@ -1,11 +1,13 @@
 """The command line: exit codes, what goes where."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from migration.journeys import CheckId
+from migration.journeys import JOURNEYS, REPLACE, CheckId, Journey
 from operations import cli
 from operations.access import place
 from operations.commands import check, schema
@@ -69,7 +71,9 @@ def test_leaving_a_stage_asks_its_own_questions_too(answers, capsys, tmp_path: P
     assert "legacy-healthy" in asked
 
 
-def test_the_gate_says_what_it_cannot_prove_yet(answers, capsys, tmp_path: Path):
+def test_the_gate_says_what_it_cannot_prove_yet(answers, capsys, monkeypatch, tmp_path: Path):
+    journey = replace(REPLACE, stages=tuple(replace(s, unproved=("what nobody asks yet",)) for s in REPLACE.stages))
+    monkeypatch.setitem(cast("dict[str, Journey]", JOURNEYS), "replace", journey)
     groups = {"groups": [{"name": "old", "size": 2}]}
     write(tmp_path, {"eks-cilium:journey": "replace", "eks-cilium:stage": "canary", "eks-cilium:legacy": groups})
     assert cli.main(["check"]) == 0

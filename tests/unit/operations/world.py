@@ -2,6 +2,7 @@
 
 import copy
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from migration.guarding.mark import Mark, Own
 from migration.guarding.workloads import dump, seal
 from migration.journeys import JOURNEYS
 from migration.names import (
+    BRIDGE,
     CILIUM_CNI,
     CNI_LABEL,
     GUARD_DIGEST,
@@ -33,6 +35,7 @@ from migration.settings import Settings
 from operations.access.connection import Aws
 from operations.access.context import Context
 from operations.cluster.standings import seen
+from operations.continuity.recognised import expected_labels
 from tests.transport import Answers
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
@@ -43,6 +46,8 @@ AGO = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M:%SZ")
 PLURALS = {
     "ClusterNetworkPolicy": "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
     "Node": "/api/v1/nodes",
+    "Namespace": "/api/v1/namespaces",
+    "ServiceAccount": "/api/v1/serviceaccounts",
     "Pod": "/api/v1/pods",
     "ConfigMap": "/api/v1/configmaps",
     "Role": "/apis/rbac.authorization.k8s.io/v1/roles",
@@ -51,6 +56,7 @@ PLURALS = {
     "DaemonSet": "/apis/apps/v1/daemonsets",
     "Deployment": "/apis/apps/v1/deployments",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+    "CiliumIdentity": "/apis/cilium.io/v2/ciliumidentities",
     "CiliumNode": "/apis/cilium.io/v2/ciliumnodes",
     "CiliumEndpoint": "/apis/cilium.io/v2/ciliumendpoints",
     "CiliumNetworkPolicy": "/apis/cilium.io/v2/ciliumnetworkpolicies",
@@ -124,7 +130,8 @@ class FakeApi(Answers):
             return self._make(body)
         if not name:
             wanted = dict(p.split("=") for p in parse_qs(parts.query).get("labelSelector", [""])[0].split(",") if p)
-            return {"items": [o for o in found if wanted.items() <= o["metadata"].get("labels", {}).items()]}
+            items = [o for o in found if wanted.items() <= o["metadata"].get("labels", {}).items()]
+            return {**_list_of(collection), "items": items}
         one = next((o for o in found if o["metadata"]["name"] == name), None)
         if one is None and (method, content_type) == ("PATCH", APPLY):
             return self._make(body)
@@ -168,6 +175,13 @@ class FakeApi(Answers):
         if pod not in self.outputs:
             raise KubeError(403, "403 exec is forbidden")
         return self.outputs[pod]
+
+
+def _list_of(collection: str) -> Obj:
+    """What a list says of its items, which do not say it themselves."""
+    kind = next(kind for kind, path in PLURALS.items() if path == collection).removeprefix("Native")
+    api = collection.removeprefix("/apis/").removeprefix("/api/").rpartition("/")[0]
+    return {"kind": f"{kind}List", "apiVersion": api}
 
 
 def _split(path: str) -> tuple[str, str, str]:
@@ -248,8 +262,14 @@ def node(
         name,
         meta={"labels": marks},
         spec={"taints": taints, "providerID": f"aws:///{zone}/i-{name}"},
-        status={"conditions": [condition("Ready")]},
+        status={"conditions": [condition("Ready")], "addresses": [{"type": "InternalIP", "address": address(name)}]},
     )
+
+
+def address(name: str) -> str:
+    """An address of the VPC for whatever has this name."""
+    number = zlib.crc32(name.encode())
+    return f"10.0.{number >> 8 & 127}.{number & 255}"
 
 
 def pod(name: str, where: str, owner: str = "ReplicaSet/web", namespace: str = "shop", **more: Any) -> Obj:
@@ -263,7 +283,12 @@ def pod(name: str, where: str, owner: str = "ReplicaSet/web", namespace: str = "
         namespace,
         meta={"ownerReferences": owners, "labels": more.pop("labels", {"app": "web"})},
         spec={"nodeName": where, "hostNetwork": host, "containers": more.pop("containers", [{"name": "c"}]), **more},
-        status={"phase": "Running", "podIP": f"10.0.0.{len(name)}", "conditions": [condition("Ready")]},
+        status={
+            "phase": "Running",
+            "podIP": address(name),
+            "hostIP": address(where),
+            "conditions": [condition("Ready")],
+        },
     )
 
 
@@ -301,7 +326,7 @@ def endpoint(of: Obj, *, enforcing: str = "", told: bool = True) -> Obj:
         of["metadata"]["namespace"],
         status={
             "identity": {"id": 4711, "labels": [f"k8s:{k}={v}" for k, v in of["metadata"]["labels"].items()]},
-            "networking": {"addressing": [{"ipv4": of["status"]["podIP"]}]},
+            "networking": {"addressing": [{"ipv4": of["status"]["podIP"]}], "node": of["status"]["hostIP"]},
             **({"policy": directions} if told else {}),
         },
     )
@@ -647,6 +672,33 @@ def mixed_world(directory: Path, *, adopted: bool = False) -> World:
     objects = [*legacy_objects(pinned=True), *cilium_objects(canaries, canary=True), *extra]
     objects += [endpoint(p, enforcing="egress") for p in extra if p["kind"] == "Pod"]
     return World(directory, objects, adopted=adopted)
+
+
+def known_world(directory: Path) -> World:
+    """Canaries beside legacy nodes, and Cilium knows the pods there; no policy at all."""
+    world = mixed_world(directory)
+    world.drop("CiliumClusterwideNetworkPolicy")
+    (directory / "policies" / "network" / "cilium" / "deny.yaml").unlink()
+    world.add(thing("Namespace", "shop"), thing("Namespace", "kube-system"), deployment(BRIDGE, "kube-system"))
+    introduce(world)
+    return world
+
+
+def introduce(world: World, *, but: Iterable[str] = ()) -> None:
+    """What the bridge writes for every pod with an address of its own, those called `but` left out."""
+    namespaces = {
+        o["metadata"]["name"]: o["metadata"].get("labels", {}) for o in world.api.objects if o["kind"] == "Namespace"
+    }
+    pods = [o for o in world.api.objects if o["kind"] == "Pod" and not o["spec"]["hostNetwork"]]
+    for number, one in enumerate(p for p in pods if p["metadata"]["name"] not in but):
+        labels = expected_labels(one, namespaces[one["metadata"]["namespace"]], "default")
+        end = endpoint(one, enforcing="egress")
+        end["status"]["identity"]["id"] = 2000 + number
+        end["metadata"]["ownerReferences"] = [{"kind": "Pod", "uid": one["metadata"]["uid"]}]
+        world.drop("CiliumEndpoint", one["metadata"]["name"])
+        world.drop("CiliumIdentity", str(2000 + number))
+        held: Obj = {"security-labels": {f"k8s:{k}": v for k, v in labels.items()}}
+        world.add(end, {**thing("CiliumIdentity", str(2000 + number)), **held})
 
 
 def moved_world(directory: Path) -> World:

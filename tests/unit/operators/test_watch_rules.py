@@ -5,7 +5,7 @@ import pytest
 from sandbox.operators import kube
 from sandbox.operators.cni import WIRED_BY
 from sandbox.operators.kube import Kind, Object
-from sandbox.watch_rules import RESTART_GRACE, START_GRACE, Watcher
+from sandbox.watch_rules import IDENTITY_GRACE, RESTART_GRACE, START_GRACE, Watcher
 from tests.unit.operators.fakes import agent, node, pod
 
 SELECTOR = {"matchLabels": {"app": "web"}}
@@ -243,3 +243,62 @@ def test_a_deleted_policy_is_recorded_for_information():
     story.watcher.feed(kube.NETWORK_POLICIES, "DELETED", policy, story.clock)
     (found,) = story.watcher.check(story.clock)
     assert (found.rule, found.severity) == ("policy-deleted", "info")
+
+
+def endpoint(address: str = "10.0.0.9", number: int = 700) -> Object:
+    meta = {"name": "web-1", "namespace": "apps", "uid": "e", "resourceVersion": "1"}
+    networking = {"addressing": [{"ipv4": address}], "node": "10.0.0.1"}
+    return {"metadata": meta, "status": {"identity": {"id": number}, "networking": networking}}
+
+
+def identity(number: int = 700, app: str = "web", namespace: str = "apps") -> Object:
+    held = {"k8s:app": app, "k8s:io.kubernetes.pod.namespace": namespace}
+    return {"metadata": {"name": str(number)}, "security-labels": held}
+
+
+def known(story: Story) -> None:
+    """A pod of a legacy node with an address, and Cilium knows it."""
+    story.enforced_node()
+    item = web(1)
+    item["status"]["podIP"] = "10.0.0.9"
+    story.see(kube.PODS, item)
+    story.see(kube.CILIUM_IDENTITIES, identity())
+    story.see(kube.CILIUM_ENDPOINTS, endpoint())
+
+
+def test_a_pod_that_cilium_knows_is_no_finding_and_one_that_it_does_not_know_is_none_before_there_is_an_agent():
+    story = Story()
+    known(story)
+    story.see(kube.CILIUM_ENDPOINTS, endpoint(), "DELETED")
+    story.wait(IDENTITY_GRACE * 2)
+    assert story.found == []
+    story.see(kube.CILIUM_ENDPOINTS, endpoint())
+    story.see(kube.PODS, agent("cilium", "two"))
+    story.wait(IDENTITY_GRACE * 2)
+    assert story.found == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "event"),
+    [
+        (kube.CILIUM_ENDPOINTS, endpoint(), "DELETED"),
+        (kube.CILIUM_ENDPOINTS, endpoint("10.0.0.8"), "MODIFIED"),
+        (kube.CILIUM_ENDPOINTS, endpoint(number=701), "MODIFIED"),
+        (kube.CILIUM_IDENTITIES, identity(), "DELETED"),
+        (kube.CILIUM_IDENTITIES, identity(app="db"), "MODIFIED"),
+        (kube.CILIUM_IDENTITIES, identity(namespace="other"), "MODIFIED"),
+    ],
+)
+def test_a_pod_of_a_legacy_node_that_cilium_does_not_know_is_found_after_the_grace(
+    kind: Kind, item: Object, event: str
+):
+    story = Story()
+    known(story)
+    story.see(kube.PODS, agent("cilium", "two"))
+    story.see(kind, item, event)
+    story.wait(IDENTITY_GRACE)
+    assert story.found == []
+    story.wait(0.1)
+    assert story.found == [("identity-missing", "apps/web-1")]
+    story.see(kube.PODS, agent("cilium", "two"), "DELETED")
+    assert len(story.found) == 1

@@ -10,8 +10,8 @@ import pytest
 from netpol import translate
 from netpol.compare.prove import prove
 from netpol.model.world import CiliumOptions
+from operations.cluster.traffic import host_addresses
 from operations.policy import main
-from operations.policy.live import host_addresses
 from tests.unit.netpol.worlds import CLUSTER, docs, gnp, world
 
 VPC = gnp("{egress: [{action: Allow, destination: {nets: [10.0.0.0/8]}}]}")

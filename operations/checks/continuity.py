@@ -1,0 +1,200 @@
+"""Policy continuity: the verdict of every flow stays what it was, proved before anything moves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from kube.transport import Obj
+from migration import manifests
+from migration.cilium_values import cilium_values
+from migration.journeys import CheckId, Engine, Piece, Stage
+from migration.names import BRIDGE, SYSTEM_NAMESPACE
+from migration.rules.versions import CALICO_DEFAULT, minor
+from netpol.compare import graded
+from netpol.compare.prove import Counterexample, Equality, Proof
+from netpol.decide.flow import Path
+from netpol.model.errors import PolicyError, UndecidableError
+from netpol.model.world import CiliumOptions
+from operations.access.context import Context
+from operations.checks import AGAIN, check
+from operations.checks.cilium import API, configuration
+from operations.cluster import calico, objects
+from operations.cluster.traffic import host_addresses, live_objects, live_version
+from operations.continuity import recognised, worlds
+from operations.evidence import Answer, Finding, UnknownError
+
+SHOWN: Final = 3
+"""Counterexamples of one pair of worlds; the command that the text names prints more."""
+FILTER: Final = "labels"
+"""Key of cilium-config with which labels are left out of identities."""
+LOOK: Final = (
+    "Look at the bridge: `kubectl -n kube-system get deployment,lease,pods -l app.kubernetes.io/name=" + BRIDGE
+)
+_MORE: Final = "`python -m operations policy prove --live` shows more"
+
+
+@check(CheckId.CONTINUITY)
+def continuity(context: Context) -> Answer:
+    """Every flow keeps the verdict that it had before the journey: proved for every mixture of nodes to come."""
+    stage = _stage(context)
+    if context.retires(Piece.CALICO) and not calico.running(context.kube):
+        return Answer("Calico is gone: it was compared before it began to go")
+    told: list[str] = []
+    findings: list[Finding] = []
+    unknown: list[Finding] = list(_filtered(context))
+    try:
+        given = _given(context, stage)
+        for pair in worlds.pairs(given, context.journey, stage, recognised=context.settings.bridge.enabled):
+            proof = graded.prove(pair.before, pair.after, most=SHOWN)
+            told.append(f"{pair.moment}: {_reach(proof)}")
+            findings += [_finding(context, pair.moment, example) for example in proof.differences]
+            if proof.verdict is Equality.UNDECIDED:
+                reason = proof.assumptions[0] if proof.assumptions else "no reason is known"
+                unknown.append(Finding("the proof", f"is undecided {pair.moment}: {reason}", _MORE))
+        own = len(worlds.left_out(worlds.whole(given)))
+    except PolicyError as error:
+        raise UnknownError(str(error), "Correct the policy", about="policies") from None
+    except UndecidableError as error:
+        raise UnknownError(str(error), _MORE, about="the proof") from None
+    if own:
+        told.append(f"not compared: {own} that the Tigera operator made for Calico's own pods")
+    return Answer("; ".join(told), tuple(findings), tuple(unknown))
+
+
+@check(CheckId.BRIDGE_IN_STEP)
+def bridge_in_step(context: Context) -> Answer:
+    """The bridge runs, and Cilium knows every pod of the legacy nodes by that pod's own identity."""
+    if not context.settings.bridge.enabled:
+        return Answer("the settings leave the bridge out: continuity is proved without it")
+    pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes())
+    findings = [*_down(context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE))]
+    findings += [Finding(f"pod {one.pod}", one.why, f"{LOOK}`") for one in _strangers(context, pods)]
+    return Answer(f"{objects.count(len(pods), 'pod')} on legacy nodes", tuple(findings), tuple(_filtered(context)))
+
+
+def _down(live: Obj | None) -> Iterator[Finding]:
+    about = f"deployment {SYSTEM_NAMESPACE}/{BRIDGE}"
+    if live is None:
+        yield Finding(about, "does not exist: pods that start on legacy nodes now get no identity", AGAIN)
+        return
+    wanted, there = objects.available(live)
+    if not there:
+        yield Finding(about, f"{there} of {wanted} replicas available", f"{LOOK}`")
+
+
+# -- what the proof is about ------------------------------------------------------------------------
+
+
+def _stage(context: Context) -> Stage:
+    if context.stage is None:
+        raise UnknownError("nobody said which stage is entered", "Name it with --stage")
+    return context.stage
+
+
+def _given(context: Context, stage: Stage) -> worlds.Given:
+    """What the cluster and the files say. Raises UnknownError, UndecidableError."""
+    try:
+        found = live_objects(context.kube)
+    except ValueError as error:
+        raise UnknownError(str(error), "Try again; if it stays, look at the API server", about="the cluster") from None
+    index = context.journey.index[stage.id]
+    runs = index > 0 and Piece.BRIDGE in context.journey.stages[index - 1].pieces
+    pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes()) if runs else ()
+    return worlds.Given(
+        objects=found,
+        files=_files(context),
+        enforcer=_enforcer(context),
+        calico_version=_calico_version(context),
+        cilium=_options(context),
+        host_addresses=host_addresses(found),
+        pod_blocks=tuple(context.settings.network.vpc_cidrs),
+        strangers=frozenset(one.pod for one in _strangers(context, pods)),
+    )
+
+
+def _files(context: Context) -> list[str]:
+    """The policy files of both engines, as they are deployed.
+
+    Raises:
+        UnknownError: one cannot be used.
+    """
+    directory = context.directory / context.settings.policies
+    found: dict[str, None] = {}
+    for engine in manifests.KINDS:
+        try:
+            sources = [m.source.rpartition(":")[0] for m in manifests.load(directory, engine)]
+        except manifests.InvalidManifest as error:
+            raise UnknownError(str(error), "Correct the file", about="policy files") from None
+        found |= dict.fromkeys(sources)
+    return list(found)
+
+
+def _enforcer(context: Context) -> Engine | None:
+    absent = context.facts is not None and context.facts.calico.kind == "absent"
+    return None if absent else Engine.CALICO
+
+
+def _calico_version(context: Context) -> tuple[int, int]:
+    if calico.running(context.kube):
+        found = live_version(context.kube)
+        if found is not None:
+            return found
+    said = context.facts.calico.version if context.facts else None
+    owned = context.settings.legacy.calico.version if context.settings.legacy else None
+    return minor(said or owned or CALICO_DEFAULT)
+
+
+def _options(context: Context) -> CiliumOptions:
+    """What the agents' configuration changes about policy: as it is live, else as the values declare it."""
+    version = minor(context.settings.cilium.version)
+    live = configuration(context.kube)
+    if live is not None:
+        return worlds.options(live.get("data") or {}, version)
+    return worlds.declared(cilium_values(context.settings, context.facts), version)
+
+
+def _filtered(context: Context) -> Iterator[Finding]:
+    """Labels that are left out of identities change what selectors find, which the proof does not follow."""
+    said = str(((configuration(context.kube) or {}).get("data") or {}).get(FILTER) or "").strip()
+    if said:
+        yield Finding(
+            "configmap kube-system/cilium-config",
+            f"{FILTER}: {said!r} changes which labels identities have; the proof takes Cilium's own list",
+            "Take `labels` out of cilium.values, or ask `policy prove` about the policies that name such labels",
+        )
+
+
+def _strangers(context: Context, pods: Sequence[Obj]) -> list[recognised.Stranger]:
+    if not pods:
+        return []
+    kube = context.kube
+    namespaces: Mapping[str, Mapping[str, str]] = {
+        objects.name(n): objects.labels(n) for n in kube.items("/api/v1/namespaces")
+    }
+    data = (configuration(kube) or {}).get("data") or {}
+    endpoints, identities = kube.custom(API, "ciliumendpoints"), kube.custom(API, "ciliumidentities")
+    return list(
+        recognised.strangers(pods, namespaces, endpoints, identities, str(data.get("cluster-name") or "default"))
+    )
+
+
+# -- words ------------------------------------------------------------------------------------------
+
+
+def _reach(proof: Proof) -> str:
+    return str(proof).partition("\n")[0]
+
+
+def _finding(context: Context, moment: str, example: Counterexample) -> Finding:
+    now, then = ("allowed", "denied") if example.before.allowed else ("denied", "allowed")
+    return Finding(
+        f"{example.source} -> {example.destination}, {example.packet}",
+        f"is {now} today{_by(example.before)} and would be {then} {moment}{_by(example.after)}",
+        f"`python -m operations policy translate --live --out {context.settings.policies}/cilium` writes what is "
+        "missing, or says why it cannot: review it, commit, deploy",
+    )
+
+
+def _by(path: Path) -> str:
+    """The rules that decided, with file and line."""
+    decisive = [d for d in path.decided_by if d.allowed == path.allowed] or list(path.decided_by)
+    return f" ({'; '.join(map(str, decisive))})" if decisive else " (nothing enforces)"

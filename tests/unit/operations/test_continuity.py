@@ -1,0 +1,227 @@
+"""Continuity: what a gate proves about every flow, and who Cilium knows, on clusters of plain objects."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube.transport import Obj
+from migration.journeys import CheckId
+from operations.checks import registry
+from operations.evidence import Evidence, Verdict
+from tests.unit.operations import world as w
+from tests.unit.operations.test_checks import told
+from tests.unit.operations.world import World
+
+LABELS = {"kubernetes.io/metadata.name": "shop", "team": "commerce"}
+
+
+def calico(name: str, spec: dict[str, Any]) -> Obj:
+    return w.thing("GlobalNetworkPolicy", name, apiVersion="crd.projectcalico.org/v1", spec=spec)
+
+
+def allow(source: str, to: str) -> Obj:
+    """Of the pods `app == to`, only `app == source` is let in."""
+    rule = {"action": "Allow", "source": {"selector": f"app == '{source}'"}}
+    return calico(f"default.{to}", {"selector": f"app == '{to}'", "types": ["Ingress"], "ingress": [rule]})
+
+
+def cilium(source: str, to: str) -> str:
+    """The file that says the same for Cilium."""
+    return f"""
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {{name: {to}}}
+spec:
+  endpointSelector: {{matchLabels: {{app: {to}}}}}
+  ingress:
+    - fromEndpoints: [{{matchLabels: {{app: {source}}}}}]
+"""
+
+
+def cluster(directory: Path, stage: str, *more: Obj, mixed: bool = False) -> World:
+    """Three pods on two legacy nodes, `web`, `db` and `job`; `mixed`: Cilium nodes besides."""
+    world = w.known_world(directory) if mixed else World(directory, w.legacy_objects(pinned=True), stage=stage)
+    world.at(stage)
+    for name, where in (("web-1", "old-a"), ("db-1", "old-b"), ("job-1", "old-b"), ("web-2", "")):
+        world.drop("Pod", name)
+        if where:
+            world.add(w.pod(name, where, labels={"app": name.split("-")[0]}))
+    world.drop("Namespace")
+    world.add(w.thing("Namespace", "shop", meta={"labels": LABELS}), w.thing("Namespace", "kube-system"), *more)
+    return world
+
+
+def file(directory: Path, engine: str, text: str) -> None:
+    path = directory / "policies" / "network" / engine
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "own.yaml").write_text(text)
+
+
+def introduced(world: World, *, but: Iterable[str] = ()) -> World:
+    w.introduce(world, but=but)
+    return world
+
+
+def ask(world: World, check: CheckId = CheckId.CONTINUITY) -> Evidence:
+    return registry()[check](world.context)
+
+
+def test_a_policy_that_no_file_says_for_cilium_stops_install_cilium_with_the_flow_and_both_reasons(tmp_path: Path):
+    evidence = ask(cluster(tmp_path, "install-cilium", allow("web", "db")))
+    assert evidence.verdict is Verdict.FAILED, told(evidence)
+    text = told(evidence)
+    assert "shop/job-1" in text
+    assert "is denied today" in text
+    assert "would be allowed once every pod runs on a Cilium node" in text
+    assert "policy translate --live --out policies/network/cilium" in text
+
+
+def test_the_same_said_for_cilium_is_equal_at_every_mixture(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium", allow("web", "db"))
+    file(tmp_path, "cilium", cilium("web", "db"))
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+    assert "while both kinds of nodes run: equal" in evidence.summary
+    assert "once every pod runs on a Cilium node: equal" in evidence.summary
+
+
+def test_without_a_bridge_the_mixture_is_told_before_any_cilium_node_exists(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium", allow("web", "db"))
+    file(tmp_path, "cilium", cilium("web", "db"))
+    world.settings = world.settings.model_copy(
+        update={"bridge": world.settings.bridge.model_copy(update={"enabled": False})}
+    )
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.FAILED, told(evidence)
+    assert "is allowed today" in told(evidence)
+    assert "would be denied while both kinds of nodes run" in told(evidence)
+    assert ask(world, CheckId.BRIDGE_IN_STEP).verdict is Verdict.PASSED
+
+
+def test_a_deny_by_label_that_misses_an_unknown_pod_is_a_difference(tmp_path: Path):
+    deny = {"action": "Deny", "source": {"selector": "app == 'job'"}}
+    spec = {"selector": "app == 'db'", "types": ["Ingress"], "ingress": [deny, {"action": "Allow"}]}
+    world = introduced(cluster(tmp_path, "canary", calico("default.db", spec), mixed=True), but=["job-1"])
+    text = """
+apiVersion: cilium.io/v2
+kind: CiliumClusterwideNetworkPolicy
+metadata: {name: db}
+spec:
+  endpointSelector: {matchLabels: {app: db}}
+  ingressDeny:
+    - fromEndpoints: [{matchLabels: {app: job}}]
+  ingress:
+    - fromEntities: [all]
+"""
+    file(tmp_path, "cilium", text)
+    stopped = ask(world)
+    assert stopped.verdict is Verdict.FAILED
+    assert "pod shop/job-1 on node old-b-without-identity" in told(stopped)
+    assert "would be allowed while both kinds of nodes run" in told(stopped)
+    assert ask(introduced(world)).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize("stage", ["install-cilium", "canary", "move-workloads", "retire-calico"])
+def test_every_gate_that_asks_it_finds_a_missing_translation(stage: str, tmp_path: Path):
+    mixed = stage != "install-cilium"
+    world = introduced(cluster(tmp_path, stage, allow("web", "db"), mixed=mixed))
+    assert ask(world).verdict is Verdict.FAILED
+    file(tmp_path, "cilium", cilium("web", "db"))
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+def test_an_ip_block_over_pods_is_a_difference_of_the_engines(tmp_path: Path):
+    spec = {
+        "podSelector": {"matchLabels": {"app": "web"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/16"}}]}],
+    }
+    world = cluster(tmp_path, "install-cilium", w.thing("NetworkPolicy", "world-to-web", "shop", spec=spec))
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.FAILED
+    assert "would be denied" in told(evidence)
+
+
+def test_a_file_stands_for_the_live_policy_of_its_name(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium", allow("job", "db"))
+    file(tmp_path, "cilium", cilium("web", "db"))
+    assert ask(world).verdict is Verdict.FAILED
+    spec = "{selector: app == 'db', types: [Ingress], ingress: [{action: Allow, source: {selector: app == 'web'}}]}"
+    meta = "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkPolicy\nmetadata: {name: default.db}\n"
+    file(tmp_path, "calico", f"{meta}spec: {spec}\n")
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+
+
+def test_a_cluster_that_had_no_enforcer_is_told_what_begins_to_be_enforced(tmp_path: Path):
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    world = cluster(tmp_path, "install-cilium", w.thing("NetworkPolicy", "deny", "shop", spec=spec))
+    facts = w.facts()
+    world.facts = facts.model_copy(update={"calico": facts.calico.model_copy(update={"kind": "absent"})})
+    world.settings = w.settings(adopted=True, stage="install-cilium")
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.FAILED
+    assert "nothing enforces" in told(evidence)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda pod, end: end["metadata"].update(name="other"), "has no CiliumEndpoint"),
+        (lambda pod, end: end["metadata"]["ownerReferences"][0].update(uid="old"), "of an earlier pod of its name"),
+        (
+            lambda pod, end: pod["status"].update(podIP="10.0.9.9"),
+            "has 10.0.9.9, which its CiliumEndpoint does not say",
+        ),
+        (lambda pod, end: pod["status"].update(hostIP="10.0.9.8"), "names another node"),
+        (
+            lambda pod, end: end["status"]["identity"].update(id=7),
+            "the identity 7, for which there is no CiliumIdentity",
+        ),
+        (lambda pod, end: pod["metadata"]["labels"].update(app="x"), "has an identity with other labels: app"),
+    ],
+)
+def test_a_pod_that_cilium_does_not_know_rightly_is_named_with_the_reason(change: Any, why: str, tmp_path: Path):
+    world = introduced(cluster(tmp_path, "canary", mixed=True))
+    assert ask(world, CheckId.BRIDGE_IN_STEP).verdict is Verdict.PASSED
+    change(world.find("Pod", "db-1"), world.find("CiliumEndpoint", "db-1"))
+    evidence = ask(world, CheckId.BRIDGE_IN_STEP)
+    assert evidence.verdict is Verdict.FAILED
+    assert "pod shop/db-1" in told(evidence)
+    assert why in told(evidence)
+
+
+def test_two_endpoints_of_one_address_are_named(tmp_path: Path):
+    world = introduced(cluster(tmp_path, "canary", mixed=True))
+    stale = w.endpoint(world.find("Pod", "db-1"))
+    stale["metadata"] = {**stale["metadata"], "name": "db-0"}
+    world.add(stale)
+    assert "shares" in told(ask(world, CheckId.BRIDGE_IN_STEP))
+
+
+def test_a_bridge_that_is_gone_is_a_finding_even_while_its_endpoints_are_there(tmp_path: Path):
+    world = introduced(cluster(tmp_path, "canary", mixed=True))
+    world.drop("Deployment", "eks-cilium-bridge")
+    evidence = ask(world, CheckId.BRIDGE_IN_STEP)
+    assert evidence.verdict is Verdict.FAILED
+    assert "does not exist: pods that start on legacy nodes now get no identity" in told(evidence)
+
+
+def test_labels_that_are_filtered_otherwise_leave_it_unknown(tmp_path: Path):
+    world = introduced(cluster(tmp_path, "canary", mixed=True))
+    world.drop("ConfigMap", "cilium-config")
+    world.add(w.cilium_config(labels="k8s:app"))
+    for check in (CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP):
+        evidence = ask(world, check)
+        assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
+        assert "changes which labels identities have" in told(evidence)
+
+
+def test_a_policy_that_cannot_be_read_is_unknown_and_names_it(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium", calico("default.odd", {"selector": "app ==", "types": ["Ingress"]}))
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "odd" in told(evidence)
