@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ env:
 """aws-node masks the host bits of the first block and ignores the other two entries."""
 
 _WORKLOADS = Path(__file__).parent / "workloads"
+_POLICIES = Path(__file__).parent / "policies"
 _MANAGER = "sandbox-owner"
 _DEADLINE = 120.0
 _NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
@@ -96,7 +97,7 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
             "groups": [{"name": "workers", "instanceType": "m5.large", "size": 3, "maxSize": 6}],
         },
         "soakMinutes": 0,
-        "policies": str(policy_files(directory)),
+        "policies": str(policy_files(directory, owned=kind == "owned")),
     }
     if kind == "owned":
         values["cluster"]["version"] = KUBERNETES
@@ -119,14 +120,20 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     legacy_cluster(account, name, found, managed_addons=kind == "adopted")
     install_calico(directory, chart_paths, by_digest=kind == "adopted")
     workloads(directory)
+    _apply(directory, _POLICIES)
     return values
 
 
-def policy_files(directory: Path) -> Path:
-    """The project's policy files, in a directory of the walk's own: a translation is written beside them."""
+def policy_files(directory: Path, *, owned: bool) -> Path:
+    """The project's policy files, in a directory of the walk's own: a translation is written beside them.
+
+    `owned`: with the platform team's, which are in the cluster already where somebody else made it.
+    """
     target = directory / lifecycle.POLICIES
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
+    if owned:
+        shutil.copytree(_POLICIES, target / "calico", dirs_exist_ok=True)
     return target
 
 
@@ -275,21 +282,32 @@ def _image_set() -> dict[str, Any]:
 
 def workloads(directory: Path) -> None:
     """Apply the sample workloads and wait until all their pods are ready."""
+    _apply(directory, _WORKLOADS)
+    _await(lambda: unready(directory) or "none", "none", "workloads")
+
+
+def _apply(directory: Path, folder: Path) -> None:
     client = _client(directory)
-    for manifest in yaml.safe_load_all("\n---\n".join(path.read_text() for path in sorted(_WORKLOADS.glob("*.yaml")))):
+    for manifest in _manifests(folder):
         resource = client.resources.get(api_version=manifest["apiVersion"], kind=manifest["kind"])
         resource.server_side_apply(
             body=manifest, namespace=manifest["metadata"].get("namespace"), field_manager=_MANAGER
         )
-    _await(lambda: unready(directory) or "none", "none", "workloads")
+
+
+def _manifests(folder: Path) -> Iterator[dict[str, Any]]:
+    yield from yaml.safe_load_all("\n---\n".join(path.read_text() for path in sorted(folder.glob("*.yaml"))))
 
 
 def unready(directory: Path) -> str:
     """The sample workloads whose pods are not all ready, in words; empty when all are."""
     client = _client(directory)
+    ours = {m["metadata"]["name"] for m in _manifests(_WORKLOADS) if m["kind"] == "Namespace"}
     found = []
     for kind in ("Deployment", "StatefulSet", "DaemonSet"):
-        for item in client.resources.get(api_version="apps/v1", kind=kind).get(namespace="shop").items:
+        for item in client.resources.get(api_version="apps/v1", kind=kind).get().items:
+            if item.metadata.namespace not in ours:
+                continue
             numbers = item.status.to_dict()
             ready = numbers.get("numberReady" if kind == "DaemonSet" else "readyReplicas", 0)
             wanted = numbers.get("desiredNumberScheduled", 0) if kind == "DaemonSet" else item.spec.replicas

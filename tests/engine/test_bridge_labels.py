@@ -12,6 +12,7 @@ import random
 import pytest
 
 from bridge import labels
+from bridge.patterns import Unreadable
 from tests.oracles.labels_campaign import SEED, ours, run
 from tests.oracles.labels_oracle import LabelsOracle
 from tests.oracles.random_pods import FILTERS, case
@@ -39,7 +40,7 @@ def test_every_prefix_of_a_filter_is_read_as_cilium_reads_it_or_not_at_all():
             answer = oracle.ask(told | {"filter": text})
             try:
                 mine = ours(told | {"filter": text})
-            except labels.Unreadable:
+            except Unreadable:
                 continue
             read += 1
             assert answer == mine, text

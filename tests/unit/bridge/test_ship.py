@@ -102,7 +102,7 @@ def test_two_replicas_run_on_the_network_of_two_nodes_without_privileges():
 
 def test_a_deployment_changes_with_the_pack_and_the_options_alone():
     def template(**changed: Any) -> Any:
-        whole = {"options": Options(), "pack": b"pack"} | changed
+        whole: dict[str, Any] = {"options": Options(), "pack": b"pack"} | changed
         return manifests.deployment(whole["options"], image=IMAGE, pack=whole["pack"])["spec"]["template"]
 
     assert template() == template()
