@@ -587,7 +587,9 @@ def _administrator_problems(cluster: Cluster) -> Iterable[Problem]:
             yield Problem(key, entry, error.reason, _PRINCIPAL if "user:NAME" in error.fix else error.fix)
             continue
         if not principal.startswith("arn:"):
-            yield Problem(key, entry, "is no IAM role or user, and EKS gives access entries to nobody else", _PRINCIPAL)
+            yield Problem(
+                key, entry, "is not an IAM role or user, and EKS gives access entries to nobody else", _PRINCIPAL
+            )
         elif aws_rules.service_role(entry):
             yield Problem(key, entry, "is a role of an AWS service, and EKS gives it no access entry", _PRINCIPAL)
         elif principal in seen:
@@ -725,7 +727,7 @@ def _version_problems(settings: Settings) -> Iterable[Problem]:
     chosen = {"cilium.version": settings.cilium.version, "legacy.calico.version": calico}
     for key, version in chosen.items():
         if version is not None and not re.fullmatch(r"v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}", version):
-            yield Problem(key, version, "is no version", "Write it as MAJOR.MINOR.PATCH")
+            yield Problem(key, version, "is not a version", "Write it as MAJOR.MINOR.PATCH")
             return
     if settings.cluster.adopt:
         return  # the cluster's own version is a fact: checked when the facts are there

@@ -276,7 +276,7 @@ def _at(journey: Journey, place: str) -> Stage:
     found = next((stage for stage in journey.stages if stage.place == place), None)
     if found is None:
         raise Refused(
-            f"the last deploy began at {place}, which is no stage of the journey {journey.name}. Set "
+            f"the last deploy of this stack began at {place}, which the journey {journey.name} does not have. Set "
             "eks-cilium:journey and eks-cilium:stage back to what they were, and deploy that again"
         )
     return found

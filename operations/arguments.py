@@ -17,7 +17,7 @@ def amount(least: float, most: float, unit: str) -> Callable[[str], float]:
         except ValueError:
             number = math.nan
         if not least <= number <= most:  # nan is in no bounds
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of {unit} from {least:g} to {most:g}")
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of {unit} from {least:g} to {most:g}")
         return number
 
     return read
@@ -29,7 +29,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         number = int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
         if number is None or not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {least} to {most}")
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {most}")
         return number
 
     return read

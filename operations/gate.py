@@ -27,13 +27,13 @@ def patience(seconds: float) -> float:
     """How long a gate asks again, in seconds.
 
     Raises:
-        UsageError: the environment variable is no number.
+        UsageError: the environment variable is not a number.
     """
     text = os.environ.get(PATIENCE) or "inf"
     try:
         return min(seconds, float(text))
     except ValueError:
-        raise UsageError(f"{PATIENCE}={text!r} is no number of seconds: correct it, or unset it") from None
+        raise UsageError(f"{PATIENCE}={text!r} is not a number of seconds: correct it, or unset it") from None
 
 
 def ask_all(

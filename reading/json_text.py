@@ -12,7 +12,7 @@ def json_value(text: str, file: str = "<text>") -> Any:
     """The value of a JSON text; numbers as everywhere here: 80.0 is 80.
 
     Raises:
-        Unreadable: it is no JSON, or a key is given twice, or it is nested too deep.
+        Unreadable: it is not JSON, or a key is given twice, or it is nested too deep.
     """
     try:
         found = json.loads(text, object_pairs_hook=_once, parse_constant=_none, parse_float=resolve, parse_int=resolve)
@@ -22,11 +22,11 @@ def json_value(text: str, file: str = "<text>") -> Any:
     except UnicodeEncodeError:
         raise Unreadable(file, 0, "has half a character in a text. Write the whole one") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(file, error.lineno, f"is no JSON: {error.msg}. Correct it") from None
+        raise Unreadable(file, error.lineno, f"is not JSON: {error.msg}. Correct it") from None
     except Refused as error:
         raise Unreadable(file, 0, f"a number of it {error}") from None
     except ValueError as error:
-        raise Unreadable(file, 0, f"is no JSON: {error}. Correct it") from None
+        raise Unreadable(file, 0, f"is not JSON: {error}. Correct it") from None
     _shallow(found, file)
     return found
 
@@ -41,7 +41,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _none(word: str) -> NoReturn:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _shallow(found: Any, file: str) -> None:

@@ -55,7 +55,7 @@ def resolve(text: str) -> Scalar:
     else:
         return text
     if _NOT_FINITE.fullmatch(text):
-        raise Refused(f"is no number that JSON can say. {_QUOTE}")
+        raise Refused(f"is not a number that JSON can say. {_QUOTE}")
     if len(number) > _DIGITS and _FLOAT.fullmatch(number):
         raise Refused(f"is a number of {len(number)} characters. {_QUOTE}")
     if first != "." and (found := _INTEGER.fullmatch(number)):

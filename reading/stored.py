@@ -31,21 +31,21 @@ def metadata_of(api: str, metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     except Unreadable as error:
         raise ValueError(error.reason) from None
     kept = {} if kept is None else kept
-    _expect(isinstance(kept, dict), "is no mapping")
+    _expect(isinstance(kept, dict), "is not a mapping")
     own = {k: v for k, v in annotations.items() if k != METADATA}
     whole = {**metadata, "annotations": {**own, **_texts(kept, "annotations")}}
     whole["labels"] = {**(metadata.get("labels") or {}), **_texts(kept, "labels")}
     owners = [] if kept.get("ownerReferences") is None else kept["ownerReferences"]
     good = isinstance(owners, list) and all(isinstance(o, dict) for o in owners)
-    _expect(good, "has ownerReferences that are no list of mappings")
+    _expect(good, "has ownerReferences that are not a list of mappings")
     whole["ownerReferences"] = owners
     whole["name"] = kept.get("name") or metadata.get("name")
-    _expect(isinstance(whole["name"], str), "has a name that is no text")
+    _expect(isinstance(whole["name"], str), "has a name that is not text")
     return whole
 
 
 def without_labels(text: str) -> str:
-    """The annotation's text without labels, which would stand over the object's own; empty for one that is no JSON."""
+    """The annotation's text without labels, which would stand over the object's own; empty for one that is not JSON."""
     try:
         kept = json_value(text)
     except Unreadable:
@@ -56,7 +56,7 @@ def without_labels(text: str) -> str:
 def _texts(kept: Mapping[str, Any], field: str) -> Mapping[str, str]:
     found = {} if kept.get(field) is None else kept[field]
     good = isinstance(found, dict) and all(isinstance(v, str) for v in found.values())
-    _expect(good, f"has {field} that are no mapping of texts")
+    _expect(good, f"has {field} that are not a mapping of texts")
     return dict(found)
 
 

@@ -156,10 +156,10 @@ class _Reading:
             self.text.encode()
         except UnicodeEncodeError as error:
             line = self.text.count("\n", 0, error.start) + 1
-            raise self.error(line, f"{self.text[error.start]!r} is no character. Remove it") from None
+            raise self.error(line, f"{self.text[error.start]!r} is not a character. Remove it") from None
         if found := _BREAKS.search(self.text):
             line = self.text.count("\n", 0, found.start()) + 1
-            raise self.error(line, f"{found[0]!r} ends a line or is no text to some readers. Remove or escape it")
+            raise self.error(line, f"{found[0]!r} ends a line or is not text to some readers. Remove or escape it")
         if found := _CUT.search(self.text):
             line = self.text.count("\n", 0, found.start()) + 1
             raise self.error(line, "`---` has more on its line. Put that on the next one, or indent it if it is text")
@@ -172,15 +172,15 @@ class _Reading:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             problem = ", ".join(str(part) for part in (error.problem, error.context) if part)
-            raise self.error(mark.line + 1 if mark else 0, f"is no YAML: {problem}. Correct it") from None
+            raise self.error(mark.line + 1 if mark else 0, f"is not YAML: {problem}. Correct it") from None
         except yaml.reader.ReaderError as error:
             # libyaml counts bytes.
             line = self.text.encode()[: error.position].count(b"\n") + 1
-            raise self.error(line, f"is no YAML: {error.reason}. Remove or escape the character") from None
+            raise self.error(line, f"is not YAML: {error.reason}. Remove or escape the character") from None
         except (yaml.YAMLError, ValueError, OverflowError) as error:
             if isinstance(error, Unreadable):
                 raise
-            raise self.error(0, f"is no YAML: {' '.join(str(error).split())}. Correct it") from None
+            raise self.error(0, f"is not YAML: {' '.join(str(error).split())}. Correct it") from None
 
     def _begins(self, event: Any, number: int) -> None:
         line = event.start_mark.line + 1
@@ -298,7 +298,7 @@ class _Reading:
         self._anchor(event.anchor, found)
         key = found if isinstance(found, str) else shown(found)
         if not isinstance(found, str) and (self.strictly or not (isinstance(found, bool) or is_integer(event.value))):
-            raise self.error(line, f"the key {_short(event.value)} is no text. Put it in quotes")
+            raise self.error(line, f"the key {_short(event.value)} is not text. Put it in quotes")
         if key in top.into and (key not in top.merged or not isinstance(found, str)):
             raise self.error(line, f"field {_short(key)} is given twice. Remove one of the two")
         if not isinstance(found, str):
@@ -332,7 +332,7 @@ class _Reading:
             raise self._no_merge(line)
         for source in sources:
             if id(source) in self.worded:
-                raise self.error(line, "<< takes in keys that are no text. Put those keys in quotes")
+                raise self.error(line, "<< takes in keys that are not text. Put those keys in quotes")
         before = frozenset(top.into)
         for source in sources:
             for key, inner in source.items():

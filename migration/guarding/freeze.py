@@ -317,7 +317,7 @@ class Record:
         """
         found = reading.json_value(text, "the record of frozen objects")
         if not isinstance(found, dict) or not all(_texts(found.get(k)) for k in ("objects", "files")):
-            raise ValueError("it is no record of frozen objects")
+            raise ValueError("it is not a record of frozen objects")
         return cls(objects=found["objects"], files=found["files"])
 
 

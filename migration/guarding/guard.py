@@ -323,7 +323,7 @@ _VALIDATIONS: Final = (
         f"|| (variables.piece == '{Piece.CALICO}' && variables.user == '{_TIGERA}' "
         "&& request.resource.resource in ['daemonsets', 'deployments'])",
         f"{_WHAT} + ' belongs to ' + variables.piece + ', which nodes of this cluster need at ' + {_AT} "
-        "+ ': nobody may delete it. The stage that removes it lets it go; to delete it all the same, " + _OPEN_IT,
+        "+ ', so it was not deleted. Go on to the stage that removes it; to delete it now, " + _OPEN_IT,
     ),
     (
         f"!(variables.isMark || variables.isBeside) || variables.isDeployer && ({_UPDATE} || variables.open "

@@ -14,7 +14,7 @@ def parse(text: str | None) -> dict[str, Any]:
     """The values in a text; empty for none.
 
     Raises:
-        ValueError: the text is neither JSON nor YAML, is no mapping, or holds what JSON cannot say.
+        ValueError: the text is neither JSON nor YAML, is not a mapping, or holds what JSON cannot say.
     """
     if not text or not text.strip():
         return {}

@@ -17,19 +17,19 @@ Affinity = dict[str, Any]
 def problem(affinity: object) -> str | None:
     """What keeps a value from being an Affinity whose required terms can be read; None when nothing does."""
     if not isinstance(affinity, dict):
-        return "is no mapping"
+        return "is not a mapping"
     node = affinity.get("nodeAffinity", {})
     if not isinstance(node, dict):
-        return "nodeAffinity is no mapping"
+        return "nodeAffinity is not a mapping"
     required = node.get(REQUIRED) or {}
     if not isinstance(required, dict):
-        return f"{REQUIRED} is no mapping"
+        return f"{REQUIRED} is not a mapping"
     found = required.get("nodeSelectorTerms") or []
     if not isinstance(found, list) or not all(isinstance(term, dict) for term in found):
-        return "nodeSelectorTerms is no list of mappings"
+        return "nodeSelectorTerms is not a list of mappings"
     expressions = [term.get("matchExpressions") or [] for term in found]
     if not all(isinstance(some, list) and all(isinstance(one, dict) for one in some) for some in expressions):
-        return "matchExpressions is no list of mappings"
+        return "matchExpressions is not a list of mappings"
     return None
 
 

@@ -54,7 +54,7 @@ def ids(key: str, kind: str, found: Sequence[str]) -> Iterator[Found]:
     for index, one in enumerate(found):
         if not _IDS[kind].fullmatch(one):
             fix = f"Write it as {kind}-0123456789abcdef0"
-            yield f"{key}.{index}", one, f"is no {_CALLED[kind]} id", fix
+            yield f"{key}.{index}", one, f"is not the id of a {_CALLED[kind]}", fix
     yield from twice(key, found)
 
 
@@ -86,16 +86,16 @@ def public_access(key: str, blocks: Sequence[IPv4Network]) -> Iterator[Found]:
 
 def policy(key: str, arn: str) -> Iterator[Found]:
     if not _POLICY.fullmatch(arn):
-        yield key, arn, "is no ARN of an IAM policy", "Write it as arn:aws:iam::111122223333:policy/NAME"
+        yield key, arn, "is not the ARN of an IAM policy", "Write it as arn:aws:iam::111122223333:policy/NAME"
 
 
 def tags(key: str, found: Mapping[str, str]) -> Iterator[Found]:
     for name, value in found.items():
         if not 1 <= len(name) <= 128 or not _TAG.fullmatch(name) or name.lower().startswith("aws:"):
-            reason = "is no key of a tag: 1 to 128 letters, digits, spaces and + - = . _ : / @, not beginning with aws:"
+            reason = "is not a tag key: 1 to 128 letters, digits, spaces and + - = . _ : / @, not beginning with aws:"
             yield f"{key}.{name}", value, reason, "Choose such a key"
         elif len(value) > 256 or not _TAG.fullmatch(value):
-            reason = "is no value of a tag: at most 256 letters, digits, spaces and + - = . _ : / @"
+            reason = "is not a tag value: at most 256 letters, digits, spaces and + - = . _ : / @"
             yield f"{key}.{name}", value, reason, "Choose such a value"
     if len(found) > MOST_TAGS:
         yield key, len(found), f"a resource has at most {MOST_TAGS} tags", "Use fewer"

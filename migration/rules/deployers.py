@@ -37,7 +37,7 @@ _FORMS: Final = "Write arn:aws:iam::ACCOUNT:role/NAME, user:NAME or group:NAME"
 
 
 class InvalidDeployer(Failure, ValueError):
-    """An entry is no principal that can be compared. `reason` and `fix` are sentences without a full stop."""
+    """An entry is not a principal that can be compared. `reason` and `fix` are sentences without a full stop."""
 
     exit_code = USAGE
 
@@ -58,10 +58,10 @@ def canonical(entry: str) -> str:
     if entry.startswith((USER, GROUP)):
         return _named(entry)
     if not entry.startswith("arn:"):
-        raise InvalidDeployer(entry, "is no principal", _FORMS)
+        raise InvalidDeployer(entry, "is not a principal", _FORMS)
     found = _ARN.fullmatch(entry)
     if found is None:
-        raise InvalidDeployer(entry, "is no ARN of an IAM role or user", _FORMS)
+        raise InvalidDeployer(entry, "is not the ARN of an IAM role or user", _FORMS)
     begin = f"arn:{found['partition']}:iam::{found['account']}"
     parts = (found["path"] or "").split("/")[1:]
     kind, service = found["kind"], found["service"]
@@ -72,7 +72,7 @@ def canonical(entry: str) -> str:
         why = f"is one session of {'a role' if kind == 'assumed-role' else 'a user'}, and its name is chosen by whoever"
         raise InvalidDeployer(entry, f"{why} begins it", f"Write {begin}:role/{role}")
     if service != "iam" or not parts or not _PART.fullmatch(parts[-1]):
-        raise InvalidDeployer(entry, "is no ARN of an IAM role or user", _FORMS)
+        raise InvalidDeployer(entry, "is not the ARN of an IAM role or user", _FORMS)
     if len(parts[-1]) > _LONGEST_NAME:
         raise InvalidDeployer(
             entry, f"names a {kind} of {len(parts[-1])} characters, and IAM has none above {_LONGEST_NAME}", _FORMS

@@ -48,7 +48,7 @@ def problems(labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
             yield (
                 key,
                 value,
-                f"is no value of a label: at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at "
+                f"is not a label value: at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at "
                 "each end",
                 "Choose such a value",
             )
@@ -65,10 +65,10 @@ def problems(labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
 def _key(key: str) -> tuple[str, str] | None:
     domain, slash, name = key.rpartition("/")
     if slash and (len(domain) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(domain)):
-        return "is no key of a label: what stands before / is no domain name", "Write it as DOMAIN/NAME or NAME"
+        return "is not a label key: what stands before / is not a domain name", "Write it as DOMAIN/NAME or NAME"
     if len(name) > _LONGEST or not _NAME.fullmatch(name):
         reason = f"at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at each end"
-        return f"is no key of a label: {reason}", "Choose such a key"
+        return f"is not a label key: {reason}", "Choose such a key"
     return _taken(key, domain)
 
 

@@ -60,7 +60,7 @@ def minor(version: str) -> Minor:
     try:
         return int(parts[0]), int(parts[1])
     except (IndexError, ValueError):
-        raise ValueError(f"{brief(version)} is no version: expected MAJOR.MINOR[.PATCH]") from None
+        raise ValueError(f"{brief(version)} is not a version: expected MAJOR.MINOR[.PATCH]") from None
 
 
 def misfits(*, kubernetes: str, cilium: str, calico: str | None) -> tuple[Misfit, ...]:

@@ -119,7 +119,7 @@ def _why(reader: Reader) -> str:
     if (kind in _WRITE and not foreign) or ours or (kind in _CORE and not group):
         raise reader.error(f"{brief(kind)} of {brief(api)} is not a policy kind: {unknown(reader)}", "kind")
     if kind.endswith("Policy") and kind not in ("PodSecurityPolicy", "ImagePolicy"):
-        return "it is no policy of Kubernetes, Calico or Cilium: what else enforces it is not modelled"
+        return "it is not a policy of Kubernetes, Calico or Cilium: what else enforces it is not modelled"
     return "it decides no traffic"
 
 

@@ -196,7 +196,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except Unreadable as error:
         raise UsageError(str(error)) from None
     if not isinstance(content, dict | None):
-        raise UsageError(f"{path} is no mapping. Write `config:` and the settings below it")
+        raise UsageError(f"{path} is not a mapping. Write `config:` and the settings below it")
     config = (content or {}).get("config") or {}
     if not isinstance(config, dict):
         raise UsageError(f"{path}: `config` must be a mapping")

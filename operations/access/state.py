@@ -41,14 +41,14 @@ def own_of(exported: Mapping[str, Any]) -> Own:
     try:
         return _own(exported)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"it is no state of a stack: {type(error).__name__} {error}") from None
+        raise ValueError(f"it is not the state of a stack: {type(error).__name__} {error}") from None
 
 
 def loaded(text: str) -> Any:
     """An exported state, every number as it is there.
 
     Raises:
-        ValueError: the text is no JSON.
+        ValueError: the text is not JSON.
     """
     try:
         return json.loads(text)
@@ -80,7 +80,7 @@ def told(text: str) -> Own:
     """
     found = reading.json_value(text)
     if not isinstance(found, dict):
-        raise ValueError("it is no JSON object")  # noqa: TRY004 - the text is wrong, not its type
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - the text is wrong, not its type
     known = {"id": str, "attempt": int, "taken": bool, "reached": bool, "place": str, "guarded": list, "deploys": bool}
     for key, value in found.items():
         if key not in known:

@@ -215,7 +215,7 @@ def agent_answer(text: str) -> dict[str, frozenset[str]]:
     try:
         return dict(_up_to_date(endpoints))
     except (AttributeError, TypeError, KeyError) as error:
-        raise ValueError(f"the agent's answer is no list of endpoints: {error}") from None
+        raise ValueError(f"the agent's answer is not a list of endpoints: {error}") from None
 
 
 def _up_to_date(endpoints: Iterable[Obj]) -> Iterator[tuple[str, frozenset[str]]]:

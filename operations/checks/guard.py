@@ -57,7 +57,7 @@ def lost(policy: Obj | None, binding: Obj | None, recorded: str) -> Iterator[Fin
         yield Finding(about, "is gone: nothing keeps the network from being deleted", AGAIN)
     elif guard.digest_of(policy, binding) not in {recorded, guard.declared()}:
         # The declared one instead of the recorded is of a deploy that changed the guard and died before it had waited.
-        yield Finding(guard.ABOUT, "or its binding was changed since the last deploy", AGAIN)
+        yield Finding(guard.ABOUT, "was changed since the last deploy, or its binding was", AGAIN)
 
 
 def held_open(known: Mark, now: datetime, stack: str) -> Iterator[Finding]:

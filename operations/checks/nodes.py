@@ -93,8 +93,8 @@ def unlabelled(nodes: Iterable[Obj], *, adoptable: bool = True) -> Iterator[Find
         value = objects.labels(node).get(CNI_LABEL)
         yield Finding(
             f"node {objects.name(node)}",
-            f"has {f'{CNI_LABEL}={value}' if value else f'no label {CNI_LABEL}'}: once agents are bound to labels it "
-            "gets no CNI and stays NotReady",
+            f"has {f'the label {CNI_LABEL}={value}' if value else f'no label {CNI_LABEL}'}. Once agents run on "
+            "labelled nodes only, it has no CNI and stays NotReady",
             f"Give {'group ' + group if group else 'whatever makes it'} the label {CNI_LABEL}={LEGACY_CNI}, then run "
             "`python -m operations label --legacy present`, or replace the node"
             if adoptable

@@ -69,7 +69,7 @@ def block_findings(settings: Settings, vpc: Obj) -> Iterator[Finding]:
     for block in sorted(said - live):
         yield Finding(
             "network.vpcCidrs",
-            f"has {block}, which is no block of {name}",
+            f"has {block}, which is not a block of {name}",
             "Take it out; blocks of networks beside the VPC belong into network.peerCidrs",
         )
 

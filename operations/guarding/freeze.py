@@ -264,5 +264,5 @@ def of_state(exported: Mapping[str, Any]) -> Record | None:
             if resource["urn"].split("::")[-1] == freeze.KEPT and resource.get("custom") and not resource.get("delete"):
                 return Record.load(str((resource.get("outputs") or {}).get("stdout") or ""))
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"it is no state of a stack: {type(error).__name__} {error}") from None
+        raise ValueError(f"it is not the state of a stack: {type(error).__name__} {error}") from None
     return None

@@ -118,7 +118,7 @@ def until(text: str, now: datetime) -> datetime:
         try:
             end = datetime.fromisoformat(text.replace("Z", "+00:00"))
         except ValueError:
-            raise UsageError(f"--until {brief(text)} is no time: write 90m, 2h, or 2027-01-31T18:00Z") from None
+            raise UsageError(f"--until {brief(text)} is not a time: write 90m, 2h, or 2027-01-31T18:00Z") from None
         if end.tzinfo is None:
             raise UsageError(f"--until {brief(text)} does not say in which zone: write {text[:40]}Z for UTC")
     if not now < end <= now + LONGEST:
@@ -233,8 +233,9 @@ def _wait(context: Context, args: argparse.Namespace) -> int:
     found = mark.known(there, context.stack)
     if found is None or there.role is None:
         raise GuardRefused(
-            f"{mark.ABOUT} does not exist, so the guard lets nobody change anything. Of the mark of a version before a "
-            f"deploy without --target and --exclude makes it; if there is none, {mark.take_over(context.stack)}"
+            f"{mark.ABOUT} does not exist, so the guard refuses every change. If an earlier version of this program "
+            "kept the mark in a ConfigMap, deploy without --target and --exclude: that makes it. If there is no mark "
+            f"at all, {mark.take_over(context.stack)}"
         )
     _await(context, probe(guard.in_force(open_=found.open is not None, attempt=args.attempt)))
     body = {"metadata": {"annotations": {GUARD_DIGEST: declared()}}}

@@ -121,10 +121,11 @@ class Live:
             other = _id(self.earlier)
             if other != mark.id:
                 return Disagreement(
-                    f"has id {mark.id}, and the configmap beside it, in which versions before kept the mark, has "
-                    f"{f'id {other}' if other else 'none'}: another stack, with such a version, moves this cluster too",
-                    "Find out who wrote that one. If it is of nobody, delete it; if this stack is to go on, "
-                    f"{take_over(stack)}",
+                    f"says id {mark.id}, but the ConfigMap beside it, where earlier versions kept the mark, says "
+                    f"{f'id {other}' if other else 'no id'}. Another stack also moves this cluster, with an earlier "
+                    "version of this program",
+                    "Find out which stack wrote the ConfigMap. If none uses it any more, delete it. If this stack is "
+                    f"to go on, {take_over(stack)}",
                 )
         return against
 

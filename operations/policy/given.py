@@ -64,7 +64,7 @@ def world_of(arguments: argparse.Namespace) -> World:
     notes = notes_of(arguments)
     if not _NAMESPACE.fullmatch(arguments.namespace):
         raise UsageError(
-            f"--namespace {arguments.namespace!r} is no name of a namespace: lower-case letters, digits, -"
+            f"--namespace {arguments.namespace!r} is not a namespace's name: lower-case letters, digits, -"
         )
     readers = _read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
@@ -201,7 +201,7 @@ def _server(text: str) -> str:
         good = False
     if not good:
         raise UsageError(
-            f"--server {text!r} is no address. Write it as kubeconfigs do: https://HOST or https://HOST:PORT"
+            f"--server {text!r} is not an address. Write it as kubeconfigs do: https://HOST or https://HOST:PORT"
         )
     return text
 

@@ -90,7 +90,7 @@ class Plan:
     def text(self) -> list[str]:
         lines = [f"lock   {lock.id} of {lock.holder}: {self._fate(lock)}" for lock in self.locks or []]
         if self.locks is None:
-            lines.append(f"lock   {self.unseen}. Whether a deploy holds one is not known")
+            lines.append(f"lock   {self.unseen}, so a deploy may still hold one")
         lines += [f"helm   {r.namespace}/{r.name} is {r.status}: to be {_way_out(r)}" for r in self.stuck]
         return lines + [decision.text() for decision in self.decisions]
 
@@ -105,8 +105,8 @@ class Plan:
         """What has to be said before locks are taken of which nobody has shown that their deploy is dead."""
         told = " ".join(f"--dead {name}" for name in self.unproved)
         return (
-            "a lock is taken only from a deploy that is dead. Look on the machine or in the CI run that made it, "
-            f"end it there if it runs, then say so: {told}"
+            "a lock is cancelled only when its deploy is dead. Check the machine or the CI run that made it, end the "
+            f"deploy there if it still runs, then confirm it: {told}"
         )
 
 
@@ -271,7 +271,7 @@ def _cancel(context: Context, plan: Plan, place: Place) -> None:
     if plan.locks is not None and not plan.locks:
         return
     done = _pulumi(context, "cancel", "--yes", check=plan.locks is not None)
-    say("lock   cancelled" if done.code == 0 else f"lock   none was cancelled: {done.last_words}")
+    say("lock   cancelled" if done.code == 0 else f"lock   not cancelled: {done.last_words}")
     taken = plan.locks
     see(plan, place)
     if plan.locks:

@@ -97,7 +97,7 @@ def _shown(backend: str) -> str:
 def _in_files(backend: str, mine: Callable[[PurePosixPath], bool]) -> Iterator[tuple[PurePosixPath, str]]:
     root = root_of(backend)
     if root is None or not root.is_dir():
-        raise FileNotFoundError(f"{root} is no directory")
+        raise FileNotFoundError(f"{root} is not a directory")
     above = root / LOCKS
     if not above.exists():
         return

@@ -54,7 +54,7 @@ def loaded(text: str) -> Obj:
     try:
         found = json.loads(text)  # every number as it is: the state is written back
     except (ValueError, RecursionError) as error:
-        raise DamagedState(f"the exported state is no JSON: {error}. Export it anew") from None
+        raise DamagedState(f"the exported state is not JSON: {error}. Export it anew") from None
     deployment = found.get("deployment") if isinstance(found, dict) else None
     if not isinstance(found, dict) or not isinstance(deployment, dict | None):
         raise DamagedState("the exported state has no deployment. Export it anew with `pulumi stack export`")

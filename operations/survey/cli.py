@@ -58,9 +58,10 @@ def run(args: argparse.Namespace) -> int:
     changed = pinned(gathered)
     if changed:
         raise UsageError(
-            f"{' and '.join(changed)} are bound to labelled nodes already: facts say what the cluster was like before "
-            "that. Use the committed file; `survey --moved` reads again in it what may have changed since (versions, "
-            "blocks, node groups). Without a file, go back to label-legacy, then survey"
+            f"{' and '.join(changed)} are bound to labelled nodes already, so it is too late for a first survey: facts "
+            "say what the cluster was like before the migration. Use the committed file; `survey --moved` reads again "
+            "in it what may have changed since (versions, blocks, node groups). Without a file, go back to "
+            "label-legacy, then survey"
         )
     facts = facts_of(gathered, context.settings, _now())
     path: Path = args.out or facts_path(context.directory, context.stack)

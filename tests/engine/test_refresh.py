@@ -182,7 +182,7 @@ def test_a_budget_that_allows_nothing_is_foreseen_and_ends_the_run_at_its_deadli
     [
         (("--to", "cilium", "--strategy", "yolo"), "there is no strategy"),
         (("--to", "cilium", "--budget", "0"), "moves no node"),
-        (("--to", "cilium", "--deadline", "0"), "is no number of minutes"),
+        (("--to", "cilium", "--deadline", "0"), "is not a number of minutes"),
         (("--to", "mars"), "invalid choice"),
     ],
 )

@@ -24,7 +24,7 @@ SEEN = {
     "half an object as a stage": ("settings from Pulumi", {"stage": "{x", "journey": "replace"}, "stage"),
     "a date in a stack file": ("stack file", b"config:\n  eks-cilium:stage: 2001-99-99\n", "Put it in quotes"),
     "a stack file of another encoding": ("stack file", "config: {}".encode("utf-16"), "not UTF-8"),
-    "a stack file that is a list": ("stack file", b"- a", "is no mapping"),
+    "a stack file that is a list": ("stack file", b"- a", "is not a mapping"),
     "nested facts": ("facts", b"[" * 100_000, "nested more than"),
     "facts of bytes": ("facts", b"a: \xff", ":1: byte 0xff is not UTF-8"),
     "a list as a kind": ("manifests", b"kind: [a]\napiVersion: crd.projectcalico.org/v1", "does not belong"),

@@ -102,8 +102,8 @@ def test_pod_cidr_is_refused_where_pods_have_addresses_of_the_vpc():
 @pytest.mark.parametrize(
     ("change", "key", "said"),
     [
-        ({"cluster": {"name": "c", "admins": ["platform"]}}, "cluster.admins.0", "is no principal"),
-        ({"cluster": {"name": "c", "admins": ["group:ops"]}}, "cluster.admins.0", "is no IAM role or user"),
+        ({"cluster": {"name": "c", "admins": ["platform"]}}, "cluster.admins.0", "is not a principal"),
+        ({"cluster": {"name": "c", "admins": ["group:ops"]}}, "cluster.admins.0", "is not an IAM role or user"),
         (
             {"cluster": {"name": "c", "admins": ["arn:aws:sts::111122223333:assumed-role/ops/me"]}},
             "cluster.admins.0",

@@ -371,7 +371,7 @@ def test_a_place_that_the_journey_does_not_have_is_one_clear_error():
     assert stack.recorded.marker is not None
     odd = replace(stack.recorded.marker, place="nowhere", attempt=99)
     stack.recorded = replace(stack.recorded, marker=odd)
-    with pytest.raises(Refused, match="began at nowhere, which is no stage of the journey greenfield"):
+    with pytest.raises(Refused, match="began at nowhere, which the journey greenfield does not have"):
         stack.plan(greenfield())
 
 

@@ -402,7 +402,7 @@ def a_second_block_of_the_vpc(world):
     world.aws.answers["describe_vpcs"]["Vpcs"][0]["CidrBlockAssociationSet"].append(more)
 
 
-@case(CheckId.SETTINGS_AGREE, "network.vpcCidrs: has 10.9.0.0/16, which is no block of vpc-01")
+@case(CheckId.SETTINGS_AGREE, "network.vpcCidrs: has 10.9.0.0/16, which is not a block of vpc-01")
 def a_block_that_is_not_of_the_vpc(world):
     network(world, vpc_cidrs=(IPv4Network("10.0.0.0/16"), IPv4Network("10.9.0.0/16")))
 
@@ -1077,7 +1077,7 @@ def another_stack_of_an_earlier_version(world):
 
 
 @case(
-    CheckId.MARK_AGREES, "has id 0a1b, and the configmap beside it, in which versions before kept the mark, has id 0b"
+    CheckId.MARK_AGREES, "says id 0a1b, but the ConfigMap beside it, where earlier versions kept the mark, says id 0b"
 )
 def another_stack_of_an_earlier_version_beside_this_one(world):
     world.add(w.earlier_mark(id="0b"))
@@ -1136,18 +1136,18 @@ def guard_unbound(world):
     world.drop("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")
 
 
-@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+@case(CheckId.GUARD_HOLDS, "was changed since the last deploy, or its binding was")
 def guard_that_only_warns(world):
     world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")["spec"]["validationActions"] = ["Warn"]
 
 
-@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+@case(CheckId.GUARD_HOLDS, "was changed since the last deploy, or its binding was")
 def guard_that_skips_an_object(world):
     limits = {"objectSelector": {"matchLabels": {"guard": "please"}}}
     world.find("ValidatingAdmissionPolicyBinding", "eks-cilium-guard")["spec"]["matchResources"] = limits
 
 
-@case(CheckId.GUARD_HOLDS, "or its binding was changed since the last deploy")
+@case(CheckId.GUARD_HOLDS, "was changed since the last deploy, or its binding was")
 def guard_with_a_way_through(world):
     world.find("ValidatingAdmissionPolicy", "eks-cilium-guard")["spec"]["validations"].pop()
 

@@ -383,7 +383,7 @@ def test_locks_in_s3_are_read(path, above):
         ("gs://states", "", "gs://"),
         ("azblob://states", "", "azblob://"),
         ("", "", "''"),
-        ("file:///nowhere/at/all", "", "no directory"),
+        ("file:///nowhere/at/all", "", "not a directory"),
         ("s3://[x", "", "s3://[x"),
         ("s3://states?endpoint=a&profile", "", "profile"),
     ],

@@ -33,14 +33,14 @@ def test_what_eks_takes_is_read_and_can_be_written_as_json(text, value):
         ("{", "neither JSON nor YAML"),
         ("- a\n- b", "is list, not a mapping"),
         ("just words", "is str, not a mapping"),
-        ("a: .inf", "no number that JSON can say"),
+        ("a: .inf", "not a number that JSON can say"),
         ("a: !!binary aGk=", "the tag .* is not read"),
         ("a: !!python/name:os.system x", "neither JSON nor YAML"),
         ("[1, 2]: x", "neither JSON nor YAML"),
         ("env: {A: 1}\nenv: {B: 1}", "field 'env' is given twice"),
         ('{"env": 1, "env": 2}', "given twice"),
         ("[" * 100_000, "nested more than 100 levels"),
-        ("a: 2001-99-99\nb: \udcff", "no character"),
+        ("a: 2001-99-99\nb: \udcff", "not a character"),
     ],
 )
 def test_what_cannot_be_read_says_why_in_one_line(text, reason):

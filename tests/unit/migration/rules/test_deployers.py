@@ -56,12 +56,12 @@ def test_a_principal_is_written_as_the_api_server_will_say_it(written: str, comp
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("deploy", "is no principal"),
-        ("", "is no principal"),
-        ("arn:aws:iam::1111:role/deploy", "no ARN of an IAM role"),
-        ("arn:aws:iam::111122223333:role/", "no ARN of an IAM role"),
-        ("arn:aws:iam::111122223333:role/dep*", "no ARN of an IAM role"),
-        ("arn:aws:iam::111122223333:policy/deploy", "no ARN of an IAM role"),
+        ("deploy", "is not a principal"),
+        ("", "is not a principal"),
+        ("arn:aws:iam::1111:role/deploy", "not the ARN of an IAM role"),
+        ("arn:aws:iam::111122223333:role/", "not the ARN of an IAM role"),
+        ("arn:aws:iam::111122223333:role/dep*", "not the ARN of an IAM role"),
+        ("arn:aws:iam::111122223333:policy/deploy", "not the ARN of an IAM role"),
         ("arn:aws:iam::111122223333:root", "whole account"),
         ("arn:aws:sts::111122223333:assumed-role/deploy/anna", "Write arn:aws:iam::111122223333:role/deploy"),
         ("user:arn:aws:sts::111122223333:assumed-role/deploy/anna", "one session"),

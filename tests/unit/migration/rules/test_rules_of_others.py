@@ -45,21 +45,21 @@ def test_labels_that_kubelet_takes_are_taken(labels):
 
 
 BAD = {
-    ("zone", "a,cni-plugin=aws"): "is no value of a label",
-    ("zone", "a b"): "is no value of a label",
-    ("zone", "-a"): "is no value of a label",
-    ("zone", "a\n"): "is no value of a label",
-    ("zone", "ä"): "is no value of a label",
-    ("zone", "v" * 64): "is no value of a label",
-    ("a,b", "c"): "is no key of a label",
-    ("a=b", "c"): "is no key of a label",
-    ("", "c"): "is no key of a label",
-    ("a/", "c"): "is no key of a label",
-    ("/a", "c"): "is no key of a label",
-    ("a/b/c", "d"): "is no key of a label",
-    ("Example.com/a", "b"): "no domain name",
-    ("k" * 64, "v"): "is no key of a label",
-    (f"{'d' * 251}.io/k", "v"): "no domain name",
+    ("zone", "a,cni-plugin=aws"): "is not a label value",
+    ("zone", "a b"): "is not a label value",
+    ("zone", "-a"): "is not a label value",
+    ("zone", "a\n"): "is not a label value",
+    ("zone", "ä"): "is not a label value",
+    ("zone", "v" * 64): "is not a label value",
+    ("a,b", "c"): "is not a label key",
+    ("a=b", "c"): "is not a label key",
+    ("", "c"): "is not a label key",
+    ("a/", "c"): "is not a label key",
+    ("/a", "c"): "is not a label key",
+    ("a/b/c", "d"): "is not a label key",
+    ("Example.com/a", "b"): "not a domain name",
+    ("k" * 64, "v"): "is not a label key",
+    (f"{'d' * 251}.io/k", "v"): "not a domain name",
     ("cni-plugin", "aws"): "is set by this program",
     ("cni-plugin", "cilium"): "is set by this program",
     ("eks-cilium.io/leaving", "x"): "is set by this program",
@@ -123,7 +123,7 @@ def test_a_permissions_boundary_is_the_arn_of_a_policy(arn):
 @pytest.mark.parametrize("arn", ["boundary", "arn:aws:iam::1:policy/b", "arn:aws:iam::111122223333:role/b", "", "a\n"])
 def test_what_is_no_permissions_boundary_is_refused(arn):
     (found,) = problems(permissionsBoundary=arn)
-    assert "is no ARN of an IAM policy. Write it as arn:aws:iam::111122223333:policy/NAME" in found
+    assert "is not the ARN of an IAM policy. Write it as arn:aws:iam::111122223333:policy/NAME" in found
 
 
 @pytest.mark.parametrize("image", ["agnhost", "agnhost:2.53", "agnhost@sha256:abc", "a b@sha256:" + "0" * 64, "", 1])
@@ -168,7 +168,7 @@ AWS = {
     "no ARN": (lambda: cluster(admins=["ops"]), "cluster.admins.0"),
     "a session": (lambda: cluster(admins=["arn:aws:sts::111122223333:assumed-role/ops/me"]), "one session"),
     "an account": (lambda: cluster(admins=["arn:aws:iam::111122223333:root"]), "the whole account"),
-    "a short account": (lambda: cluster(admins=["arn:aws:iam::1:role/ops"]), "no ARN"),
+    "a short account": (lambda: cluster(admins=["arn:aws:iam::1:role/ops"]), "not the ARN"),
     "a long role": (lambda: cluster(admins=["arn:aws:iam::111122223333:role/" + "r" * 65]), "none above 64"),
     "a service's role": (
         lambda: cluster(admins=["arn:aws:iam::111122223333:role/aws-service-role/eks.amazonaws.com/A"]),

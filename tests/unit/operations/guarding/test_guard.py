@@ -28,14 +28,14 @@ def test_an_opening_ends_after_a_span_or_at_a_time(text: str, minutes: int):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("tomorrow", "'tomorrow' is no time: write 90m, 2h"),
+        ("tomorrow", "'tomorrow' is not a time: write 90m, 2h"),
         ("2026-11-28T04:00", "does not say in which zone: write 2026-11-28T04:00Z"),
         ("2026-11-28T02:00Z", "is over already"),
         ("0m", "is over already"),
         ("25h", "is more than 24 hours away"),
         ("9999h", "is more than 24 hours away"),
-        ("", "is no time"),
-        ("-5m", "is no time"),
+        ("", "is not a time"),
+        ("-5m", "is not a time"),
     ],
 )
 def test_an_end_that_is_none_or_too_far_away_is_named(text: str, told: str):
@@ -162,7 +162,7 @@ def test_a_deploy_does_not_wait_for_a_guard_whose_mark_is_no_role_yet(before: w.
     before.drop("ValidatingAdmissionPolicy", GUARD_POLICY)
     before.drop("ValidatingAdmissionPolicyBinding", GUARD_POLICY)
     before.add(*w.guarding())
-    with pytest.raises(guard.GuardRefused, match="a deploy without --target and --exclude makes it"):
+    with pytest.raises(guard.GuardRefused, match="deploy without --target and --exclude: that makes it"):
         act(before, "wait", attempt="4")
     mark.edit(before.context, "0a1b", lambda found: found)
     assert act(before, "wait", attempt="4") == 0
