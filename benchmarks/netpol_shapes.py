@@ -5,10 +5,14 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from netpol import World, policies_from_objects
+from netpol.model.values import KubernetesPolicy
 from netpol.model.world import Namespace, Node, Pod
 
 SEED = 15
@@ -281,3 +285,69 @@ def _in_tier(rng: random.Random, i: int) -> Object:
         "egress": egress,
     }
     return _object(_V3, "GlobalNetworkPolicy", f"{tier}.p{i}", "", spec)
+
+
+def rewritten(objects: list[Object]) -> list[Object]:
+    """A copy that means the same: in another order, with selectors written another way."""
+    copy: list[Object] = json.loads(json.dumps(objects).replace("== 'prod'", "in {'prod'}"))
+    random.Random(SEED + 1).shuffle(copy)
+    return copy
+
+
+def changes(pair: tuple[World, World], count: int) -> Iterator[tuple[World, World]]:
+    """Both worlds after each of a fixed mix of changes: 70 % pods, 20 % labels, 10 % policies."""
+    rng = random.Random(SEED + 2)
+    for turn in range(count):
+        kind = rng.random()
+        make = _pods_change if kind < 0.7 else _labels_change if kind < 0.9 else _policies_change
+        pair = make(rng, pair, turn)
+        yield pair
+
+
+def _pods_change(rng: random.Random, pair: tuple[World, World], turn: int) -> tuple[World, World]:
+    """A pod goes, comes, or is followed by another one."""
+    pods = list(pair[0].pods)
+    at, kind = rng.randrange(len(pods)), rng.random()
+    fresh = pod(rng.randrange(PODS), version=turn + 1)
+    if kind < 0.4:
+        old = pods[at]
+        pods[at] = replace(fresh, namespace=old.namespace, labels={**old.labels, "pod-template-hash": f"n{turn}"})
+    elif kind < 0.7:
+        pods.insert(at, fresh)
+    else:
+        pods.pop(at)
+    return replace(pair[0], pods=tuple(pods)), replace(pair[1], pods=tuple(pods))
+
+
+def _labels_change(rng: random.Random, pair: tuple[World, World], turn: int) -> tuple[World, World]:
+    """A pod, or now and then a namespace, gets another label."""
+    if turn % 4:
+        pods = list(pair[0].pods)
+        at = rng.randrange(len(pods))
+        labels = rng.choice(
+            ({"app": f"app-{rng.randrange(5)}"}, {"level": f"l{rng.randrange(4)}"}, {"note": f"{turn}"})
+        )
+        pods[at] = replace(pods[at], labels={**pods[at].labels, **labels})
+        return replace(pair[0], pods=tuple(pods)), replace(pair[1], pods=tuple(pods))
+    spaces = list(pair[0].namespaces)
+    at = rng.randrange(len(spaces))
+    labels = rng.choice(({"team": f"t{rng.randrange(30)}"}, {"env": rng.choice(_ENVIRONMENTS)}, {"note": f"{turn}"}))
+    spaces[at] = replace(spaces[at], labels={**spaces[at].labels, **labels})
+    return replace(pair[0], namespaces=tuple(spaces)), replace(pair[1], namespaces=tuple(spaces))
+
+
+def _policies_change(rng: random.Random, pair: tuple[World, World], turn: int) -> tuple[World, World]:
+    """A team's NetworkPolicy goes, comes, or says something else."""
+    known = [p for p in pair[0].policies if isinstance(p, KubernetesPolicy)]
+    gone = rng.choice(known).meta
+    out = []
+    kept = _of_namespace(rng, rng.randrange(NAMESPACES), 7)[0]
+    if rng.random() < 0.6:
+        kept["metadata"] = {"name": gone.name, "namespace": gone.namespace}
+    else:
+        kept["metadata"]["name"] = f"late-{turn}"
+    (fresh,) = policies_from_objects([kept])
+    for world in pair:
+        rest = [p for p in world.policies if p.meta != gone]
+        out.append(world.with_policies([*rest, fresh] if turn % 5 else rest))
+    return out[0], out[1]
