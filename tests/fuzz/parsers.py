@@ -31,6 +31,7 @@ from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
 from netpol.model.errors import PolicyError, WorldError
 from netpol.model.packets import Flow
+from netpol.read.accepted import accepted
 from netpol.read.selector_text import SelectorError, parse_calico
 from operations import cli
 from operations.access import state
@@ -316,6 +317,16 @@ def _yaml(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
 
 OBJECTS = _objects()
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
+ACCEPTED = {
+    "reason": "no pod asks the agent",
+    "who": "jane",
+    "until": "2027-06-30",
+    "from": {"namespace": "shop", "podSelector": {"matchLabels": {"app": "web"}}},
+    "to": {"nets": ["10.0.0.0/8"]},
+    "protocol": "TCP",
+    "ports": [80, "8000:8100"],
+    "change": "opens",
+}
 PARSERS: dict[str, Parser] = {
     "yaml": Parser(texts(), reading.documents, (Unreadable,)),
     "strict yaml": Parser(texts(), lambda text: reading.value(text, strictly=True), (Unreadable,)),
@@ -331,6 +342,11 @@ PARSERS: dict[str, Parser] = {
     ),
     "facts": Parser(contents() | _yaml(damaged(FACTS)), _facts, (InvalidFacts,)),
     "manifests": Parser(contents() | _yaml(damaged(*[one for one in OBJECTS if "calico" in one["apiVersion"]])), _manifests, (InvalidManifest,)),
+    "accepted differences": Parser(
+        texts() | _yaml(damaged({"accepted": [ACCEPTED]})).map(lambda c: c.decode(errors="replace")),
+        accepted,
+        (PolicyError,),
+    ),
     "policy files": Parser(contents() | _yaml(damaged(*OBJECTS)), _policies, (PolicyError, WorldError)),
     "policy directories": Parser(contents() | _yaml(damaged(*OBJECTS, {"patches": [{"path": "b.json"}], "patchesStrategicMerge": ["a.yaml"]})), _directory, (PolicyError, WorldError)),
     "policy objects": Parser(damaged(*OBJECTS, OBJECTS[-6:]), _world, (PolicyError, WorldError)),
