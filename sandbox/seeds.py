@@ -133,8 +133,13 @@ def policy_files(directory: Path, *, owned: bool) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
     if owned:
-        shutil.copytree(_POLICIES, target / "calico", dirs_exist_ok=True)
+        shutil.copy(_POLICIES / "platform.yaml", target / "calico")
     return target
+
+
+def team_policies(directory: Path) -> None:
+    """Put what teams say beside the policy files of an owned cluster: its namespaces exist now."""
+    shutil.copy(_POLICIES / "teams.yaml", directory / lifecycle.POLICIES / "calico")
 
 
 def boundary(account: Account) -> str:

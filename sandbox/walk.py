@@ -36,8 +36,8 @@ _WATCH_END_SECONDS = 60.0
 
 _NOISE = re.compile(r"^@ |warning: using pulumi-|^.{600}")
 
-_TRANSLATED_BEFORE = "install-cilium"
-"""The stage that deploys policies for Cilium."""
+_TRANSLATED_BEFORE = "label-legacy"
+"""Long before the stage that deploys them, so that they are reviewed when it comes."""
 
 Report = Callable[[str], None]
 
@@ -231,7 +231,7 @@ def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview
     begun = time.monotonic()
     if stage == _TRANSLATED_BEFORE:
         report(f"{stage}: Calico's policies are translated")
-        _translate(walked)
+        translate(walked)
     walked.set("stage", stage)
     if preview:
         report(f"{stage}: preview")
@@ -252,6 +252,7 @@ def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview
         raise WalkFailed(f"{stage} is not at rest after its deploy:\n{walked.tail(f'{stage}-again')}")
     if result.stages == 1 and result.start == "owned":
         seeds.workloads(walked.directory)
+        seeds.team_policies(walked.directory)
     if broken := seeds.unready(walked.directory):
         raise WalkFailed(f"after {stage} workloads are not ready: {broken}")
     answers = ", ".join(
@@ -286,7 +287,7 @@ def _survey(walked: Stack) -> None:
     _operations(walked, "survey", log="survey")
 
 
-def _translate(walked: Stack) -> None:
+def translate(walked: Stack) -> None:
     """What Cilium will enforce, as files for review: a walk takes them as they are."""
     policies = walked.directory / lifecycle.POLICIES
     _operations(

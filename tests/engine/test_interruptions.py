@@ -12,6 +12,7 @@ import pytest
 
 from migration.journeys import REPLACE
 from sandbox import seeds
+from sandbox.walk import translate
 from tests.engine.deploy import Deploy
 from tests.engine.journey import Journey
 
@@ -95,6 +96,8 @@ class Stopped:
         assert _pending(journey) == []
         if stage == REPLACE.first.id:
             seeds.workloads(journey.directory)
+            seeds.team_policies(journey.directory)
+            translate(journey.stack)
         assert seeds.unready(journey.directory) == ""
         self.stands_at = stage
 
