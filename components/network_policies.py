@@ -1,6 +1,7 @@
 """Network policies from files: one resource for each document, named after the object."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -40,11 +41,23 @@ class NetworkPolicies(Component):
             "labels": dict(manifest.labels) or None,
             "annotations": {**manifest.annotations, **self._annotations} or None,
         }
-        return kubernetes.apiextensions.CustomResource(
-            manifest.key,
-            api_version=manifest.api_version,
-            kind=manifest.kind,
-            metadata={key: value for key, value in metadata.items() if value is not None},
-            **manifest.body,
-            opts=self.kubernetes_child(after=after, protect=self._protect),
-        )
+        told = {key: value for key, value in metadata.items() if value is not None}
+        opts = self.kubernetes_child(after=after, protect=self._protect)
+        if manifest.body.keys() <= {"spec"}:
+            return kubernetes.apiextensions.CustomResource(
+                manifest.key,
+                api_version=manifest.api_version,
+                kind=manifest.kind,
+                metadata=told,
+                **manifest.body,
+                opts=opts,
+            )
+        return _Whole(manifest, told, opts)
+
+
+class _Whole(pulumi.CustomResource):
+    """An object with fields beside `spec`, such as `specs` of a Cilium policy: the SDK's own class takes no other."""
+
+    def __init__(self, manifest: Manifest, metadata: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        props = {"apiVersion": manifest.api_version, "kind": manifest.kind, "metadata": metadata, **manifest.body}
+        super().__init__(f"kubernetes:{manifest.api_version}:{manifest.kind}", manifest.key, props, opts)

@@ -1,7 +1,10 @@
 """How to reach AWS and the API server of an EKS cluster, in this process, without the aws CLI.
 
 Every command reaches the cluster through `connect` or `through_kubeconfig`, which refuse another one than is meant.
+The clients of AWS and Kubernetes are read when they are used: that takes most of a second, and most commands need none.
 """
+
+# ruff: noqa: PLC0415
 
 import base64
 import contextlib
@@ -15,13 +18,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-import botocore.session
-import urllib3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from kubernetes import client, config
-from kubernetes.stream import stream
-
 from kube.transport import JSON, KubeError, Obj, Response, answer
 from reading.failure import UNKNOWN, Failure
 
@@ -29,12 +25,12 @@ TOKEN_SECONDS: Final = 14 * 60
 """EKS takes a token for 15 minutes after it was signed."""
 CLUSTER_HEADER: Final = "x-k8s-aws-id"
 CONNECT_SECONDS: Final = 5.0
-_CONFIG: Final = Config(
-    connect_timeout=5,
-    read_timeout=10,
-    retries={"mode": "adaptive", "max_attempts": 4},
-    user_agent_extra="eks-cilium",
-)
+_CLIENTS: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "read_timeout": 10,
+    "retries": {"mode": "adaptive", "max_attempts": 4},
+    "user_agent_extra": "eks-cilium",
+}
 
 
 class WrongClusterError(Failure):
@@ -59,7 +55,7 @@ class Aws:
         self._make = make or self._botocore
 
     def _botocore(self, name: str) -> Any:
-        return botocore.session.get_session().create_client(name, region_name=self.region, config=_CONFIG)
+        return _aws_client(name, self.region)
 
     def client(self, name: str) -> Any:
         """The botocore client of a service."""
@@ -121,6 +117,8 @@ class Aws:
 
     def _described(self, key: tuple[Any, ...], operation: str, answer: str, **arguments: Any) -> Obj | None:
         def read() -> Obj | None:
+            from botocore.exceptions import ClientError
+
             try:
                 found: Obj = getattr(self.client("eks"), operation)(**arguments)[answer]
             except ClientError as error:
@@ -133,16 +131,21 @@ class Aws:
         return described
 
 
+def _aws_client(name: str, region: str) -> Any:
+    import botocore.session
+    from botocore.config import Config
+
+    return botocore.session.get_session().create_client(name, region_name=region, config=Config(**_CLIENTS))
+
+
 def token(aws: Aws, cluster: str) -> str:
     """A bearer token for the API server: a presigned STS request that names the cluster in a signed header."""
-    sts = botocore.session.get_session().create_client("sts", region_name=aws.region, config=_CONFIG)
+    sts = _aws_client("sts", aws.region)
     sts.meta.events.register(
         "before-sign.sts.GetCallerIdentity",
         lambda request, **_: request.headers.add_header(CLUSTER_HEADER, cluster),
     )
-    url = sts.generate_presigned_url(  # type: ignore[attr-defined]  # made by botocore at run time
-        "get_caller_identity", ExpiresIn=60, HttpMethod="GET"
-    )
+    url: str = sts.generate_presigned_url("get_caller_identity", ExpiresIn=60, HttpMethod="GET")
     return "k8s-aws-v1." + base64.urlsafe_b64encode(url.encode()).decode().rstrip("=")
 
 
@@ -172,7 +175,7 @@ def connect(aws: Aws, cluster: str, *, arn: str = "") -> "Api":
     settings.refresh_api_key_hook = _refresher(aws, cluster)
     settings.api_key["BearerToken"] = ""  # without an entry the client asks for no token at all
     settings.api_key_prefix["BearerToken"] = "Bearer"
-    return Api(client.ApiClient(settings))
+    return _api(settings)
 
 
 def own_account(aws: Aws, described: Mapping[str, Any]) -> None:
@@ -201,6 +204,8 @@ def through_kubeconfig(server: str, meant: str) -> "Api":
     Raises:
         WrongClusterError: the kubeconfig cannot be read, or leads to another server.
     """
+    from kubernetes import config
+
     settings = _configuration()
     try:
         config.load_kube_config(client_configuration=settings)
@@ -214,10 +219,18 @@ def through_kubeconfig(server: str, meant: str) -> "Api":
             f"KUBECONFIG leads to {settings.host}, {meant} {server}. "
             "Unset KUBECONFIG, or choose the context of that cluster"
         )
+    return _api(settings)
+
+
+def _api(settings: Any) -> "Api":
+    from kubernetes import client
+
     return Api(client.ApiClient(settings))
 
 
 def _configuration() -> Any:
+    from kubernetes import client
+
     settings = client.Configuration()
     settings.retries = 1  # the callers ask again themselves
     return settings
@@ -259,7 +272,7 @@ class Api:
     def wide(self, requests: int) -> "Api":
         """The same cluster and credentials, with connections for so many requests at once."""
         self.api.configuration.connection_pool_maxsize = requests
-        return Api(client.ApiClient(self.api.configuration))
+        return _api(self.api.configuration)
 
     def send(
         self, method: str, path: str, *, body: Any = None, content_type: str = "", seconds: float = 10.0
@@ -308,6 +321,9 @@ class Api:
         Raises:
             KubeError: it cannot be run.
         """
+        from kubernetes import client
+        from kubernetes.stream import stream
+
         try:
             with authority(self.api.configuration) as settings:
                 socket = stream(
@@ -350,6 +366,10 @@ class _Stream:
 @contextlib.contextmanager
 def _asking(api: Any) -> Iterator[None]:
     """Whatever the client raises is an OSError."""
+    import urllib3
+    from botocore.exceptions import BotoCoreError, ClientError
+    from kubernetes import client
+
     host = api.configuration.host
     try:
         yield

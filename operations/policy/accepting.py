@@ -12,9 +12,8 @@ from netpol.model.accepted import Accepted
 from netpol.read.accepted import accepted
 from operations.exits import UsageError
 from operations.policy.answers import accepted_of
+from operations.policy.given import ACCEPTED
 from operations.say import say
-
-USUAL = Path("policies/accepted.yaml")
 
 
 def accepted_by(arguments: argparse.Namespace) -> tuple[tuple[Accepted, ...], tuple[Accepted, ...]]:
@@ -24,7 +23,7 @@ def accepted_by(arguments: argparse.Namespace) -> tuple[tuple[Accepted, ...], tu
         PolicyError: every fault of the file.
         UsageError: the file that was named cannot be read.
     """
-    path: Path = arguments.accepted or USUAL
+    path: Path = arguments.accepted or ACCEPTED
     if arguments.accepted is None and not path.is_file():
         return (), ()
     try:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netpol.compare.prove import Counterexample, Excepted, Proof
-from netpol.compare.sizes import Size
-from netpol.decide.flow import Path
-from netpol.lint.finding import Finding
-from netpol.model.accepted import Accepted
-from netpol.model.errors import PolicyError
-from netpol.read.notes import Notes
-from netpol.translate.refusals import Refusal
-from netpol.translate.table import Fate
-from operations.policy.out import name_of
+if TYPE_CHECKING:
+    from netpol.compare.prove import Counterexample, Excepted, Proof
+    from netpol.compare.sizes import Size
+    from netpol.decide.flow import Path
+    from netpol.lint.finding import Finding
+    from netpol.model.accepted import Accepted
+    from netpol.model.errors import PolicyError
+    from netpol.read.notes import Notes
+    from netpol.translate.refusals import Refusal
+    from netpol.translate.table import Fate
 
 
 def faults_of(error: PolicyError) -> dict[str, Any]:
@@ -84,6 +84,8 @@ def accepted_of(one: Accepted) -> dict[str, Any]:
 
 
 def fate_of(fate: Fate) -> dict[str, Any]:
+    from operations.policy.out import name_of  # noqa: PLC0415 - it reads what only a translation needs
+
     return {
         "policy": fate.policy,
         "place": fate.place,

@@ -7,27 +7,16 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import reading
-from netpol.compare.future import DEFAULT_LIMIT, prove_future
-from netpol.compare.graded import prove
-from netpol.compare.prove import Equality, Grade
-from netpol.compare.resting import resting
-from netpol.decide.flow import decide
-from netpol.decide.hosts import without_hosts
-from netpol.lint.lint import lint
 from netpol.model.errors import PolicyError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
-from netpol.translate.table import table
-from netpol.translate.translation import Translation, translate
 from operations.arguments import whole
 from operations.exits import UsageError, ended
-from operations.policy import out
-from operations.policy.accepting import USUAL, accepted_by, report
 from operations.policy.answers import (
     fate_of,
     faults_of,
@@ -38,15 +27,20 @@ from operations.policy.answers import (
     size_of,
     skipped_of,
 )
-from operations.policy.given import NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
-from operations.policy.told import operators, policies, say_result, say_table
+from operations.policy.given import ACCEPTED, NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
 from operations.say import say
 from reading.failure import FAILED, UNKNOWN, USAGE, Failure
+
+if TYPE_CHECKING:
+    from netpol.translate.translation import Translation
+
+# Each command reads what it needs: to read all would take longer than most answers.
+# ruff: noqa: PLC0415
 
 Answer = tuple[int, dict[str, Any]]
 """Exit code, and what is told in JSON."""
 PASSED: Final = 0
-_EXIT = {Equality.EQUAL: PASSED, Equality.DIFFERENT: FAILED, Equality.UNDECIDED: UNKNOWN}
+_EXIT = {"equal": PASSED, "different": FAILED, "undecided": UNKNOWN}
 
 
 def fill(command: argparse.ArgumentParser) -> None:
@@ -77,12 +71,10 @@ def fill(command: argparse.ArgumentParser) -> None:
     three.add_argument("--after-engine", default="cilium", choices=[e.value for e in Engine])
     three.add_argument("--most", type=whole(1, 10_000), default=5, help="most counterexamples to give")
     three.add_argument("--future", action="store_true", help="for all pods that could be created")
-    three.add_argument(
-        "--limit", type=whole(1, 10**9), default=DEFAULT_LIMIT, help="most kinds of future pods to look at"
-    )
+    three.add_argument("--limit", type=whole(1, 10**9), help="most kinds of future pods to look at")
     for one_of in (two, three):
         one_of.add_argument(
-            "--accepted", type=Path, metavar="FILE", help=f"accepted differences (default: {USUAL}, if any)"
+            "--accepted", type=Path, metavar="FILE", help=f"accepted differences (default: {ACCEPTED}, if any)"
         )
         one_of.add_argument(
             "--without-hosts",
@@ -208,6 +200,8 @@ def _meant(command: Callable[[argparse.Namespace], Answer], arguments: argparse.
 
 # --- commands
 def _explain(arguments: argparse.Namespace) -> Answer:
+    from netpol.decide.flow import decide
+
     world = world_of(arguments)
     told(notes_of(arguments))
     if arguments.port is None and arguments.protocol.upper() in ("TCP", "UDP", "SCTP"):
@@ -248,6 +242,14 @@ def _a_port(world: World, destination: str) -> int:
 
 
 def _translate(arguments: argparse.Namespace) -> Answer:
+    from netpol.compare.prove import Grade
+    from netpol.decide.hosts import without_hosts
+    from netpol.translate.table import table
+    from netpol.translate.translation import translate
+    from operations.policy import out
+    from operations.policy.accepting import accepted_by, report
+    from operations.policy.told import policies, say_result, say_table
+
     world = world_of(arguments)
     told(notes_of(arguments))
     counts, expired = accepted_by(arguments)
@@ -294,6 +296,9 @@ def _translate(arguments: argparse.Namespace) -> Answer:
 
 
 def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translation) -> None:
+    from netpol.compare.prove import Grade
+    from operations.policy import out
+
     if result.grade is Grade.REFUSED:
         say("nothing is written: a translation is deployed whole or not at all")
     elif arguments.strict:
@@ -309,6 +314,14 @@ def _say_why_nothing_is_written(arguments: argparse.Namespace, result: Translati
 
 
 def _prove(arguments: argparse.Namespace) -> Answer:
+    from netpol.compare.future import DEFAULT_LIMIT, prove_future
+    from netpol.compare.graded import prove
+    from netpol.compare.prove import Equality
+    from netpol.compare.resting import resting
+    from netpol.decide.hosts import without_hosts
+    from operations.policy.accepting import accepted_by, report
+    from operations.policy.told import operators
+
     before = world_of(arguments)
     theirs = [p for p in before.policies if p.meta.of_operator]
     before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
@@ -328,7 +341,9 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     absent = lacking(before, after)
     if arguments.future:
         proof = resting(
-            before, after, lambda one, other: prove_future(one, other, limit=arguments.limit, most=arguments.most)
+            before,
+            after,
+            lambda one, other: prove_future(one, other, limit=arguments.limit or DEFAULT_LIMIT, most=arguments.most),
         )
     else:
         proof = prove(before, after, most=arguments.most, strict=arguments.strict)
@@ -344,10 +359,12 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     if proof.verdict is Equality.UNDECIDED and not before.whole:
         say("if what was given is the whole cluster, say --whole")
     said = report(proof, counts, expired)
-    return _EXIT[proof.verdict], proof_of(proof) | said | {"missing": absent, "families": sorted(before.families)}
+    return _EXIT[proof.verdict.value], proof_of(proof) | said | {"missing": absent, "families": sorted(before.families)}
 
 
 def _lint(arguments: argparse.Namespace) -> Answer:
+    from netpol.lint.lint import lint
+
     world = world_of(arguments)
     told(notes_of(arguments))
     absent = lacking(world)

@@ -26,6 +26,8 @@ from operations.exits import UsageError
 from operations.say import say
 from reading.failure import Failure
 
+ACCEPTED = Path("policies/accepted.yaml")
+"""Where differences that somebody accepts are looked for."""
 NEWEST = "3.32"
 """Version of Calico that is meant where nothing says another."""
 NEWEST_CILIUM = "1.20"

@@ -113,7 +113,7 @@ def test_an_accepted_difference_is_the_last_resort_and_always_shown(call, tmp_pa
         (accepted("2020-01-01"), 1, "not accepted any more, since its last day is past"),
         (accepted("2999-01-01", "{nets: [9.9.9.9/32]}"), 1, "accepted and not needed"),
         (accepted("someday"), 1, "until: 'someday': the last day"),
-        ("accepted: {", 64, "is no YAML"),
+        ("accepted: {", 64, "is not YAML"),
     ],
 )
 def test_what_is_not_accepted_is_said(call, tmp_path, text, code, said):
