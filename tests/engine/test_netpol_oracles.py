@@ -151,6 +151,7 @@ def test_the_other_analyzer_agrees_about_calico_but_for_its_documented_assumptio
     print(result.cases, "cases,", result.explained, "explained")
     assert result.disagreements == []
     assert result.unanswered == []
+    assert result.rare() == []
     assert result.cases > 3_000
     assert 0.2 <= result.allowed / result.cases <= 0.8
     assert 0 < result.explained < result.cases / 20

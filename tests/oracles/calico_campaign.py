@@ -9,6 +9,7 @@ import ipaddress
 import json
 import random
 import sys
+from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from netpol import from_objects
@@ -31,7 +32,10 @@ from netpol.model.values import (
 from netpol.model.world import World
 from tests.oracles import random_calico
 from tests.oracles.nca_oracle import NcaOracle
+from tests.oracles.random_shapes import LEAST, some, stored
 
+SHARED = ("allow list", "host endpoints only", "metadata in an annotation")
+"""Shapes that the analyzer need not know, or knows."""
 _OUTSIDE = ("8.8.8.8", "169.254.169.254", "192.168.1.1", "172.16.5.5", "10.0.0.200")
 
 
@@ -44,6 +48,11 @@ class Result:
     explained: int = 0
     unanswered: list[str] = field(default_factory=list)
     disagreements: list[str] = field(default_factory=list)
+    shapes: Counter[str] = field(default_factory=Counter)
+
+    def rare(self) -> list[str]:
+        """The shapes that were in less than 1 % of the policy sets."""
+        return [name for name in SHARED if self.shapes[name] < LEAST * self.sets]
 
 
 def run(seed: int, sets: int, *, flows: int = 60) -> Result:
@@ -55,7 +64,11 @@ def run(seed: int, sets: int, *, flows: int = 60) -> Result:
             shape = random_calico.PLAIN_SETS if i % 4 == 3 else random_calico.PLAIN
             maker = random_calico.PolicyMaker(rng, shape)
             objects = maker.objects(rng.randint(1, 4))
-            world = _world(rng, objects)
+            more = {name: made for name, made in some(rng).items() if name in SHARED}
+            objects += more.get("allow list", [])
+            # The analyzer is told neither how an object is stored nor of what pods never see.
+            ours, any_stored = stored(rng, [*objects, *more.get("host endpoints only", [])])
+            world = _world(rng, ours)
             assumed = blind(world)
             ends = [PodEnd(p.namespace, p.name) for p in world.pods]
             others = [AddressEnd(ipaddress.ip_address(a)) for a in _OUTSIDE]
@@ -72,6 +85,7 @@ def run(seed: int, sets: int, *, flows: int = 60) -> Result:
                 result.unanswered.append(answer["error"] + answer.get("trace", "")[-300:])
                 continue
             result.sets += 1
+            result.shapes.update([*more, *(["metadata in an annotation"] if any_stored else [])])
             for (a, b, packet), truth in zip(tries, answer["verdicts"], strict=True):
                 path = judge(world, party(world, a, 4), party(world, b, 4), packet)
                 result.cases += 1
@@ -144,10 +158,12 @@ def main() -> int:
                 "unanswered": len(result.unanswered),
                 "explained": result.explained,
                 "disagreements": len(result.disagreements),
+                "shapes": dict(result.shapes),
+                "rare": result.rare(),
             }
         )
     )
-    return 1 if result.disagreements else 0
+    return 1 if result.disagreements or result.rare() else 0
 
 
 if __name__ == "__main__":

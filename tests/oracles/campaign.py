@@ -20,7 +20,8 @@ from tests.oracles.cilium_oracle import CiliumOracle
 from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, of_nodes, peer_kind
 from tests.oracles.random_cilium import Case, cases
 
-WANTED = (*KINDS, *PEERS, *REASONS)
+INIT_PORT = "a port name of an init container"
+WANTED = (*KINDS, *PEERS, *REASONS, INIT_PORT)
 _LEAST = 0.01
 
 
@@ -93,6 +94,8 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
             result.allowed += truth[direction]
             result.parts.update(parts.at(direction, subject))
             result.parts.update((peer_kind(model, peer, packet), verdict.reason))
+            if "named port" in parts.at(direction, subject) and destination.pod is not None:
+                result.parts.update({INIT_PORT} if any(p.init for p in destination.pod.ports) else ())
             result.parts.update(of_nodes(model, direction, subject, peer, packet.family))
             if verdict.allowed != truth[direction]:
                 result.disagreements.append(

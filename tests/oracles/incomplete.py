@@ -23,6 +23,7 @@ from netpol.model.values import NetworkSet, Policy, Tier
 from netpol.model.world import Service, ServiceAccount, ServicePort
 from netpol.translate.translation import translate
 from tests.oracles import random_calico
+from tests.oracles.random_shapes import LEAST, SHAPES, some, stored
 
 TINY = random_calico.Shape(
     texts=False, icmp=False, six=False, odd_protocols=False, source_ports=False, services=True, named_ports=False
@@ -37,13 +38,26 @@ class Result:
 
     said: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
+    shapes: Counter[str] = field(default_factory=Counter)
+    cases: int = 0
+
+    def rare(self) -> list[str]:
+        """The shapes that were in less than 1 % of the worlds."""
+        return [name for name in SHAPES if self.shapes[name] < LEAST * self.cases]
 
 
-def whole_world(rng: random.Random) -> World:
-    """A world with everything that can be missing: labelled namespaces and accounts, services, tiers, network sets."""
+def whole_world(rng: random.Random, shapes: Counter[str] | None = None) -> World:
+    """A world with everything that can be missing: labelled namespaces and accounts, services, tiers, network sets.
+
+    What it has of the counted shapes goes into `shapes`.
+    """
     shape = replace(TINY, pod_nets=rng.random() < 0.2, tiers=rng.random() < 0.5, sets=rng.random() < 0.6)
-    world = random_calico.world(rng, shape, policies=rng.randint(1, 3), pod_count=rng.randint(1, 4))
-    objects = []
+    world = random_calico.world(rng, shape, policies=0, pod_count=rng.randint(1, 4))
+    more = some(rng)
+    objects = random_calico.PolicyMaker(rng, shape).objects(rng.randint(1, 3))
+    objects, any_stored = stored(rng, [*objects, *(one for made in more.values() for one in made)])
+    if shapes is not None:
+        shapes.update([*more, *(["metadata in an annotation"] if any_stored else [])])
     if rng.random() < 0.4:
         service = {"services": {"name": "db", "namespace": "red"}}
         rule = {"action": rng.choice(("Allow", "Deny")), "destination": service}
@@ -59,7 +73,8 @@ def whole_world(rng: random.Random) -> World:
     )
     services = (Service(namespace="red", name="db", selector={"app": "db"}, ports=(ServicePort(port=80),)),)
     made = from_objects(objects).policies
-    return replace(world, policies=(*world.policies, *made), service_accounts=accounts, services=services)
+    version = (3, 30) if "AdminNetworkPolicy" in more else (3, 32)
+    return replace(world, policies=made, service_accounts=accounts, services=services, calico_version=version)
 
 
 def _gnp(name: str, spec: dict[str, object]) -> dict[str, object]:
@@ -110,7 +125,8 @@ def changed(policies: Sequence[Policy], rng: random.Random) -> tuple[Policy, ...
 
 def case(rng: random.Random, result: Result, name: str) -> None:
     """One world, one way of leaving things out, and all that is said of it."""
-    whole = whole_world(rng)
+    whole = whole_world(rng, result.shapes)
+    result.cases += 1
     less = without(whole, rng)
     before = whole.enforced_by("calico")
     # --- a translation
@@ -165,8 +181,9 @@ def main() -> int:
     result = run(arguments.seed, arguments.cases, arguments.first)
     for text in result.wrong[:10]:
         print(text, file=sys.stderr)
-    print(json.dumps({"cases": arguments.cases, "said": dict(sorted(result.said.items())), "wrong": len(result.wrong)}))
-    return 1 if result.wrong else 0
+    told = {"cases": arguments.cases, "said": dict(sorted(result.said.items())), "shapes": dict(result.shapes)}
+    print(json.dumps({**told, "rare": result.rare(), "wrong": len(result.wrong)}))
+    return 1 if result.wrong or result.rare() else 0
 
 
 if __name__ == "__main__":

@@ -178,7 +178,7 @@ def _case(rng: random.Random, flows: int) -> Case:
 def _pod(rng: random.Random, index: int, families: frozenset[int]) -> Pod:
     labels = {k: rng.choice(v) for k, v in LABELS.items() if rng.random() < 0.7}
     ports = tuple(
-        NamedPort(name=n, protocol=rng.choice((TCP, UDP)), number=rng.choice((53, 80, 8080)))
+        NamedPort(name=n, protocol=rng.choice((TCP, UDP)), number=rng.choice((53, 80, 8080)), init=rng.random() < 0.15)
         for n in NAMES
         if rng.random() < 0.5
     )
@@ -210,7 +210,9 @@ def _ends(world: World, families: frozenset[int]) -> list[tuple[Party, dict[str,
             "namespaceLabels": dict(world.namespace_labels[pod.namespace]),
             "labels": dict(pod.labels),
             "serviceAccount": pod.service_account,
-            "ports": [{"name": p.name, "port": p.number, "protocol": protocols[p.protocol]} for p in pod.ports],
+            "ports": [
+                {"name": p.name, "port": p.number, "protocol": protocols[p.protocol]} for p in pod.ports if not p.init
+            ],
         }
         out.append((Party(pod=pod, node=node), told))
     own, far, legacy = world.nodes

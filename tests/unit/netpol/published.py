@@ -228,9 +228,9 @@ DIRECTORIES: dict[str, Directory] = {
     "policies of both engines": Directory(
         {"calico/db.yaml": CALICO_WEB, "cilium/db.yaml": cnp("{endpointSelector: {matchLabels: {app: db}}, ingressDeny: [{fromEndpoints: [{matchLabels: {app: web}}]}]}", "db", "shop"), "pods.yaml": SHOP}, 1, 1,
     ),
-    "a dump of four hundred policies": Directory(
-        {"np.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": f"p{i}", "namespace": f"team-{i % 20}"}, "spec": {"podSelector": {"matchLabels": {"app": f"a{i % 40}"}}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"team-{i * 7 % 20}"}}}], "ports": [{"port": 8000 + i % 50}]}]}} for i in range(400)]}),
-         "pods.json": json.dumps({"apiVersion": "v1", "kind": "PodList", "items": [{"metadata": {"name": f"x{i}", "namespace": f"team-{i % 20}", "labels": {"app": f"a{i % 40}"}}, "spec": {"containers": []}, "status": {"podIP": f"10.0.{i // 200}.{i % 200 + 1}"}} for i in range(300)]}),
+    "a dump of many policies": Directory(
+        {"np.json": json.dumps({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": f"p{i}", "namespace": f"team-{i % 20}"}, "spec": {"podSelector": {"matchLabels": {"app": f"a{i % 40}"}}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": f"team-{i * 7 % 20}"}}}], "ports": [{"port": 8000 + i % 50}]}]}} for i in range(120)]}),
+         "pods.json": json.dumps({"apiVersion": "v1", "kind": "PodList", "items": [{"metadata": {"name": f"x{i}", "namespace": f"team-{i % 20}", "labels": {"app": f"a{i % 40}"}}, "spec": {"containers": []}, "status": {"podIP": f"10.0.{i // 200}.{i % 200 + 1}"}} for i in range(100)]}),
          "ns.yaml": docs(*(f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: team-{i}}}\n" for i in range(20)), SHOP)},
         None, None,
     ),

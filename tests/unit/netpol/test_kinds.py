@@ -1,12 +1,19 @@
 """What a campaign counts: only what takes part where a case is decided."""
 
+# ruff: noqa: S311
+
 from __future__ import annotations
 
+import random
+from collections import Counter
 from typing import Any
+
+import pytest
 
 from netpol import from_objects
 from netpol.decide.models import cilium_model
 from netpol.model.packets import Party
+from tests.oracles import incomplete, random_shapes
 from tests.oracles.campaign import WANTED, Result
 from tests.oracles.kinds import Parts
 from tests.oracles.random_cilium import Case
@@ -52,3 +59,33 @@ def test_a_campaign_of_mostly_one_verdict_is_not_balanced():
     assert Result(seed=1, cases=100, allowed=20).balanced()
     assert not Result(seed=1, cases=100, allowed=19).balanced()
     assert not Result(seed=1, cases=100, allowed=81).balanced()
+
+
+def test_every_shape_that_people_use_is_in_at_least_one_of_a_hundred_random_worlds():
+    result = incomplete.Result(cases=300)
+    for number in range(result.cases):
+        incomplete.whole_world(random.Random(number), result.shapes)
+    assert result.rare() == []
+    result.shapes["host endpoints only"] = 2
+    assert result.rare() == ["host endpoints only"]
+
+
+def test_an_object_says_the_same_as_calico_stores_it():
+    rng = random.Random(1)
+    held = {"apiVersion": "projectcalico.org/v3", "kind": "GlobalNetworkSet", "metadata": {"name": "s", "labels": {"role": "outside"}}, "spec": {"nets": ["8.8.8.0/24"]}}  # fmt: skip
+    (before,) = from_objects([held]).policies
+    objects, any_stored = random_shapes.stored(rng, [held], share=1.0)
+    (after,) = from_objects(objects).policies
+    assert any_stored
+    assert "labels" not in objects[0]["metadata"]
+    assert before.meta.labels == after.meta.labels == {"role": "outside"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_the_shapes_are_made_of_can_be_read(seed):
+    seen: Counter[str] = Counter()
+    for number in range(20):
+        made = random_shapes.some(random.Random(f"{seed}/{number}"), share=1.0)
+        seen.update(made)
+        assert len(from_objects([one for objects in made.values() for one in objects]).policies) == len(made)
+    assert set(seen) == set(random_shapes.SHAPES) - {"metadata in an annotation"}
