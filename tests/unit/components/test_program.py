@@ -431,3 +431,19 @@ def test_the_last_stage_and_greenfield_register_the_same_things():
         }  # fmt: skip
 
     assert comparable(launched) == comparable(last)
+
+
+def test_a_policy_with_several_specs_is_deployed_whole(tmp_path: Path):
+    (tmp_path / "cilium").mkdir()
+    text = (
+        "apiVersion: cilium.io/v2\nkind: CiliumClusterwideNetworkPolicy\nmetadata: {name: two}\n"
+        "specs:\n  - {endpointSelector: {}, ingress: [{}]}\n  - {endpointSelector: {}, egress: [{}]}\n"
+    )
+    (tmp_path / "cilium" / "two.yaml").write_text(text)
+    recording = record(raw(stage="canary", policies=str(tmp_path)), state=state_at("canary"))
+    (made,) = (one for one in recording.registered if one.name == "CiliumClusterwideNetworkPolicy/two")
+    assert [sorted(spec) for spec in made.inputs["specs"]] == [
+        ["endpointSelector", "ingress"],
+        ["egress", "endpointSelector"],
+    ]
+    assert made.type == "kubernetes:cilium.io/v2:CiliumClusterwideNetworkPolicy"
