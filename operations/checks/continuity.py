@@ -42,7 +42,7 @@ def continuity(context: Context) -> Answer:
     findings: list[Finding] = []
     unknown: list[Finding] = list(_filtered(context))
     try:
-        given = _given(context, stage)
+        given = _given(context)
         for pair in worlds.pairs(given, context.journey, stage, recognised=context.settings.bridge.enabled):
             proof = graded.prove(pair.before, pair.after, most=SHOWN)
             told.append(f"{pair.moment}: {_reach(proof)}")
@@ -90,14 +90,14 @@ def _stage(context: Context) -> Stage:
     return context.stage
 
 
-def _given(context: Context, stage: Stage) -> worlds.Given:
+def _given(context: Context) -> worlds.Given:
     """What the cluster and the files say. Raises UnknownError, UndecidableError."""
     try:
         found = live_objects(context.kube)
     except ValueError as error:
         raise UnknownError(str(error), "Try again; if it stays, look at the API server", about="the cluster") from None
-    index = context.journey.index[stage.id]
-    runs = index > 0 and Piece.BRIDGE in context.journey.stages[index - 1].pieces
+    # Where there is none yet, this deploy brings it, also to a stack of a version without one.
+    runs = context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE) is not None
     pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes()) if runs else ()
     return worlds.Given(
         objects=found,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kube.transport import Obj
-from migration.journeys import CheckId
+from migration import journeys
+from migration.journeys import REPLACE, CheckId
 from operations.checks import registry
 from operations.evidence import Evidence, Verdict
 from tests.unit.operations import world as w
@@ -225,3 +226,15 @@ def test_a_policy_that_cannot_be_read_is_unknown_and_names_it(tmp_path: Path):
     evidence = ask(world)
     assert evidence.verdict is Verdict.UNKNOWN
     assert "odd" in told(evidence)
+
+
+def test_a_stack_of_a_version_without_a_bridge_gets_one_by_a_deploy_that_stays_and_cannot_move_without(tmp_path: Path):
+    world = cluster(tmp_path, "canary", allow("web", "db"), mixed=True)
+    file(tmp_path, "cilium", cilium("web", "db"))
+    for kind in ("CiliumEndpoint", "CiliumIdentity", "Deployment"):
+        world.drop(kind, "" if kind != "Deployment" else "eks-cilium-bridge")
+    assert CheckId.CONTINUITY in journeys.steady(REPLACE["canary"])
+    assert CheckId.BRIDGE_IN_STEP not in journeys.steady(REPLACE["canary"])
+    assert ask(world).verdict is Verdict.PASSED
+    assert CheckId.BRIDGE_IN_STEP in REPLACE["move-workloads"].gate
+    assert ask(world, CheckId.BRIDGE_IN_STEP).verdict is Verdict.FAILED
