@@ -144,8 +144,8 @@ class Cluster:
         )
 
     def identity(self, number: int, labels: dict[str, str], **annotations: str) -> None:
-        held: dict[str, Any] = {"security-labels": labels}
-        self.put("CiliumIdentity", str(number), metadata={"annotations": annotations}, **held)
+        body: dict[str, Any] = {"metadata": {"annotations": annotations}, "security-labels": labels}
+        self.put("CiliumIdentity", str(number), **body)
 
     # -- the bridge --------------------------------------------------------------------------------------
 
