@@ -8,13 +8,14 @@ from typing import Final
 from bridge.decide import Verb, Write
 from bridge.names import LEAVING, MARKER
 from bridge.options import Options
-from bridge.process.lease import DURATION, REQUEST, blank, leaving_since, now, path
-from bridge.process.requests import READS, carry_out
+from bridge.process.lease import DURATION, blank, leaving_since, now, path
+from bridge.process.requests import READS, SECONDS, carry_out
 from bridge.seen import CiliumNode, Endpoint, Identity
 from kube.pages import pages
 from kube.transport import KubeError, Obj, Response, Transport
 
 _TRIES: Final = 5
+_PAUSE: Final = 1.0
 _PAGE_SECONDS: Final = 30.0
 
 
@@ -78,8 +79,12 @@ def _shown(endpoints: list[Endpoint]) -> str:
 
 def _announce(transport: Transport, options: Options, *, leaving: bool) -> None:
     answer = Response(0, {"message": "nothing was asked"})
-    for _ in range(_TRIES):
-        there = transport.send("GET", path(options.namespace, options.lease), seconds=REQUEST)
+    for tried in range(_TRIES):
+        time.sleep(min(tried, 1) * _PAUSE)
+        there = transport.send("GET", path(options.namespace, options.lease), seconds=SECONDS)
+        if _passing(there):
+            answer = there
+            continue
         if there.status == 404:
             if not leaving:
                 return
@@ -92,17 +97,26 @@ def _announce(transport: Transport, options: Options, *, leaving: bool) -> None:
         if not leaving:
             del annotations[LEAVING]
         body = {**lease, "metadata": {**lease["metadata"], "annotations": annotations}}
-        answer = transport.send(method, where, body=body, seconds=REQUEST)
+        answer = transport.send(method, where, body=body, seconds=SECONDS)
         if answer.ok:
             return
     answer.value()
+
+
+def _passing(answer: Response) -> bool:
+    """Whether the same request may be answered a moment later."""
+    return answer.status in (0, 429) or answer.status >= 500
 
 
 def _wait_for_silence(transport: Transport, options: Options, deadline: float) -> None:
     """Until nobody holds the Lease, or its holder has not renewed it for its whole duration."""
     shown, since = "", time.monotonic()
     while True:
-        spec = transport.send("GET", path(options.namespace, options.lease), seconds=REQUEST).value().get("spec") or {}
+        answer = transport.send("GET", path(options.namespace, options.lease), seconds=SECONDS)
+        if _passing(answer) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            continue
+        spec = answer.value().get("spec") or {}
         holder, renewed = str(spec.get("holderIdentity") or ""), str(spec.get("renewTime"))
         if not holder:
             return

@@ -33,6 +33,7 @@ CILIUM_CONFIG = {
     "cluster-id": "0",
     "enable-ipv4": "true",
 }
+JSON_PATCH = "application/json-patch+json"
 ENDPOINTS, IDENTITIES = "ciliumendpoints", "ciliumidentities"
 
 
@@ -159,7 +160,9 @@ class Api:
                 {"op": "replace", "path": "/status", "value": status},
             ]
             return dict(
-                self.custom.patch_namespaced_custom_object("cilium.io", "v2", namespace, ENDPOINTS, name, patch)
+                self.custom.patch_namespaced_custom_object(
+                    "cilium.io", "v2", namespace, ENDPOINTS, name, patch, _content_type=JSON_PATCH
+                )
             )
         body = {"apiVersion": "cilium.io/v2", "kind": "CiliumEndpoint", "metadata": {"name": name}, "status": status}
         return dict(self.custom.create_namespaced_custom_object("cilium.io", "v2", namespace, ENDPOINTS, body))
