@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bridge.patterns import Unreadable, compiled
+from bridge.patterns import Unreadable, compiled, shown
 
 Labels = Mapping[str, str]
 """`SOURCE:KEY` -> value, as in `security-labels` of a CiliumIdentity."""
@@ -110,7 +110,7 @@ def _prefix(text: str) -> _Prefix:
     if not colon:
         source, rest = "", text
     if not rest:
-        raise Unreadable(f"{text!r} has nothing after its source")
+        raise Unreadable(f"{shown(text)} has nothing after its source")
     excludes = rest.startswith("!")
     return _Prefix(source, compiled(rest[1:] if excludes else rest), excludes)
 

@@ -8,8 +8,11 @@ from typing import Any, Final, Self
 
 from bridge.labels import LabelFilter
 from bridge.names import NAME, NAMESPACE
+from bridge.patterns import shown
 
 _NUMBER_BITS: Final = 24
+_CLUSTERS: Final = (255, 511)
+"""Largest ids that clusters of a mesh may have."""
 _FIRST: Final = 256
 """Smallest number of an identity in a cluster without an id; those below are Cilium's own."""
 
@@ -59,7 +62,7 @@ class Options:
         values: dict[str, Any] = {}
         for key, value in found.items():
             if key not in known:
-                raise InvalidOptions(f"options: {key} is not known. Known are {', '.join(sorted(known))}")
+                raise InvalidOptions(f"options: {shown(key)} is not known. Known are {', '.join(sorted(known))}")
             values[known[key].name] = _checked(key, known[key].default, value)
         made = cls(**values)
         _loopback(made.listen)
@@ -79,14 +82,14 @@ def _spelled(name: str) -> str:
 def _checked(key: str, default: Any, value: Any) -> Any:
     if isinstance(default, tuple):
         if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
-            raise InvalidOptions(f"options: {key} is {value!r}. Write a list of texts")
+            raise InvalidOptions(f"options: {key} is {shown(value)}. Write a list of texts")
         return tuple(value)
     if type(value) is not type(default):
-        raise InvalidOptions(f"options: {key} is {value!r}. Write a value like {default!r}")
+        raise InvalidOptions(f"options: {key} is {shown(value)}. Write a value like {default!r}")
     if isinstance(value, str) and not value and key != "listen":
         raise InvalidOptions(f"options: {key} is empty. Write a name, or leave it out")
     if key == "lateSeconds" and not 1 <= value <= 3600:
-        raise InvalidOptions(f"options: {key} is {value}. Write 1 to 3600 seconds")
+        raise InvalidOptions(f"options: {key} is {shown(value)}. Write 1 to 3600 seconds")
     return value
 
 
@@ -100,8 +103,8 @@ def _loopback(listen: str) -> None:
         fits = False
     if not fits:
         raise InvalidOptions(
-            f"options: listen is {listen!r}, no loopback address with a port. On a node's network anybody could ask: "
-            "write 127.0.0.1:PORT, or leave it empty"
+            f"options: listen is {shown(listen)}, no loopback address with a port. On a node's network anybody could "
+            "ask: write 127.0.0.1:PORT, or leave it empty"
         )
 
 
@@ -124,8 +127,11 @@ class Cilium:
         Raises:
             ValueError: a number is none, or a prefix in `labels` cannot be read.
         """
+        most = int(config.get("max-connected-clusters") or _CLUSTERS[0])
         number = int(config.get("cluster-id") or 0)
-        bits = _NUMBER_BITS - (int(config.get("max-connected-clusters") or 255) + 1).bit_length() + 1
+        if most not in _CLUSTERS or not 0 <= number <= most:
+            raise ValueError(f"cluster {shown(number)} of {shown(most)}: there are 0 to 255, or to 511")
+        bits = _NUMBER_BITS - most.bit_length()
         return cls(
             cluster=config.get("cluster-name") or "default",
             first=number << bits if number else _FIRST,

@@ -12,6 +12,7 @@ _CLASSES: Final = "dDwWsS"
 _CHARACTERS: Final = "tnfrva"
 _POSITIONS: Final = "bBA"
 _MOST_REPEATS: Final = 1000
+_LONGEST_SHOWN: Final = 120
 _MOST_ENDLESS: Final = 2
 """Each of them multiplies the time by the length of the text, of which a label's key has 317 letters at most."""
 
@@ -30,7 +31,13 @@ def compiled(text: str) -> re.Pattern[str]:
     try:
         return re.compile(text, re.ASCII)
     except (re.error, OverflowError) as error:
-        raise Unreadable(f"{text!r} is no regular expression: {error}") from None
+        raise Unreadable(f"{shown(text)} is no regular expression: {shown(str(error))}") from None
+
+
+def shown(value: object) -> str:
+    """A value for people, not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 class _Reader:
@@ -47,7 +54,7 @@ class _Reader:
             raise self._no("a parenthesis closes nothing")
 
     def _no(self, why: str) -> Unreadable:
-        return Unreadable(f"{self._text!r}, position {self._at}: {why}")
+        return Unreadable(f"{shown(self._text)}, position {self._at}: {why}")
 
     def _alternatives(self, *, depth: int) -> None:
         """Reads to the end of a group."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from bridge.options import Cilium
+from bridge.patterns import shown
 
 _OFF = ("", "0", "0s", "0m", "0h", "false")
 
@@ -16,7 +17,7 @@ def reasons(config: Mapping[str, str]) -> list[str]:
     found = [text for key, (right, text) in _NEEDED.items() if config.get(key, _DEFAULTS.get(key, "")) not in right]
     for key, text in _SWITCHES.items():
         if config.get(key, _DEFAULTS.get(key, "")) not in _OFF:
-            found.append(f"{key} is {config.get(key, _DEFAULTS.get(key, ''))!r}: {text}")
+            found.append(f"{key} is {shown(config.get(key, _DEFAULTS.get(key, '')))}: {text}")
     if "pods" in config.get("policy-cidr-match-mode", "").replace(",", " ").split():
         found.append(
             "policy-cidr-match-mode has 'pods': agents then put the networks of policies into the identities of their "

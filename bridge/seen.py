@@ -1,7 +1,7 @@
 """What the bridge has seen of the cluster, as small values made of what the API server sends.
 
-A list of 5,000 pods is 50 MB as it comes and a tenth of that here. Whatever an object lacks, or has in a shape that the
-API server never sends, counts as absent.
+A list of 5,000 pods is 50 MB as it comes and a tenth of that here. Kinds have schemas, so what is there has its shape;
+what is not there counts as absent.
 """
 
 import ipaddress

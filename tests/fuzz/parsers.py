@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import random
 import tempfile
 import time
@@ -18,6 +19,11 @@ from hypothesis import strategies as st
 
 import netpol
 import reading
+from bridge import refuses
+from bridge.labels import LabelFilter
+from bridge.options import Cilium, InvalidOptions, Options
+from bridge.patterns import Unreadable as UnreadablePattern
+from bridge.patterns import compiled
 from kube.transport import KubeError, answer
 from migration import journeys, manifests
 from migration.desired import desired
@@ -327,6 +333,14 @@ ACCEPTED = {
     "ports": [80, "8000:8100"],
     "change": "opens",
 }
+
+
+def _config() -> st.SearchStrategy[dict[str, str]]:
+    """Data of a ConfigMap: texts under some of the names that the bridge looks at."""
+    known = ("cluster-id", "max-connected-clusters", "labels", "cluster-name", "routing-mode", "policy-cidr-match-mode")
+    return st.dictionaries(st.sampled_from(known), texts(), max_size=4)
+
+
 PARSERS: dict[str, Parser] = {
     "yaml": Parser(texts(), reading.documents, (Unreadable,)),
     "strict yaml": Parser(texts(), lambda text: reading.value(text, strictly=True), (Unreadable,)),
@@ -377,6 +391,11 @@ PARSERS: dict[str, Parser] = {
     "command line": Parser(_arguments(), _command),
     "options of policy": Parser(texts(), _policy_options),
     "flows": Parser(texts(), _flow),
+    "options of the bridge": Parser(texts() | damaged(json.loads(Options().dump())).map(as_json), Options.load, (InvalidOptions,)),
+    "prefixes of labels": Parser(texts(), LabelFilter, (UnreadablePattern,)),
+    "expressions of labels": Parser(texts(), lambda text: compiled(text).match("app.kubernetes.io/name"), (UnreadablePattern,)),
+    "cilium-config": Parser(_config(), Cilium.of, (ValueError, UnreadablePattern)),
+    "refusals of cilium-config": Parser(_config(), refuses.reasons),
 }  # fmt: skip
 
 

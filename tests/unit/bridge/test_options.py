@@ -27,7 +27,7 @@ BAD = {
     "[]": "are list, no JSON object",
     "{": "are no JSON",
     "[" * 100_000: "are no JSON",
-    '{"lateSecond": 3}': "lateSecond is not known. Known are ciliumConfig,",
+    '{"lateSecond": 3}': "'lateSecond' is not known. Known are ciliumConfig,",
     '{"lateSeconds": true}': "lateSeconds is True. Write a value like 30",
     '{"lateSeconds": 0}': "lateSeconds is 0. Write 1 to 3600 seconds",
     '{"lease": ""}': "lease is empty",
