@@ -93,7 +93,7 @@ class Service:
         server = None
         if self._options.listen:
             server = metrics.Server(
-                self._options.listen, {"/readyz": self._ready, "/healthz": self._healthy, "/metrics": self._metrics}
+                self._options.listen, {"/readyz": self.ready, "/healthz": self._healthy, "/metrics": self._metrics}
             )
         self.worker.start()
         self._lease.start()
@@ -117,7 +117,11 @@ class Service:
             return f"the bridge leaves this cluster since {self._lease.said.leaving}"
         return self.worker.step().late(self._options.late_seconds)
 
-    def _ready(self) -> str | tuple[int, str]:
+    def ready(self) -> str | tuple[int, str]:
+        """What kubelet is told. A bridge that was told to leave does what it should: it is no less ready for that, or
+        both replicas would be missing at once before their Deployment goes."""
+        if self._lease.said.leaving:
+            return f"it leaves since {self._lease.said.leaving}\n"
         late = self.late()
         return (503, f"out of step: {late}\n") if late else "in step\n"
 

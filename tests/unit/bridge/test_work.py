@@ -226,6 +226,7 @@ def test_it_leaves_everything_of_others_and_stays_away_until_told(homes: Callabl
     time.sleep(0.3)
     assert home.api.all("ciliumendpoints") == [agents]
     assert "the bridge leaves this cluster" in home.running[0][0].late()
+    assert "it leaves since" in home.running[0][0].ready()
     assert leave(home.api, QUIET).deleted == 0
     come_back(home.api, QUIET)
     eventually(lambda: len(home.api.all("ciliumendpoints")) == 5)

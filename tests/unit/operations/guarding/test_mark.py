@@ -395,7 +395,7 @@ def test_a_mark_of_before_beside_ours_that_another_stack_wrote_stops_both(before
     for identity in ("0a", "0b"):
         with pytest.raises(mark.MarkRefused):
             mark.take(before.context, identity)
-    with pytest.raises(mark.MarkRefused, match=r"the configmap beside it, .* has id 0b: another stack"):
+    with pytest.raises(mark.MarkRefused, match=r"the ConfigMap beside it, .* says id 0b"):
         enter(before)
     before.own = Own(id="0a", attempt=2, taken=True, reached=True)
     assert take_over_of(before, yes=True) == 0
