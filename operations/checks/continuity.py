@@ -1,6 +1,8 @@
 """Policy continuity: the verdict of every flow stays what it was, proved before anything moves."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path as File
 from typing import Final
 
 from kube.transport import Obj
@@ -12,8 +14,10 @@ from migration.rules.versions import CALICO_DEFAULT, minor
 from netpol.compare import graded
 from netpol.compare.prove import Counterexample, Equality, Proof
 from netpol.decide.flow import Path
+from netpol.model.accepted import Accepted
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.world import CiliumOptions
+from netpol.read.accepted import accepted
 from operations.access.context import Context
 from operations.checks import AGAIN, check
 from operations.checks.cilium import API, configuration
@@ -24,6 +28,8 @@ from operations.evidence import Answer, Finding, UnknownError
 
 SHOWN: Final = 3
 """Counterexamples of one pair of worlds; the command that the text names prints more."""
+ACCEPTED: Final = File("policies/accepted.yaml")
+"""Beside Pulumi.yaml: what `policy` takes too."""
 FILTER: Final = "labels"
 """Key of cilium-config with which labels are left out of identities."""
 LOOK: Final = (
@@ -42,15 +48,17 @@ def continuity(context: Context) -> Answer:
     findings: list[Finding] = []
     unknown: list[Finding] = list(_filtered(context))
     try:
-        given = _given(context)
+        given, expired = _given(context)
         for pair in worlds.pairs(given, context.journey, stage, recognised=context.settings.bridge.enabled):
             proof = graded.prove(pair.before, pair.after, most=SHOWN)
             told.append(f"{pair.moment}: {_reach(proof)}")
             findings += [_finding(context, pair.moment, example) for example in proof.differences]
+            told += [f"accepted {pair.moment}: {one}" for one in proof.accepted]
             if proof.verdict is Equality.UNDECIDED:
                 reason = proof.assumptions[0] if proof.assumptions else "no reason is known"
                 unknown.append(Finding("the proof", f"is undecided {pair.moment}: {reason}", _MORE))
         own = len(worlds.left_out(worlds.whole(given)))
+        told += [f"not accepted any more, since its last day is past: {one} ({one.place})" for one in expired]
     except PolicyError as error:
         raise UnknownError(str(error), "Correct the policy", about="policies") from None
     except UndecidableError as error:
@@ -90,8 +98,12 @@ def _stage(context: Context) -> Stage:
     return context.stage
 
 
-def _given(context: Context) -> worlds.Given:
-    """What the cluster and the files say. Raises UnknownError, UndecidableError."""
+def _given(context: Context) -> tuple[worlds.Given, tuple[Accepted, ...]]:
+    """What the cluster and the files say, and which accepted differences are past their last day.
+
+    Raises:
+        UnknownError, PolicyError, UndecidableError: something cannot be read or decided.
+    """
     try:
         found = live_objects(context.kube)
     except ValueError as error:
@@ -99,7 +111,8 @@ def _given(context: Context) -> worlds.Given:
     # Where there is none yet, this deploy brings it, also to a stack of a version without one.
     runs = context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE) is not None
     pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes()) if runs else ()
-    return worlds.Given(
+    counts, expired = _accepted(context)
+    given = worlds.Given(
         objects=found,
         files=_files(context),
         enforcer=_enforcer(context),
@@ -107,8 +120,25 @@ def _given(context: Context) -> worlds.Given:
         cilium=_options(context),
         host_addresses=host_addresses(found),
         pod_blocks=tuple(context.settings.network.vpc_cidrs),
+        accepted=counts,
         strangers=frozenset(one.pod for one in _strangers(context, pods)),
     )
+    return given, expired
+
+
+def _accepted(context: Context) -> tuple[tuple[Accepted, ...], tuple[Accepted, ...]]:
+    """Differences that somebody accepts: those that count today, and those that do not any more."""
+    path = context.directory / ACCEPTED
+    if not path.is_file():
+        return (), ()
+    try:
+        found = accepted(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UnknownError(
+            f"{path} cannot be read: {error}", "Correct the file", about="accepted differences"
+        ) from None
+    today = datetime.now(UTC).date()
+    return tuple(a for a in found if not a.expired(today)), tuple(a for a in found if a.expired(today))
 
 
 def _files(context: Context) -> list[str]:

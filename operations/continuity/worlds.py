@@ -15,6 +15,7 @@ from migration.journeys import Engine as Enforcer
 from migration.journeys import Journey, NodeKind, Stage
 from migration.names import CILIUM_CNI, CNI_LABEL
 from netpol.decide.copies import copies
+from netpol.model.accepted import Accepted
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Node, Pod, Recognition, World
 from netpol.read import documents
@@ -41,6 +42,7 @@ class Given:
         cilium: what the agents' configuration changes about policy.
         pod_blocks: where pods may be, IPv4 blocks.
         host_addresses: that every node serves itself.
+        accepted: differences that somebody accepts today.
         strangers: pods of legacy nodes, "namespace/name", that Cilium takes for mere addresses.
     """
 
@@ -51,6 +53,7 @@ class Given:
     cilium: CiliumOptions = field(default_factory=CiliumOptions)
     pod_blocks: tuple[ipaddress.IPv4Network, ...] = ()
     host_addresses: tuple[str, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
     strangers: Collection[str] = field(default_factory=frozenset)
 
 
@@ -98,6 +101,7 @@ def whole(given: Given) -> World:
         apiserver=_apiserver(given.objects),
         host_addresses=tuple(map(ipaddress.ip_address, given.host_addresses)),
     )
+    world = replace(world, accepted=given.accepted)
     twice = {id(copy) for copy in copies(world.policies)}
     return world.with_policies(p for p in world.policies if id(p) not in twice) if twice else world
 

@@ -238,3 +238,36 @@ def test_a_stack_of_a_version_without_a_bridge_gets_one_by_a_deploy_that_stays_a
     assert ask(world).verdict is Verdict.PASSED
     assert CheckId.BRIDGE_IN_STEP in REPLACE["move-workloads"].gate
     assert ask(world, CheckId.BRIDGE_IN_STEP).verdict is Verdict.FAILED
+
+
+ACCEPTED = """
+accepted:
+  - reason: jobs read the database until the new queue is there
+    who: the data team
+    until: {until}
+    from: {{namespace: shop, podSelector: {{matchLabels: {{app: job}}}}}}
+    to: {{namespace: shop, podSelector: {{matchLabels: {{app: db}}}}}}
+"""
+
+
+@pytest.mark.parametrize(("until", "verdict"), [("2999-01-01", Verdict.PASSED), ("2020-01-01", Verdict.FAILED)])
+def test_an_accepted_difference_counts_until_its_last_day_and_is_never_silent(
+    until: str, verdict: Verdict, tmp_path: Path
+):
+    world = cluster(tmp_path, "install-cilium", allow("web", "db"))
+    file(tmp_path, "cilium", cilium("web", "db").replace("{app: web}", "{app: web}}, {matchLabels: {app: job}"))
+    assert ask(world).verdict is Verdict.FAILED
+    (tmp_path / "policies" / "accepted.yaml").write_text(ACCEPTED.format(until=until))
+    evidence = ask(world)
+    assert evidence.verdict is verdict, told(evidence)
+    assert "jobs read the database" in evidence.summary
+    assert ("not accepted any more" in evidence.summary) == (verdict is Verdict.FAILED)
+
+
+def test_an_accepted_file_that_cannot_be_read_leaves_it_unknown(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium")
+    (tmp_path / "policies").mkdir(exist_ok=True)
+    (tmp_path / "policies" / "accepted.yaml").write_text("accepted: [{reason: x}]")
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "accepted.yaml" in told(evidence)
