@@ -19,6 +19,7 @@ _MATRICES = {"test_interruptions", "test_way_back", "test_adopted", "test_switch
 """Files that try one thing at every stage, half an hour together."""
 _OF_ONE_WALK = {
     "test_walk",
+    "test_continuity",
     "test_gates",
     "test_move",
     "test_refusals",
