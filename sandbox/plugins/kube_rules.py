@@ -240,7 +240,8 @@ def refreshed_inputs(inputs: Any, live: Any) -> Any:
     return inputs if _same_quantity(inputs, live) else live
 
 
-_QUANTITY = re.compile(r"([+-]?[0-9.]+)(m|k|[MGTPE]|[KMGTPE]i)?")
+_QUANTITY = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(m|k|[MGTPE]|[KMGTPE]i)?")
+"""A quantity as Kubernetes writes it; an address has more points (apimachinery, api/resource/quantity.go)."""
 _FACTORS = {"m": 1e-3, "k": 1e3, "": 1.0} | {
     f"{unit}{binary}": float((1024 if binary else 1000) ** power)
     for power, unit in enumerate("KMGTPE", start=1)

@@ -88,3 +88,12 @@ def test_an_update_takes_the_fields_of_earlier_client_side_managers_and_of_nobod
     assert found[:2] == [people, status]
     assert found[2]["fieldsV1"] == {"f:spec": {"f:a": {}, "f:b": {}}}
     assert rules.taken([people], "pulumi-kubernetes-1") == [people], "sent all the same, and changes nothing"
+
+
+@pytest.mark.parametrize(
+    ("declared", "live", "kept"),
+    [("1000m", "1", True), (".5", "500m", True), ("127.0.0.1", "127.0.0.1", True), ("127.0.0.1", "127.0.0.2", False), (".", "1", False)],
+)  # fmt: skip
+def test_a_refresh_keeps_a_quantity_that_is_written_otherwise_and_takes_no_address_for_one(declared, live, kept):
+    seen = rules.refreshed_inputs({"spec": declared}, {"spec": live})
+    assert seen == {"spec": declared if kept else live}
