@@ -208,7 +208,7 @@ def test_retire_calico_stops_at_a_policy_that_no_file_has(replace_walk: Journey)
         walked,
         "retire-calico",
         "FAILED  policies-agree",
-        "GlobalNetworkPolicy/default.unfiled: is in the cluster, in no file under policies/network/calico",
+        "GlobalNetworkPolicy/default.unfiled: is in the cluster, in no file under",
         "Write it into a file, or delete it",
     )
     theirs.delete(f"{CALICO}/globalnetworkpolicies/default.unfiled")
