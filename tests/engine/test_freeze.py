@@ -69,14 +69,14 @@ def test_the_stack_itself_changes_both_engines_and_nobody_is_blamed(replace_walk
     ):
         path.write_text(path.read_text().replace("169.254.169.254/32", also))
     (files / "calico" / "more.yaml").write_text(
-        "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkSet\nmetadata: {name: partners}\n"
+        "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkSet\nmetadata: {name: auditors}\n"
         "spec: {nets: [203.0.113.0/24]}\n"
     )
     walked.set(policies=str(files))
     deployed = walked.up()
     assert deployed.code == 0, deployed
     assert hands.get(OURS)["spec"]["egress"][0]["destination"]["nets"][-1] == "169.254.170.2/32"
-    assert hands.get(f"{CALICO}/globalnetworksets/partners")["spec"]["nets"] == ["203.0.113.0/24"]
+    assert hands.get(f"{CALICO}/globalnetworksets/auditors")["spec"]["nets"] == ["203.0.113.0/24"]
     checked = walked.operations("check", "--check", "calico-unchanged", "--check", "policies-accepted", "--wait", "10")
     assert checked.code == 0, checked
 
