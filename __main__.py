@@ -144,7 +144,8 @@ def declare(
             wanted.calico,
             settings.legacy.calico if settings.legacy else None,
             provider=provider,
-            after=[*after, *engines, *groups.get(GroupRole.LEGACY, [])],
+            # Its operator takes Calico down before it goes, and needs a node for that: of either kind.
+            after=[*after, *engines, *groups.get(GroupRole.LEGACY, []), *groups.get(GroupRole.CILIUM, [])],
         )
         parts = list(calico.resources)
         if wanted.calico.policies:

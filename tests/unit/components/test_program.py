@@ -447,3 +447,10 @@ def test_a_policy_with_several_specs_is_deployed_whole(tmp_path: Path):
         ["egress", "endpointSelector"],
     ]
     assert made.type == "kubernetes:cilium.io/v2:CiliumClusterwideNetworkPolicy"
+
+
+def test_calico_goes_before_the_last_node_on_which_its_operator_can_take_it_down():
+    recording = owned("move-workloads")
+    groups = {name for name in recording.of(NODE_GROUP) if name != "canary"}
+    assert len(groups) > 1
+    assert groups <= behind(recording, "installation")
