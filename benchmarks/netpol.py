@@ -77,26 +77,15 @@ def policy_objects(count: int, *, tiers: bool = True) -> list[Object]:
     rng = random.Random(SEED)
     out: list[Object] = []
     if tiers:
-        out.append(_object(_V3, "Tier", "security", "", {"order": 100}))
+        out.append(shapes.manifest(_V3, "Tier", "security", "", {"order": 100}))
     for i in range(min(count // 20, 20)):
         nets = [f"172.{16 + i % 16}.{rng.randrange(256)}.0/24", f"203.0.113.{rng.randrange(64) * 4}/30"]
-        out.append(_object(_V3, "GlobalNetworkSet", f"partner-{i}", "", {"nets": nets}, {"partner": f"p{i}"}))
+        out.append(shapes.manifest(_V3, "GlobalNetworkSet", f"partner-{i}", "", {"nets": nets}, {"partner": f"p{i}"}))
     while len(out) < count:
         i, kind = len(out), rng.random()
         make = _kubernetes if kind < 0.5 else _namespaced if kind < 0.85 else _global
         out.append(make(rng, i, tiers=tiers))
     return out
-
-
-def _object(
-    api: str, kind: str, name: str, namespace: str, spec: Object, labels: dict[str, str] | None = None
-) -> Object:
-    meta: Object = {"name": name}
-    if namespace:
-        meta["namespace"] = namespace
-    if labels:
-        meta["labels"] = labels
-    return {"apiVersion": api, "kind": kind, "metadata": meta, "spec": spec}
 
 
 def _port(rng: random.Random) -> int:
@@ -120,7 +109,7 @@ def _kubernetes(rng: random.Random, i: int, *, tiers: bool) -> Object:
             {"to": [block], "ports": [{"protocol": "TCP", "port": 443}]},
         ],
     }
-    return _object("networking.k8s.io/v1", "NetworkPolicy", f"k-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
+    return shapes.manifest("networking.k8s.io/v1", "NetworkPolicy", f"k-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
 
 
 def _namespaced(rng: random.Random, i: int, *, tiers: bool) -> Object:
@@ -141,7 +130,7 @@ def _namespaced(rng: random.Random, i: int, *, tiers: bool) -> Object:
         },
     ]
     spec = {"order": 10 + i * 2, "selector": f"app == '{app}'", "types": ["Ingress"], "ingress": rules}
-    return _object(_V3, "NetworkPolicy", f"n-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
+    return shapes.manifest(_V3, "NetworkPolicy", f"n-{i}", f"team-{rng.randrange(NAMESPACES)}", spec)
 
 
 def _global(rng: random.Random, i: int, *, tiers: bool) -> Object:
@@ -178,7 +167,7 @@ def _global(rng: random.Random, i: int, *, tiers: bool) -> Object:
         spec["tier"] = "security"
         egress.append({"action": "Pass"})
         ingress.append({"action": "Pass"})
-    return _object(_V3, "GlobalNetworkPolicy", f"g-{i}", "", {**spec, "ingress": ingress, "egress": egress})
+    return shapes.manifest(_V3, "GlobalNetworkPolicy", f"g-{i}", "", {**spec, "ingress": ingress, "egress": egress})
 
 
 def rewritten(objects: list[Object]) -> list[Object]:
@@ -191,7 +180,7 @@ def rewritten(objects: list[Object]) -> list[Object]:
 def broken(objects: list[Object]) -> list[Object]:
     """A copy with one policy more, which denies one application everything that it let in."""
     spec = {"order": 1, "selector": "app == 'app-0'", "types": ["Ingress"], "ingress": [{"action": "Deny"}]}
-    return [*objects, _object(_V3, "GlobalNetworkPolicy", "one-more", "", spec)]
+    return [*objects, shapes.manifest(_V3, "GlobalNetworkPolicy", "one-more", "", spec)]
 
 
 def make_world(objects: list[Object], cluster: tuple[Pod, ...]) -> World:

@@ -34,14 +34,16 @@ def published(count: int = POLICIES) -> list[Object]:
     """
     rng = random.Random(SEED)
     out = [
-        _object(_V3, "Tier", name, "", {"order": order})
+        manifest(_V3, "Tier", name, "", {"order": order})
         for name, order in (("security", 100), ("platform", 200), ("late", 2_000_000))
     ]
     for i, blocks in enumerate((420, 310, 260, 90, 40)):
-        out.append(_object(_V3, "GlobalNetworkSet", f"feed-{i}", "", {"nets": _blocks(rng, blocks)}, {"feed": f"f{i}"}))
+        out.append(
+            manifest(_V3, "GlobalNetworkSet", f"feed-{i}", "", {"nets": _blocks(rng, blocks)}, {"feed": f"f{i}"})
+        )
     for i in range(40):
         spec = {"nets": _blocks(rng, 6)}
-        out.append(_object(_V3, "NetworkSet", "partners", _namespace(i * 31 % NAMESPACES), spec, {"partner": f"p{i}"}))
+        out.append(manifest(_V3, "NetworkSet", "partners", _namespace(i * 31 % NAMESPACES), spec, {"partner": f"p{i}"}))
     out += [_global(rng, i) for i in range(48)]
     at = 0
     while len(out) < count + 48:
@@ -65,9 +67,10 @@ def _blocks(rng: random.Random, count: int) -> list[str]:
     return list(out)
 
 
-def _object(
+def manifest(
     api: str, kind: str, name: str, namespace: str, spec: Object, labels: dict[str, str] | None = None
 ) -> Object:
+    """An object as a file has it; of no namespace where that is empty."""
     meta: Object = {"name": name}
     if namespace:
         meta["namespace"] = namespace
@@ -113,7 +116,7 @@ def _global(rng: random.Random, i: int) -> Object:
     if tier != "default":
         egress.append({"action": "Pass"})
         ingress.append({"action": "Pass"})
-    return _object(_V3, "GlobalNetworkPolicy", f"{tier}.guard-{i}", "", {**spec, "ingress": ingress, "egress": egress})
+    return manifest(_V3, "GlobalNetworkPolicy", f"{tier}.guard-{i}", "", {**spec, "ingress": ingress, "egress": egress})
 
 
 def _of_namespace(rng: random.Random, number: int, turn: int) -> list[Object]:
@@ -144,9 +147,9 @@ def _of_namespace(rng: random.Random, number: int, turn: int) -> list[Object]:
             {"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}], "ports": [{"port": 443}]},
         ],
     }
-    out = [_object("networking.k8s.io/v1", "NetworkPolicy", f"in-{turn}", namespace, inward)]
+    out = [manifest("networking.k8s.io/v1", "NetworkPolicy", f"in-{turn}", namespace, inward)]
     if turn == 0:
-        out.append(_object("networking.k8s.io/v1", "NetworkPolicy", "default", namespace, closed))
+        out.append(manifest("networking.k8s.io/v1", "NetworkPolicy", "default", namespace, closed))
     if number % 5 == 0:
         rules = [
             {"action": "Deny", "source": {"notSelector": "has(app)", "namespaceSelector": "env != 'prod'"}},
@@ -158,7 +161,7 @@ def _of_namespace(rng: random.Random, number: int, turn: int) -> list[Object]:
             },
         ]
         spec = {"order": 50 + turn, "selector": f"app == '{app}'", "types": ["Ingress"], "ingress": rules}
-        out.append(_object(_V3, "NetworkPolicy", f"own-{turn}", namespace, spec))
+        out.append(manifest(_V3, "NetworkPolicy", f"own-{turn}", namespace, spec))
     return out
 
 
@@ -217,10 +220,10 @@ def tiered(policies: int = 36, blocks: int = 216, count: int = 48) -> World:
     rng = random.Random(SEED)
     names = [f"team-{i}" for i in range(6)]
     objects = [
-        _object(_V3, "Tier", name, "", {"order": order})
+        manifest(_V3, "Tier", name, "", {"order": order})
         for name, order in (("security", 100), ("platform", 200), ("application", 300))
     ]
-    objects.append(_object(_V3, "GlobalNetworkSet", "feed", "", {"nets": _blocks(rng, blocks)}, {"feed": "threats"}))
+    objects.append(manifest(_V3, "GlobalNetworkSet", "feed", "", {"nets": _blocks(rng, blocks)}, {"feed": "threats"}))
     objects += [_in_tier(rng, i) for i in range(policies)]
     pods_ = tuple(
         Pod(
@@ -284,7 +287,7 @@ def _in_tier(rng: random.Random, i: int) -> Object:
         "ingress": ingress,
         "egress": egress,
     }
-    return _object(_V3, "GlobalNetworkPolicy", f"{tier}.p{i}", "", spec)
+    return manifest(_V3, "GlobalNetworkPolicy", f"{tier}.p{i}", "", spec)
 
 
 def rewritten(objects: list[Object]) -> list[Object]:

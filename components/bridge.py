@@ -60,7 +60,8 @@ class Bridge(Component):
     """Rights, program and two replicas, and what takes the bridge's endpoints away before it goes.
 
     Args:
-        cluster: name of the cluster.
+        settings: of the stack, which name the cluster.
+        stack: whose settings are asked when it goes.
         protect: whether the engine refuses to delete it.
     """
 

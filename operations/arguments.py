@@ -1,9 +1,13 @@
-"""Numbers on the command line: bounded, so that nothing waits for ever or until `nan`."""
+"""What commands share on the command line: acts about one stack, and numbers with bounds.
+
+Numbers are bounded so that nothing waits for ever or until `nan`.
+"""
 
 import argparse
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 DAY = 86_400.0
 
@@ -33,3 +37,26 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def acts(command: Any, texts: Mapping[str, str], *, renamed: bool) -> dict[str, argparse.ArgumentParser]:
+    """Give a command its acts, each about one stack.
+
+    Args:
+        command: the parser.
+        texts: act -> what it is for.
+        renamed: whether the acts take `--cluster` as well, to find the stack after a rename.
+    """
+    found: dict[str, argparse.ArgumentParser] = {}
+    listed = command.add_subparsers(dest="act", required=True, metavar="ACT")
+    for name, text in texts.items():
+        found[name] = listed.add_parser(name, help=text)
+        of_stack(found[name], renamed=renamed)
+    return found
+
+
+def of_stack(parser: Any, *, renamed: bool = False) -> None:
+    """Let a command say which stack it is about; `renamed`: by its cluster as well, after a rename."""
+    parser.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    if renamed:
+        parser.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")

@@ -18,6 +18,7 @@ from migration.names import (
     LEGACY_CNI,
 )
 from operations.access.context import Context
+from operations.arguments import of_stack
 from operations.cluster import objects
 from operations.say import say
 from reading.failure import Failure
@@ -41,7 +42,7 @@ class Done:
 
 
 def fill(command: Any) -> None:
-    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    of_stack(command)
     command.add_argument("--legacy", required=True, choices=("present", "absent"))
     command.set_defaults(run=run)
 

@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from sandbox import processes
+from sandbox import lifecycle, processes
 from sandbox.processes import Process
 from sandbox.world import Controller, KubeError, World
 
@@ -101,7 +101,7 @@ class ContainerController:
         self._world = world
         self._pods = world.informer("/api/v1/pods")
         self._running: dict[str, _Running] = {}
-        self._root = world.dir / "containers"
+        self._root = world.dir / lifecycle.CONTAINERS
         processes.sweep(self._root)
 
     def reconcile(self) -> None:
@@ -138,8 +138,8 @@ class ContainerController:
             return
         known.asked = now
         ready = self._probe(pod, known.words)
-        if ready != (pod["metadata"].get("annotations") or {}).get(READY, "true"):
-            self._say(pod, ready=ready == "true")
+        if ready != ((pod["metadata"].get("annotations") or {}).get(READY, "true") == "true"):
+            self._say(pod, ready=ready)
 
     def _start(self, uid: str, pod: Json, *, ended: int) -> None:
         directory = self._root / uid
@@ -231,10 +231,10 @@ class ContainerController:
         host, _, port = self._kubeconfig()["server"].removeprefix("https://").rpartition(":")
         return host, port
 
-    def _probe(self, pod: Json, words: _Words) -> str:
+    def _probe(self, pod: Json, words: _Words) -> bool:
         probe = pod["spec"]["containers"][0].get("readinessProbe")
         if not probe:
-            return "true"
+            return True
         seconds = float(probe.get("timeoutSeconds", 1))
         if "exec" in probe:
             argv = words.argv(probe["exec"]["command"])
@@ -243,13 +243,13 @@ class ContainerController:
                 done = subprocess.run(
                     argv, env=env, cwd=words.directory, timeout=seconds, check=False, capture_output=True
                 )
-                return "true" if done.returncode == 0 else "false"
-            return "false"
+                return done.returncode == 0
+            return False
         get = probe["httpGet"]
         url = f"http://{words.here(get.get('host', '127.0.0.1'))}:{get['port']}{get.get('path', '/')}"
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=seconds) as answer:
-            return "true" if 200 <= answer.status < 400 else "false"
-        return "false"
+            return bool(200 <= answer.status < 400)
+        return False
 
 
 def _value(variable: Json, pod: Json) -> str:

@@ -16,6 +16,9 @@ from netpol.decide.models import cilium_model
 from netpol.model.packets import Packet, Party
 from netpol.model.values import DIRECTIONS, ICMP, ICMP6, INGRESS, WITH_PORTS, CidrPeer, CiliumPort, IcmpType
 
+Plan = Sequence[tuple[Entry, tuple[Product, ...]]]
+"""Entries in order of precedence, and what each matches of one subject."""
+
 
 @dataclass(frozen=True, slots=True)
 class CiliumStep:
@@ -221,7 +224,7 @@ class CiliumRows:
         own = 1 << next(i for i in bits(universe.kinds["own"]) if universe.peers[i].index == node)
         return merged([(cells, allowed | local if allowed & own else allowed & ~local) for cells, allowed in row])
 
-    def evaluate(self, plan: list[tuple[Entry, tuple[Product, ...]]], direction: str) -> Row:
+    def evaluate(self, plan: Plan, direction: str) -> Row:
         """The row of a pod that these entries (in order of precedence) select."""
         default_deny = self.model.options.always_enforce or any(e.default_deny for e, _ in plan)
         key = (direction, default_deny, tuple((e.tier, e.priority, e.verdict, p) for e, p in plan if p))
@@ -230,30 +233,46 @@ class CiliumRows:
             found = self._cache[key] = self._walk(plan, direction, default_deny=default_deny)
         return found
 
-    def _walk(self, plan: list[tuple[Entry, tuple[Product, ...]]], direction: str, *, default_deny: bool) -> Row:
+    def _walk(self, plan: Plan, direction: str, *, default_deny: bool) -> Row:
         universe = self.universe
         cuts = dict.fromkeys(c for _, products in plan for c, _ in products)
-        otherwise = universe.all_peers if not default_deny else self.host if direction == INGRESS else 0
-        out: list[tuple[int, int]] = []
-        for part in refine([universe.all_cells], cuts):
-            undecided, allowed, tier, passed = universe.all_peers, 0, 0, 0
-            for entry, products in plan:
-                if entry.tier != tier:
-                    undecided, passed, tier = undecided | passed, 0, entry.tier
-                matched = 0
-                for cells, peers in products:
-                    if cells & part:
-                        matched |= peers
-                matched &= undecided
-                if not matched:
-                    continue
-                undecided ^= matched
-                if entry.verdict == "allow":
-                    allowed |= matched
-                elif entry.verdict == "pass":
-                    passed |= matched
-            out.append((part, allowed | ((undecided | passed) & otherwise)))
-        return merged(out)
+        otherwise = self.otherwise(direction, default_deny=default_deny)
+        parts = refine([universe.all_cells], cuts)
+        return merged([(part, allowed_by(plan, part, universe.all_peers, otherwise)) for part in parts])
+
+    def otherwise(self, direction: str, *, default_deny: bool) -> int:
+        """The peers that are allowed where no entry decides."""
+        return self.universe.all_peers if not default_deny else self.host if direction == INGRESS else 0
+
+
+def allowed_by(plan: Plan, part: int, peers: int, otherwise: int) -> int:
+    """Of these peers, the ones that are allowed in cells that no entry of the plan divides.
+
+    Args:
+        plan: entries in order of precedence, as one subject has them.
+        part: the cells.
+        peers: who is asked about.
+        otherwise: who is allowed where no entry decides.
+    """
+    undecided, allowed, tier, passed = peers, 0, 0, 0
+    for entry, products in plan:
+        if entry.tier != tier:
+            undecided, passed, tier = undecided | passed, 0, entry.tier
+        if not undecided:
+            continue
+        matched = 0
+        for cells, theirs in products:
+            if cells & part:
+                matched |= theirs
+        matched &= undecided
+        if not matched:
+            continue
+        undecided ^= matched
+        if entry.verdict == "allow":
+            allowed |= matched
+        elif entry.verdict == "pass":
+            passed |= matched
+    return allowed | ((undecided | passed) & otherwise)
 
 
 def _ranked(entries: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:

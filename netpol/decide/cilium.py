@@ -28,7 +28,7 @@ from netpol.decide.cilium_entries import (
 )
 from netpol.decide.cilium_ports import PER_IDENTITY, names, of_cluster
 from netpol.model.errors import UndecidableError
-from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
+from netpol.model.identity import NAMESPACE, identity_labels
 from netpol.model.packets import Packet, Party
 from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.selector import Selector, both, equals, keys
@@ -108,19 +108,15 @@ class CiliumModel:
 
     # --- identities
     def pod_labels(self, pod: Pod) -> Mapping[str, str]:
-        """A pod's identity labels (pkg/k8s/utils SanitizePodLabels, then the label filter)."""
+        """A pod's identity labels."""
         key = (pod.namespace, pod.name)
         if key not in self._labels:
-            labels = {k: v for k, v in pod.labels.items() if not k.startswith("io.cilium.k8s")}
             of_namespace = pod.namespace_labels
             if of_namespace is None:
                 of_namespace = self.world.namespace_labels.get(pod.namespace, {})
-            for k, v in of_namespace.items():
-                labels[NAMESPACE_LABELS + k] = v
-            labels[NAMESPACE], labels[CLUSTER] = pod.namespace, CLUSTER_NAME
-            if pod.service_account:
-                labels[SERVICE_ACCOUNT] = pod.service_account
-            self._labels[key] = {k: v for k, v in labels.items() if in_identity(k)}
+            self._labels[key] = identity_labels(
+                pod.labels, pod.namespace, of_namespace, pod.service_account, CLUSTER_NAME
+            )
         return self._labels[key]
 
     def _has_identity(self, pod: Pod) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from netpol.decide.calico_kubernetes import from_kubernetes
 from netpol.model.values import DIRECTIONS, EGRESS, INGRESS, CalicoPolicy, KubernetesPolicy, Meta, Policy
+from netpol.model.world import World
 
 COPY = "knp.default."
 _NAMELESS = Meta(name="", api="", kind="")
@@ -20,6 +21,13 @@ def copies(policies: Iterable[Policy]) -> tuple[CalicoPolicy, ...]:
     found = tuple(policies)
     originals = {(p.meta.namespace, p.meta.name): p for p in found if isinstance(p, KubernetesPolicy)}
     return tuple(p for p in found if isinstance(p, CalicoPolicy) and _copies(p, originals.get(_of(p))))
+
+
+def without_copies(world: World) -> tuple[World, tuple[CalicoPolicy, ...]]:
+    """The world with each Kubernetes policy in it once, and what was taken out."""
+    twice = copies(world.policies)
+    known = {id(copy) for copy in twice}
+    return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world, twice
 
 
 def _of(policy: CalicoPolicy) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -43,6 +44,26 @@ _INCLUDE_PATTERNS = [re.compile(p) for p in _INCLUDED]
 
 
 _IGNORE_PATTERNS = [re.compile(p) for p in _IGNORED]
+
+
+def identity_labels(
+    labels: Mapping[str, str], namespace: str, of_namespace: Mapping[str, str], account: str, cluster: str
+) -> dict[str, str]:
+    """Labels of the identity of a pod, of the source `k8s` (pkg/k8s/utils SanitizePodLabels, then the label filter).
+
+    Args:
+        labels: the pod's own.
+        namespace: its name.
+        of_namespace: the namespace's labels.
+        account: name of the pod's service account; empty: none is named.
+        cluster: name of the cluster in cilium-config.
+    """
+    found = {k: v for k, v in labels.items() if not k.startswith("io.cilium.k8s")}
+    found |= {NAMESPACE_LABELS + k: v for k, v in of_namespace.items()}
+    found[NAMESPACE], found[CLUSTER] = namespace, cluster
+    if account:
+        found[SERVICE_ACCOUNT] = account
+    return {k: v for k, v in found.items() if in_identity(k)}
 
 
 @lru_cache(maxsize=65536)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
-from netpol.compare.cilium_rows import CiliumRows, CiliumStep
+from netpol.compare.cilium_rows import CiliumRows, CiliumStep, allowed_by
 from netpol.compare.sets import Product, bits, refine
-from netpol.model.values import DIRECTIONS, INGRESS
+from netpol.model.values import DIRECTIONS
 from netpol.translate.emit import Draft
 
 
@@ -92,6 +92,8 @@ def _idle(rows: CiliumRows, number: int, group: _Group) -> bool:
     else:
         scope = [(universe.all_cells, universe.all_peers)]
     cuts = dict.fromkeys(cells for said in kept for cells, _ in said.products)
+    with_it, without = ([(said.step.entry, said.products) for said in plan] for plan in (kept, left))
+    stays, remains = (rows.otherwise(group.direction, default_deny=deny) for deny in (closed, closes))
     for cells, peers in scope:
         for family in universe.families:
             reached = peers & universe.reachable(group.subject, family, group.direction)
@@ -99,34 +101,6 @@ def _idle(rows: CiliumRows, number: int, group: _Group) -> bool:
             if not reached or not within:
                 continue
             for part in refine([within], [c for c in cuts if c & within]):
-                with_it = _allowed(rows, kept, group.direction, part, reached, default_deny=closed)
-                if with_it != _allowed(rows, left, group.direction, part, reached, default_deny=closes):
+                if allowed_by(with_it, part, reached, stays) != allowed_by(without, part, reached, remains):
                     return False
     return True
-
-
-def _allowed(
-    rows: CiliumRows, plan: Sequence[_Said], direction: str, part: int, peers: int, *, default_deny: bool
-) -> int:
-    """Of these peers, the ones that are allowed in cells that no entry of the plan divides."""
-    otherwise = peers if not default_deny else rows.host & peers if direction == INGRESS else 0
-    undecided, allowed, tier, passed = peers, 0, 0, 0
-    for said in plan:
-        entry = said.step.entry
-        if entry.tier != tier:
-            undecided, passed, tier = undecided | passed, 0, entry.tier
-        if not undecided:
-            continue
-        matched = 0
-        for cells, theirs in said.products:
-            if cells & part:
-                matched |= theirs
-        matched &= undecided
-        if not matched:
-            continue
-        undecided ^= matched
-        if entry.verdict == "allow":
-            allowed |= matched
-        elif entry.verdict == "pass":
-            passed |= matched
-    return allowed | ((undecided | passed) & otherwise)

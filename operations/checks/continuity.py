@@ -1,8 +1,6 @@
 """Policy continuity: the verdict of every flow stays what it was, proved before anything moves."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from pathlib import Path as File
 from typing import Final
 
 from kube.transport import Obj
@@ -17,19 +15,17 @@ from netpol.decide.flow import Path
 from netpol.model.accepted import Accepted
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.world import CiliumOptions
-from netpol.read.accepted import accepted
 from operations.access.context import Context
 from operations.checks import AGAIN, check
 from operations.checks.cilium import API, configuration
 from operations.cluster import calico, objects
 from operations.cluster.traffic import host_addresses, live_objects, live_version
 from operations.continuity import recognised, worlds
+from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
 from operations.evidence import Answer, Finding, UnknownError
 
 SHOWN: Final = 3
 """Counterexamples of one pair of worlds; the command that the text names prints more."""
-ACCEPTED: Final = File("policies/accepted.yaml")
-"""Beside Pulumi.yaml: what `policy` takes too."""
 FILTER: Final = "labels"
 """Key of cilium-config with which labels are left out of identities."""
 LOOK: Final = (
@@ -49,7 +45,8 @@ def continuity(context: Context) -> Answer:
     unknown: list[Finding] = list(_filtered(context))
     try:
         given, expired = _given(context)
-        for pair in worlds.pairs(given, context.journey, stage, recognised=context.settings.bridge.enabled):
+        world, theirs = worlds.whole(given)
+        for pair in worlds.pairs(world, given, context.journey, stage, recognised=context.settings.bridge.enabled):
             proof = graded.prove(pair.before, pair.after, most=SHOWN)
             told.append(f"{pair.moment}: {_reach(proof)}")
             findings += [_finding(context, pair.moment, example) for example in proof.differences]
@@ -57,14 +54,13 @@ def continuity(context: Context) -> Answer:
             if proof.verdict is Equality.UNDECIDED:
                 reason = proof.assumptions[0] if proof.assumptions else "no reason is known"
                 unknown.append(Finding("the proof", f"is undecided {pair.moment}: {reason}", _MORE))
-        own = len(worlds.left_out(worlds.whole(given)))
-        told += [f"not accepted any more, since its last day is past: {one} ({one.place})" for one in expired]
     except PolicyError as error:
         raise UnknownError(str(error), "Correct the policy", about="policies") from None
     except UndecidableError as error:
         raise UnknownError(str(error), _MORE, about="the proof") from None
-    if own:
-        told.append(f"not compared: {own} that the Tigera operator made for Calico's own pods")
+    told += map(said_expired, expired)
+    if theirs:
+        told.append(f"not compared: {worlds.said_of(theirs)}")
     return Answer("; ".join(told), tuple(findings), tuple(unknown))
 
 
@@ -104,10 +100,7 @@ def _given(context: Context) -> tuple[worlds.Given, tuple[Accepted, ...]]:
     Raises:
         UnknownError, PolicyError, UndecidableError: something cannot be read or decided.
     """
-    try:
-        found = live_objects(context.kube)
-    except ValueError as error:
-        raise UnknownError(str(error), "Try again; if it stays, look at the API server", about="the cluster") from None
+    found = live_objects(context.kube)
     # Where there is none yet, this deploy brings it, also to a stack of a version without one.
     runs = context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE) is not None
     pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes()) if runs else ()
@@ -132,13 +125,11 @@ def _accepted(context: Context) -> tuple[tuple[Accepted, ...], tuple[Accepted, .
     if not path.is_file():
         return (), ()
     try:
-        found = accepted(path.read_text(encoding="utf-8"), str(path))
+        return accepted_today(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UnknownError(
             f"{path} cannot be read: {error}", "Correct the file", about="accepted differences"
         ) from None
-    today = datetime.now(UTC).date()
-    return tuple(a for a in found if not a.expired(today)), tuple(a for a in found if a.expired(today))
 
 
 def _files(context: Context) -> list[str]:

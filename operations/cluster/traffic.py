@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from kube.cluster import Cluster
 from kube.pages import pages
@@ -110,7 +110,12 @@ def matches_nodes(kube: Cluster) -> bool:
     Raises as `live_objects` does.
     """
     config = kube.get("/api/v1/namespaces/kube-system/configmaps/cilium-config") or {}
-    return "nodes" in str((config.get("data") or {}).get("policy-cidr-match-mode", "")).replace(",", " ").split()
+    return "nodes" in cidr_matches(config.get("data") or {})
+
+
+def cidr_matches(config: Mapping[str, str]) -> list[str]:
+    """What CIDR rules find besides addresses outside the cluster, by the data of `cilium-config`."""
+    return str(config.get("policy-cidr-match-mode", "")).replace(",", " ").split()
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:

@@ -12,7 +12,7 @@ from migration.journeys import CheckId, Journey, Stage
 from operations.access import state
 from operations.access.context import Context
 from operations.access.place import next_stage
-from operations.arguments import DAY, amount
+from operations.arguments import DAY, amount, of_stack
 from operations.checks import registry
 from operations.evidence import EXIT_CODES, Report
 from operations.exits import UsageError
@@ -21,7 +21,7 @@ from operations.say import say
 
 
 def fill(command: Any) -> None:
-    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    of_stack(command)
     which = command.add_mutually_exclusive_group()
     which.add_argument("--stage", help="a stage of the configured journey; left out: the configured one")
     which.add_argument("--place", help="the stage of the configured journey that declares this place")

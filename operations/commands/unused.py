@@ -11,6 +11,7 @@ from typing import Any, Final
 from migration.guarding.mark import DamagedMark
 from migration.journeys import CheckId
 from operations.access.context import Context
+from operations.arguments import of_stack
 from operations.checks import registry
 from operations.checks.cilium import used
 from operations.cluster import objects
@@ -38,8 +39,7 @@ WAIT_SECONDS: Final = 60.0
 
 def fill(command: Any) -> None:
     command.add_argument("part", choices=sorted(ASKS))
-    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-    command.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
+    of_stack(command, renamed=True)
     command.set_defaults(run=run)
 
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kube.transport import Obj
-from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
+from netpol.model.identity import identity_labels
 from operations.cluster import objects
 
 SOURCE = "k8s:"
-_OVER = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,15 @@ class Stranger:
 
 
 def expected_labels(pod: Obj, namespace: Mapping[str, str], cluster: str) -> dict[str, str]:
-    """Labels of the identity of a pod, of the source `k8s` (pkg/k8s/utils SanitizePodLabels, pkg/labelsfilter).
+    """Labels of the identity of a pod.
 
     Args:
         pod: the object.
         namespace: labels of its namespace.
         cluster: name of the cluster in cilium-config.
     """
-    found = {k: v for k, v in objects.labels(pod).items() if not k.startswith("io.cilium.k8s")}
-    found |= {NAMESPACE_LABELS + k: v for k, v in namespace.items()}
-    found[NAMESPACE], found[CLUSTER] = objects.namespace(pod), cluster
-    if account := pod["spec"].get("serviceAccountName"):
-        found[SERVICE_ACCOUNT] = account
-    return {k: v for k, v in found.items() if in_identity(k)}
+    account = pod["spec"].get("serviceAccountName") or ""
+    return identity_labels(objects.labels(pod), objects.namespace(pod), namespace, account, cluster)
 
 
 def to_be_known(pods: Iterable[Obj], nodes: Iterable[Obj]) -> list[Obj]:
@@ -51,9 +46,9 @@ def to_be_known(pods: Iterable[Obj], nodes: Iterable[Obj]) -> list[Obj]:
         pod
         for pod in pods
         if objects.node_of(pod) in legacy
-        and not pod["spec"].get("hostNetwork")
+        and not objects.host_network(pod)
         and _addresses(pod)
-        and pod["status"].get("phase") not in _OVER
+        and not objects.is_over(pod)
     ]
 
 

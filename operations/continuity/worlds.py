@@ -14,12 +14,14 @@ from typing import Any
 from migration.journeys import Engine as Enforcer
 from migration.journeys import Journey, NodeKind, Stage
 from migration.names import CILIUM_CNI, CNI_LABEL
-from netpol.decide.copies import copies
+from netpol.decide.copies import without_copies
 from netpol.model.accepted import Accepted
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Node, Pod, Recognition, World
 from netpol.read import documents
 from netpol.read.world import from_readers
+from operations.cluster import objects
+from operations.cluster.traffic import cidr_matches
 from operations.continuity.overlay import over
 
 Obj = Mapping[str, Any]
@@ -66,20 +68,16 @@ class Pair:
     after: World
 
 
-def pairs(given: Given, journey: Journey, stage: Stage, *, recognised: bool) -> tuple[Pair, ...]:
+def pairs(world: World, given: Given, journey: Journey, stage: Stage, *, recognised: bool) -> tuple[Pair, ...]:
     """What has to be equal before a stage is entered: at that stage, and at every mixture of nodes after it.
 
     Args:
+        world: of `whole(given)`.
         given: the cluster.
         journey: of the stack.
         stage: that is entered.
         recognised: whether Cilium is told who the pods of legacy nodes are.
-
-    Raises:
-        netpol.model.errors.PolicyError: a policy cannot be read; with everything that is wrong.
-        ValueError: the objects do not fit together.
     """
-    world = whole(given)
     rest = journey.stages[journey.index[stage.id] :]
     found = []
     mixed = next((s for s in rest if len(s.wiring) > 1), None)
@@ -89,8 +87,13 @@ def pairs(given: Given, journey: Journey, stage: Stage, *, recognised: bool) -> 
     return tuple(found)
 
 
-def whole(given: Given) -> World:
-    """The cluster with all policies in it and nobody who enforces them. Raises as `pairs` does."""
+def whole(given: Given) -> tuple[World, tuple[Policy, ...]]:
+    """The cluster with all policies that are compared and nobody who enforces them; and policies that are not compared.
+
+    Raises:
+        netpol.model.errors.PolicyError: a policy cannot be read; with everything that is wrong.
+        ValueError: the objects do not fit together.
+    """
     readers = over(documents.load(given.files), given.objects)
     world = from_readers(
         readers,
@@ -101,26 +104,24 @@ def whole(given: Given) -> World:
         apiserver=_apiserver(given.objects),
         host_addresses=tuple(map(ipaddress.ip_address, given.host_addresses)),
     )
-    world = replace(world, accepted=given.accepted)
-    twice = {id(copy) for copy in copies(world.policies)}
-    return world.with_policies(p for p in world.policies if id(p) not in twice) if twice else world
+    return without_operators(without_copies(replace(world, accepted=given.accepted))[0])
 
 
-def left_out(world: World) -> list[Policy]:
-    """Policies that the Tigera operator made for Calico's own pods: they come and go with Calico."""
-    return [p for p in world.policies if p.meta.of_operator]
+def without_operators(world: World) -> tuple[World, tuple[Policy, ...]]:
+    """The world without what the Tigera operator made for Calico's own pods, which goes with Calico; and what it is."""
+    theirs = tuple(p for p in world.policies if p.meta.of_operator)
+    return world.with_policies(p for p in world.policies if not p.meta.of_operator), theirs
+
+
+def said_of(theirs: Sequence[object]) -> str:
+    """Policies that were left out, in words."""
+    return f"{objects.count(len(theirs), 'policy', 'policies')} that the Tigera operator made for Calico's own pods"
 
 
 def _pair(moment: str, world: World, given: Given, stage: Stage, legacy: Recognition) -> Pair:
     places = _Places(world, stage, legacy, given.strangers)
-    theirs = {id(p) for p in left_out(world)}
     pods = tuple(placed for pod in world.pods for placed in places.of(pod))
-    after = replace(
-        world,
-        policies=tuple(p for p in world.policies if id(p) not in theirs),
-        pods=pods,
-        nodes=tuple(places.nodes.values()),
-    )
+    after = replace(world, pods=pods, nodes=tuple(places.nodes.values()))
     engines = frozenset({Engine(given.enforcer)}) if given.enforcer else frozenset[Engine]()
     nodes = tuple(replace(n, engines=engines, recognised=Recognition.WORLD) for n in after.nodes)
     return Pair(moment, replace(after, nodes=nodes), after)
@@ -171,21 +172,21 @@ class _Places:
         return name
 
 
-def _apiserver(objects: Iterable[Obj]) -> tuple[Any, ...]:
+def _apiserver(found: Iterable[Obj]) -> tuple[Any, ...]:
     """Addresses that Cilium knows as `kube-apiserver`: those behind default/kubernetes (pkg/k8s/watchers)."""
-    found: set[str] = set()
-    for item in objects:
+    addresses: set[str] = set()
+    for item in found:
         meta = item.get("metadata") or {}
         labels = meta.get("labels") or {}
         of = (item.get("kind"), meta.get("namespace"), labels.get("kubernetes.io/service-name"))
         if of == ("EndpointSlice", "default", "kubernetes"):
-            found |= {str(a) for e in item.get("endpoints") or [] for a in e.get("addresses") or []}
-    return tuple(sorted(map(ipaddress.ip_network, found), key=str))
+            addresses |= {str(a) for e in item.get("endpoints") or [] for a in e.get("addresses") or []}
+    return tuple(sorted(map(ipaddress.ip_network, addresses), key=str))
 
 
 def options(config: Mapping[str, str], version: tuple[int, int]) -> CiliumOptions:
     """What `cilium-config` changes about policy (chart 1.20, templates/cilium-configmap.yaml; pkg/option)."""
-    matched = str(config.get("policy-cidr-match-mode", "")).replace(",", " ").split()
+    matched = cidr_matches(config)
     return CiliumOptions(
         version=version,
         cidr_match_nodes="nodes" in matched,

@@ -4,27 +4,24 @@ The bridge itself runs in the cluster (`bridge/`); what it is told there is what
 """
 
 import argparse
-import sys
 from typing import Any
 
 from bridge.options import Options
 from bridge.process.leave import come_back, leave
 from migration.names import BRIDGE, SYSTEM_NAMESPACE
 from operations.access.context import Context
+from operations.arguments import acts
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
 from operations.say import say
 
 
 def fill(command: Any) -> None:
     """The arguments."""
-    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
-    for name, text in (
-        ("leave", "the bridge writes no more, and the endpoints that it wrote are deleted"),
-        ("come-back", "the bridge may write again"),
-    ):
-        act = acts.add_parser(name, help=text)
-        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-        act.add_argument("--cluster", help="name of the cluster that is meant, for a stack that was renamed since")
+    texts = {
+        "leave": "the bridge writes no more, and the endpoints that it wrote are deleted",
+        "come-back": "the bridge may write again",
+    }
+    acts(command, texts, renamed=True)
     command.set_defaults(run=run)
 
 
@@ -42,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         left = leave(transport, options, say=say)
     except ValueError as error:  # an object of a form that nobody foresaw
         raise UnknownError(str(error), "Look at the CiliumEndpoints with the label eks-cilium.io/bridge") from None
-    print(f"{left.deleted} endpoints deleted", file=sys.stderr)
+    say(f"{left.deleted} endpoints deleted")
     for name in left.kept:
         say(f"kept {name}: an agent has taken it over")
     if left.unused:

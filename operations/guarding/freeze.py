@@ -16,6 +16,7 @@ from migration.manifests import InvalidManifest, Manifest
 from operations.access import state
 from operations.access.connection import connect
 from operations.access.context import Context
+from operations.arguments import acts
 from operations.cluster import agreement, calico, objects
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
 from operations.guarding import admission
@@ -47,15 +48,12 @@ class Thawed(Failure):
 
 
 def fill(command: Any) -> None:
-    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
-    for name, text in (
-        ("wait", "until the API server refuses what the freeze refuses"),
-        ("keep", "print digests of what is frozen; on an adopted cluster write changed files first"),
-    ):
-        act = acts.add_parser(name, help=text)
-        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-        if name == "keep":
-            act.add_argument("--files", metavar="DIGEST", help="not read: makes the command another one with the files")
+    texts = {
+        "wait": "until the API server refuses what the freeze refuses",
+        "keep": "print digests of what is frozen; on an adopted cluster write changed files first",
+    }
+    keeps = acts(command, texts, renamed=False)["keep"]
+    keeps.add_argument("--files", metavar="DIGEST", help="not read: makes the command another one with the files")
     command.set_defaults(run=run)
 
 

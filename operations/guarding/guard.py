@@ -19,7 +19,7 @@ from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, GUARD_POLICY
 from migration.rules.deployers import PARAM_KIND, InvalidDeployer, is_deployer, principal
 from operations.access.connection import connect
 from operations.access.context import Context
-from operations.arguments import whole
+from operations.arguments import acts, whole
 from operations.evidence import EXIT_CODES, Verdict
 from operations.exits import UsageError
 from operations.guarding import admission, mark
@@ -42,22 +42,17 @@ class GuardRefused(Failure):
 
 
 def fill(command: Any) -> None:
-    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
-    for name, text in (
-        ("status", "what is guarded, and whether it is"),
-        ("open", "let deployers delete what nodes need, for a while"),
-        ("close", "guard it again"),
-        ("wait", "a deploy: wait until every API server guards"),
-        ("gone", "a destroy: wait until no API server guards any more"),
-    ):
-        act = acts.add_parser(name, help=text)
-        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-        act.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
-        if name == "open":
-            act.add_argument("--reason", required=True, help="why; kept in the cluster and shown by every gate")
-            act.add_argument("--until", required=True, help="90m, 2h, or a time like 2027-01-31T18:00Z; a day at most")
-        if name == "wait":
-            act.add_argument("--attempt", type=whole(0, 10**12 - 1), required=True)
+    texts = {
+        "status": "what is guarded, and whether it is",
+        "open": "let deployers delete what nodes need, for a while",
+        "close": "guard it again",
+        "wait": "a deploy: wait until every API server guards",
+        "gone": "a destroy: wait until no API server guards any more",
+    }
+    act = acts(command, texts, renamed=True)
+    act["open"].add_argument("--reason", required=True, help="why; kept in the cluster and shown by every gate")
+    act["open"].add_argument("--until", required=True, help="90m, 2h, or a time like 2027-01-31T18:00Z; a day at most")
+    act["wait"].add_argument("--attempt", type=whole(0, 10**12 - 1), required=True)
     command.set_defaults(run=run)
 
 

@@ -18,7 +18,7 @@ from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, MARK, SYSTEM
 from migration.rules.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
 from operations.access.connection import WrongClusterError
 from operations.access.context import Context
-from operations.arguments import whole
+from operations.arguments import acts, whole
 from operations.cluster import objects
 from operations.cluster.standings import seen
 from operations.evidence import EXIT_CODES, Verdict
@@ -41,17 +41,14 @@ class MarkRefused(Failure):
 
 
 def fill(command: Any) -> None:
-    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
-    for name, text in (
-        ("show", "print the mark"),
-        ("take", "create the mark, or verify that it belongs to this stack"),
-        ("enter", "a deploy has passed its gate and begins"),
-        ("reach", "a deploy has finished"),
-        ("give-up", "the stack is destroyed: take it away"),
-    ):
-        act = acts.add_parser(name, help=text)
-        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
-        act.add_argument("--cluster", metavar="NAME", help="takes another stack that names it, after a rename")
+    texts = {
+        "show": "print the mark",
+        "take": "create the mark, or verify that it belongs to this stack",
+        "enter": "a deploy has passed its gate and begins",
+        "reach": "a deploy has finished",
+        "give-up": "the stack is destroyed: take it away",
+    }
+    for name, act in acts(command, texts, renamed=True).items():
         if name == "take":
             act.add_argument("--form", help="not read: makes the command another one with the form of the mark")
         if name != "show":

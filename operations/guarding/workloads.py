@@ -11,6 +11,7 @@ from migration.guarding.mark import Mark
 from migration.guarding.workloads import DamagedRecord, Standing, changes, dump, load, seal
 from migration.names import SYSTEM_NAMESPACE, WORKLOADS
 from operations.access.context import Context
+from operations.arguments import acts
 from operations.cluster import objects
 from operations.cluster.standings import seen
 from operations.evidence import EXIT_CODES, UnknownError, Verdict
@@ -19,13 +20,11 @@ from operations.say import say
 
 
 def fill(command: Any) -> None:
-    acts = command.add_subparsers(dest="act", required=True, metavar="ACT")
-    for name, text in (
-        ("show", "what differs from the record; reads only"),
-        ("record", "take how they stand now as how they stood before the move; deployers only"),
-    ):
-        act = acts.add_parser(name, help=text)
-        act.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    texts = {
+        "show": "what differs from the record; reads only",
+        "record": "take how they stand now as how they stood before the move; deployers only",
+    }
+    acts(command, texts, renamed=False)
     command.set_defaults(run=run)
 
 

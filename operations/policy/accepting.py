@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from netpol.compare.prove import Proof
 from netpol.model.accepted import Accepted
-from netpol.read.accepted import accepted
+from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
 from operations.exits import UsageError
 from operations.policy.answers import accepted_of
-from operations.policy.given import ACCEPTED
 from operations.say import say
 
 
@@ -27,12 +25,9 @@ def accepted_by(arguments: argparse.Namespace) -> tuple[tuple[Accepted, ...], tu
     if arguments.accepted is None and not path.is_file():
         return (), ()
     try:
-        text = path.read_text(encoding="utf-8")
+        return accepted_today(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    found = accepted(text, str(path))
-    today = _today()
-    return tuple(a for a in found if not a.expired(today)), tuple(a for a in found if a.expired(today))
 
 
 def report(proof: Proof, counts: tuple[Accepted, ...], expired: tuple[Accepted, ...]) -> dict[str, Any]:
@@ -40,11 +35,7 @@ def report(proof: Proof, counts: tuple[Accepted, ...], expired: tuple[Accepted, 
     used = {e.accepted for e in proof.accepted}
     idle = [a for a in counts if a not in used]
     for gone in expired:
-        say(f"not accepted any more, since its last day is past: {gone} ({gone.place})")
+        say(said_expired(gone))
     for one_idle in idle:
         say(f"accepted and not needed: {one_idle} ({one_idle.place})")
     return {"accepted_expired": [accepted_of(a) for a in expired], "accepted_unused": [accepted_of(a) for a in idle]}
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()

@@ -16,6 +16,7 @@ from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
 from operations.arguments import whole
+from operations.continuity.accepted import ACCEPTED
 from operations.exits import UsageError, ended
 from operations.policy.answers import (
     fate_of,
@@ -27,7 +28,7 @@ from operations.policy.answers import (
     size_of,
     skipped_of,
 )
-from operations.policy.given import ACCEPTED, NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
+from operations.policy.given import NEWEST, NEWEST_CILIUM, lacking, notes_of, policies_after, told, world_of
 from operations.say import say
 from reading.failure import FAILED, UNKNOWN, USAGE, Failure
 
@@ -246,9 +247,10 @@ def _translate(arguments: argparse.Namespace) -> Answer:
     from netpol.decide.hosts import without_hosts
     from netpol.translate.table import table
     from netpol.translate.translation import translate
+    from operations.cluster.objects import count
     from operations.policy import out
     from operations.policy.accepting import accepted_by, report
-    from operations.policy.told import policies, say_result, say_table
+    from operations.policy.told import say_result, say_table
 
     world = world_of(arguments)
     told(notes_of(arguments))
@@ -266,7 +268,7 @@ def _translate(arguments: argparse.Namespace) -> Answer:
         _say_why_nothing_is_written(arguments, result)
     elif arguments.out is not None:
         written, removed = out.write(result.manifests, arguments.out)
-        say(f"{policies(len(written))} written to {arguments.out}")
+        say(f"{count(len(written), 'policy', 'policies')} written to {arguments.out}")
         for path in removed:
             say(f"removed, as it was of an earlier translation: {path}")
     else:
@@ -319,12 +321,10 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     from netpol.compare.prove import Equality
     from netpol.compare.resting import resting
     from netpol.decide.hosts import without_hosts
+    from operations.continuity.worlds import said_of, without_operators
     from operations.policy.accepting import accepted_by, report
-    from operations.policy.told import operators
 
-    before = world_of(arguments)
-    theirs = [p for p in before.policies if p.meta.of_operator]
-    before = before.with_policies([p for p in before.policies if not p.meta.of_operator])
+    before, theirs = without_operators(world_of(arguments))
     counts, expired = accepted_by(arguments)
     before = replace(before, accepted=counts)
     hosts: list[str] = []
@@ -348,7 +348,7 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     else:
         proof = prove(before, after, most=arguments.most, strict=arguments.strict)
     if theirs:
-        note = f"not compared: {operators(theirs)}, which go with Calico"
+        note = f"not compared: {said_of(theirs)}, which go with Calico"
         proof = replace(proof, assumptions=(*proof.assumptions, note))
     if hosts:
         note = f"not compared: policy on hosts ({', '.join(hosts)})"

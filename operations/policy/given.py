@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kube.cluster import Cluster
-from netpol.decide.copies import copies
+from netpol.decide.copies import without_copies
 from netpol.decide.missing import missing, summary
 from netpol.model.ranges import IPAddress
 from netpol.model.values import Policy
@@ -26,8 +26,6 @@ from operations.exits import UsageError
 from operations.say import say
 from reading.failure import Failure
 
-ACCEPTED = Path("policies/accepted.yaml")
-"""Where differences that somebody accepts are looked for."""
 NEWEST = "3.32"
 """Version of Calico that is meant where nothing says another."""
 NEWEST_CILIUM = "1.20"
@@ -171,11 +169,10 @@ def _read(arguments: argparse.Namespace, paths: Sequence[Path]) -> list[document
 
 def once(world: World, notes: Notes) -> World:
     """The world without Calico's copies of Kubernetes' policies."""
-    twice = copies(world.policies)
+    found, twice = without_copies(world)
     for copy in twice:
         notes.skip(copy.meta.place, str(copy.meta), "Calico's copy of a NetworkPolicy that is given as well")
-    known = {id(copy) for copy in twice}
-    return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world
+    return found
 
 
 def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from netpol.translate.table import TRANSLATED
 from netpol.translate.translation import Translation
+from operations.continuity.worlds import said_of
 from operations.say import say
 
 
@@ -24,7 +25,7 @@ def say_result(result: Translation, hosts: Sequence[str]) -> None:
     if hosts:
         say(f"left out with all policy on hosts: {', '.join(hosts)}")
     if result.left_out:
-        say(f"left out: {operators(result.left_out)}, which go with Calico")
+        say(f"left out: {said_of(result.left_out)}, which go with Calico")
     for name in result.copies:
         say(
             f"{name} stays, and a manifest adds what Cilium does not read in it: translate again when it changes, or "
@@ -42,11 +43,3 @@ def say_table(fates: Sequence[Mapping[str, Any]], *, written: bool) -> None:
     for policy, outcome, files, why in rows:
         what = "; ".join(part for part in (files, why) if part)
         say(f"{policy:<{widths[0]}}  {outcome:<{widths[1]}}  {what}".rstrip())
-
-
-def policies(count: int) -> str:
-    return f"{count} {'policy' if count == 1 else 'policies'}"
-
-
-def operators(left_out: Sequence[object]) -> str:
-    return f"{policies(len(left_out))} that the Tigera operator made for Calico's own pods"

@@ -16,6 +16,7 @@ import yaml
 import programs
 import reading
 from operations.access.context import Context
+from operations.arguments import of_stack
 from operations.evidence import EXIT_CODES, Verdict
 from operations.exits import UsageError
 from operations.recover import locks, lookup, sidecars, state, take_over
@@ -35,7 +36,7 @@ _WAIT: Final = "a deploy of this stack runs on this machine: wait for it, or sto
 
 
 def fill(command: Any) -> None:
-    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    of_stack(command)
     command.add_argument("--yes", action="store_true", help="do what the plan says")
     command.add_argument(
         "--adopt", action="append", default=[], metavar="URN=ID", help="the object exists, with this id"

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from migration.journeys import NodeKind
 from operations.access.context import Context
-from operations.arguments import amount, whole
+from operations.arguments import amount, of_stack, whole
 from operations.evidence import EXIT_CODES, Verdict, simulated
 from operations.refresh.cluster import rights
 from operations.refresh.cluster.lease import Lease
@@ -43,7 +43,7 @@ def fill(command: Any) -> None:
         ("rights", "print the RBAC rules and the IAM policy that a refresh needs"),
     ):
         parser = verbs.add_parser(verb, help=text)
-        parser.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+        of_stack(parser)
         if verb == "rights":
             parser.add_argument("--iam", action="store_true", help="the IAM policy; left out: the RBAC rules")
         if verb in ("pause", "rights"):

@@ -13,6 +13,7 @@ from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Stage
 from operations import evidence
 from operations.access.context import FACTS_HINT, Context, facts_path
+from operations.arguments import of_stack
 from operations.exits import UsageError
 from operations.say import say
 from operations.survey.gather import gather
@@ -31,7 +32,7 @@ HEAD: Final = """\
 
 
 def fill(command: Any) -> None:
-    command.add_argument("--stack", help="left out: PULUMI_STACK, or the only stack here")
+    of_stack(command)
     command.add_argument("--out", type=Path, help="left out: facts.<stack>.yaml")
     how = command.add_mutually_exclusive_group()
     how.add_argument("--force", action="store_true", help="overwrite a file that says something else")

@@ -76,10 +76,14 @@ class Changes:
         extra: list[Policy] = []
         if rng.random() < 0.3:
             rule = {"action": "Allow", "destination": {"services": {"name": "db", "namespace": "red"}}}
-            extra += from_objects([_gnp("by-service", {"selector": "app == 'web'", "egress": [rule]})]).policies
+            extra += from_objects(
+                [random_calico.global_policy("by-service", {"selector": "app == 'web'", "egress": [rule]})]
+            ).policies
         if rng.random() < 0.3:
             rule = {"action": "Deny", "source": {"serviceAccounts": {"selector": "kind == 'machine'"}}}
-            extra += from_objects([_gnp("by-account", {"order": 5, "ingress": [rule, {"action": "Allow"}]})]).policies
+            extra += from_objects(
+                [random_calico.global_policy("by-account", {"order": 5, "ingress": [rule, {"action": "Allow"}]})]
+            ).policies
         base = replace(base, service_accounts=accounts, services=services)
         speaking: list[Policy] = [p for p in (*base.policies, *extra) if isinstance(p, _SPEAKING)]
         if self.kind != "calico":
@@ -219,15 +223,6 @@ def run(seed: int, result: Result) -> None:
             verdicts = [judge(w, *e, example.packet).allowed for w, e in zip(changes.pair, ends, strict=True)]
             if verdicts[0] is verdicts[1]:
                 result.wrong.append(f"seed {seed} turn {turn}: {example} is no difference")
-
-
-def _gnp(name: str, spec: dict[str, object]) -> dict[str, object]:
-    return {
-        "apiVersion": "projectcalico.org/v3",
-        "kind": "GlobalNetworkPolicy",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
 
 
 def _beside(

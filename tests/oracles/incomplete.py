@@ -62,10 +62,14 @@ def whole_world(rng: random.Random, shapes: Counter[str] | None = None) -> World
         service = {"services": {"name": "db", "namespace": "red"}}
         rule = {"action": rng.choice(("Allow", "Deny")), "destination": service}
         egress = [rule, {"action": rng.choice(("Allow", "Deny"))}]
-        objects.append(_gnp("by-service", {"selector": "app == 'web'", "egress": egress}))
+        objects.append(random_calico.global_policy("by-service", {"selector": "app == 'web'", "egress": egress}))
     if rng.random() < 0.4:
         rule = {"action": "Deny", "source": {"serviceAccounts": {"selector": "kind == 'machine'"}}}
-        objects.append(_gnp("by-account", {"order": 5, "ingress": [rule, {"action": rng.choice(("Allow", "Pass"))}]}))
+        objects.append(
+            random_calico.global_policy(
+                "by-account", {"order": 5, "ingress": [rule, {"action": rng.choice(("Allow", "Pass"))}]}
+            )
+        )
     accounts = tuple(
         ServiceAccount(namespace=n, name=a, labels={"kind": "machine"} if a == "robot" else {})
         for n in random_calico.NAMESPACES
@@ -75,15 +79,6 @@ def whole_world(rng: random.Random, shapes: Counter[str] | None = None) -> World
     made = from_objects(objects).policies
     version = (3, 30) if "AdminNetworkPolicy" in more else (3, 32)
     return replace(world, policies=made, service_accounts=accounts, services=services, calico_version=version)
-
-
-def _gnp(name: str, spec: dict[str, object]) -> dict[str, object]:
-    return {
-        "apiVersion": "projectcalico.org/v3",
-        "kind": "GlobalNetworkPolicy",
-        "metadata": {"name": name},
-        "spec": spec,
-    }
 
 
 def without(world: World, rng: random.Random) -> World:

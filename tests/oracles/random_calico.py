@@ -145,33 +145,23 @@ class PolicyMaker:
                 spec: dict[str, Any] = {"order": rng.choice((100, 200, 2000000))}
                 if rng.random() < 0.4:
                     spec["defaultAction"] = "Pass"
-                out.append(self._object("Tier", name, "", spec))
+                out.append(_object("Tier", name, "", spec))
         tiers = [o["metadata"]["name"] for o in out] + ["default", "default"]
         if shape.sets and rng.random() < 0.5:
-            out.append(self._object("GlobalNetworkSet", "outside", "", {"nets": self.nets()}, {"role": "outside"}))
+            out.append(_object("GlobalNetworkSet", "outside", "", {"nets": self.nets()}, {"role": "outside"}))
         makers = [self._global, self._global, self._namespaced]
         if shape.kubernetes:
             makers.append(self._kubernetes)
         return out + [rng.choice(makers)(i, tiers) for i in range(count)]
 
-    def _object(
-        self, kind: str, name: str, namespace: str, spec: dict[str, Any], labels: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        meta: dict[str, Any] = {"name": name}
-        if namespace:
-            meta["namespace"] = namespace
-        if labels:
-            meta["labels"] = labels
-        return {"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": meta, "spec": spec}
-
     def _global(self, index: int, tiers: list[str]) -> dict[str, Any]:
         spec = self._spec(tiers)
         if self.rng.random() < 0.3:
             spec["namespaceSelector"] = self.namespace_selector()
-        return self._object("GlobalNetworkPolicy", f"g{index}", "", spec)
+        return global_policy(f"g{index}", spec)
 
     def _namespaced(self, index: int, tiers: list[str]) -> dict[str, Any]:
-        return self._object("NetworkPolicy", f"n{index}", self.rng.choice(tuple(NAMESPACES)), self._spec(tiers))
+        return _object("NetworkPolicy", f"n{index}", self.rng.choice(tuple(NAMESPACES)), self._spec(tiers))
 
     def _spec(self, tiers: list[str]) -> dict[str, Any]:
         rng, shape = self.rng, self.shape
@@ -372,3 +362,19 @@ class PolicyMaker:
             "namespaceSelector": namespaces,
             **({"podSelector": self._labels(LABELS, exists=self.shape.exists_elsewhere)} if kind > 0.8 else {}),
         }
+
+
+def global_policy(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """A GlobalNetworkPolicy as the API has it."""
+    return _object("GlobalNetworkPolicy", name, "", spec)
+
+
+def _object(
+    kind: str, name: str, namespace: str, spec: dict[str, Any], labels: dict[str, str] | None = None
+) -> dict[str, Any]:
+    meta: dict[str, Any] = {"name": name}
+    if namespace:
+        meta["namespace"] = namespace
+    if labels:
+        meta["labels"] = labels
+    return {"apiVersion": "projectcalico.org/v3", "kind": kind, "metadata": meta, "spec": spec}
