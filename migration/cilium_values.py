@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from migration.facts import Facts
 from migration.names import AGENT_NOT_READY_TAINT
 from migration.rules.chart_fits import ONLY_CILIUM_NODES
-from migration.rules.chart_rules import HEALTH_PORT
+from migration.rules.chart_owned import HEALTH_PORT
 from migration.settings import Settings
 
 

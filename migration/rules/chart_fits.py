@@ -4,19 +4,30 @@ A predicate may raise on a value of a form that it does not know; that value doe
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Network
 from posixpath import normpath
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from migration.names import CILIUM_CNI, CNI_LABEL
 from migration.rules import affinity
 
-if TYPE_CHECKING:
-    from migration.settings import Settings
-
 ONLY_CILIUM_NODES: Final = affinity.pin(None, CNI_LABEL, CILIUM_CNI)
 
-Fits = Callable[[Any, "Settings"], bool]
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """What the settings say besides, as far as it decides about chart values: `settings.cilium`, and the journey."""
+
+    journey: str
+    version: str
+    cluster_name: str
+    cluster_id: int
+    prefix_delegation: bool
+    operator_replicas: int
+
+
+Fits = Callable[[Any, Chosen], bool]
 """Whether a value still does what the journey counts on."""
 
 
@@ -36,20 +47,20 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def as_set(of: Callable[["Settings"], Any]) -> Fits:
+def as_set(of: Callable[[Chosen], Any]) -> Fits:
     """What the setting says already."""
-    return lambda value, settings: _text(value) == _text(of(settings))
+    return lambda value, chosen: _text(value) == _text(of(chosen))
 
 
-def never(_value: Any, _settings: "Settings") -> bool:
+def never(_value: Any, _chosen: Chosen) -> bool:
     return False
 
 
-def default_mode(value: Any, _settings: "Settings") -> bool:
+def default_mode(value: Any, _chosen: Chosen) -> bool:
     return str(value).lower() == "default"
 
 
-def bound(value: Any, _settings: "Settings") -> bool:
+def bound(value: Any, _chosen: Chosen) -> bool:
     """Agents still run on every Cilium node and on no other. A preference does not keep them off a node."""
     ours = ONLY_CILIUM_NODES["nodeAffinity"][affinity.REQUIRED]
     others = [value.get(kind) or {} for kind in ("podAffinity", "podAntiAffinity")]
@@ -58,11 +69,11 @@ def bound(value: Any, _settings: "Settings") -> bool:
     return not any(other.get(affinity.REQUIRED) for other in others)
 
 
-def linux(value: Any, _settings: "Settings") -> bool:
+def linux(value: Any, _chosen: Chosen) -> bool:
     return dict(value) in ({}, {"kubernetes.io/os": "linux"})
 
 
-def either_kind(value: Any, _settings: "Settings") -> bool:
+def either_kind(value: Any, _chosen: Chosen) -> bool:
     """Not bound to one kind of nodes: the operator serves both halves of the journey."""
     return not _mentions(value, CNI_LABEL)
 
@@ -75,40 +86,40 @@ def _mentions(value: Any, word: str) -> bool:
     return bool(value == word)
 
 
-def own_release(value: Any, settings: "Settings") -> bool:
+def own_release(value: Any, chosen: Chosen) -> bool:
     """A tag of the version that the settings name; a mirror may add to it ("v1.20.2-mirror.1")."""
-    release = f"v{settings.cilium.version.removeprefix('v')}"
+    release = f"v{chosen.version.removeprefix('v')}"
     return value == release or str(value).startswith((f"{release}-", f"{release}@"))
 
 
-def own_image(value: Any, settings: "Settings") -> bool:
+def own_image(value: Any, chosen: Chosen) -> bool:
     if not value:
         return True
     tag = str(value).partition("@")[0].rpartition("/")[2].partition(":")[2]
-    return own_release(tag, settings)
+    return own_release(tag, chosen)
 
 
-def foreign_labels(value: Any, _settings: "Settings") -> bool:
+def foreign_labels(value: Any, _chosen: Chosen) -> bool:
     taken = {"k8s-app", "name", "io.cilium/app", CNI_LABEL}
     return not any(k in taken or k.startswith("app.kubernetes.io/") for k in value or {})
 
 
-def no_role(value: Any, _settings: "Settings") -> bool:
+def no_role(value: Any, _chosen: Chosen) -> bool:
     return "eks.amazonaws.com/role-arn" not in (value or {})
 
 
-def recent(value: Any, _settings: "Settings") -> bool:
+def recent(value: Any, _chosen: Chosen) -> bool:
     if value in (None, ""):
         return True
     major, minor = (int(part) for part in str(value).removeprefix("v").split(".")[:2])
     return (major, minor) >= (1, 18)
 
 
-def harmless_config(value: Any, _settings: "Settings") -> bool:
+def harmless_config(value: Any, _chosen: Chosen) -> bool:
     return all(_harmless(key) for key in value or {})
 
 
-def harmless_arguments(value: Any, _settings: "Settings") -> bool:
+def harmless_arguments(value: Any, _chosen: Chosen) -> bool:
     """Flags alone: the value of a flag must stand in the same item, or it could hide another flag."""
     return all(str(a).startswith("--") and _harmless(str(a)[2:].partition("=")[0]) for a in value or [])
 
@@ -117,11 +128,11 @@ def _harmless(flag: str) -> bool:
     return flag in _HARMLESS or any(flag.startswith(p) for p in _HARMLESS if p.endswith("-"))
 
 
-def harmless_environment(value: Any, _settings: "Settings") -> bool:
+def harmless_environment(value: Any, _chosen: Chosen) -> bool:
     return not any(str(e["name"]).upper().startswith(_READ_VARIABLES) for e in value or [])
 
 
-def harmless_mounts(value: Any, _settings: "Settings") -> bool:
+def harmless_mounts(value: Any, _chosen: Chosen) -> bool:
     """Nothing is put over what agents read or write, and nothing above it."""
     return not any(
         place.startswith(f"{mount}/") or f"{mount}/".startswith(f"{place}/")
@@ -131,15 +142,15 @@ def harmless_mounts(value: Any, _settings: "Settings") -> bool:
     )
 
 
-def more_excluded(value: Any, _settings: "Settings") -> bool:
+def more_excluded(value: Any, _chosen: Chosen) -> bool:
     """Blocks besides ours that are reached with the pod's address; none so large that it is the internet."""
     known = {"nonMasqueradeCIDRs", "masqLinkLocal", "masqLinkLocalIPv6"}
     blocks = [IPv4Network(str(block)) for block in value.get("nonMasqueradeCIDRs") or []]
     return set(value) <= known and not value.get("masqLinkLocal") and all(block.prefixlen >= 8 for block in blocks)
 
 
-def not_strict(value: Any, settings: "Settings") -> bool:
-    return settings.journey == "greenfield" or _text(value) in ("", "false")
+def not_strict(value: Any, chosen: Chosen) -> bool:
+    return chosen.journey == "greenfield" or _text(value) in ("", "false")
 
 
 # -- back doors -------------------------------------------------------------------------------------

@@ -408,7 +408,7 @@ def test_a_way_back_that_did_not_delete_everything_may_be_finished_or_turned_rou
 
 def test_numbers_that_the_engine_makes_floats_stay_the_numbers_they_were():
     marker = Marker.load({"place": "canary", "attempt": 4.0, "frozen": {"cilium.clusterId": 3.0}})
-    assert repr(marker.frozen["cilium.clusterId"]) == "3"
+    assert repr(marker.fixed["cilium.clusterId"]) == "3"
 
 
 def cilium_policy(**spec: Any) -> Manifest:

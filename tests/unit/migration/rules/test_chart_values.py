@@ -10,7 +10,9 @@ import yaml
 
 from migration.cilium_values import EVERYTHING, OPERATOR_TOLERATIONS, Slot, cilium_values
 from migration.rules import chart_keys
-from migration.rules.chart_rules import FREE, OWNED, decided
+from migration.rules.chart_free import FREE
+from migration.rules.chart_owned import OWNED
+from migration.rules.chart_rules import decided
 from migration.settings import InvalidSettings, Settings
 from tests.unit.migration.examples import owned, raw
 
