@@ -39,7 +39,7 @@ COMMANDS: Final = (
         "recover.cli",
     ),
     Command("policy", "explain, translate, prove and lint network policies", "policy.cli"),
-    Command("mark", "show which stack moves this cluster; deploys write it", "guarding.mark"),
+    Command("mark", "show which stack moves this cluster; deploys write it", "commands.mark"),
     Command("unused", "whether nothing needs a part of the cluster; asked before a deletion", "commands.unused"),
     Command("guard", "see, open and close what keeps the network from being deleted", "guarding.guard"),
     Command("freeze", "called by deploys: the freeze of Calico's policies", "guarding.freeze"),

@@ -1,27 +1,22 @@
-"""`mark`: read and write the mark that says which stack moves this cluster, and how far.
+"""The mark that says which stack moves this cluster, and how far: its objects in the cluster, read and written.
 
-`take`, `enter`, `reach` and `give-up` are called by deploys, behind the gate and in this order; `show` is for people.
+The command `mark` is in `operations/commands/mark.py`; what the mark says, as a value, in `migration/guarding/mark.py`.
 """
 
-import argparse
-import json
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from kube.cluster import Cluster
 from kube.transport import APPLY, KubeError, Obj
 from migration.guarding.mark import MOST_BYTES, DamagedMark, Disagreement, Mark, Own, disagreement, kept_log
-from migration.guarding.workloads import RECORDED, DamagedRecord, dump, load, merged, seal
+from migration.guarding.workloads import seal
 from migration.names import FIELD_MANAGER, GUARD_DIGEST, GUARD_LOG, MARK, SYSTEM_NAMESPACE, WORKLOADS
 from migration.rules.deployers import GROUP, InvalidDeployer, canonical, is_deployer, principal, principals
 from operations.access.connection import WrongClusterError
 from operations.access.context import Context
-from operations.arguments import acts, whole
 from operations.cluster import objects
-from operations.cluster.standings import seen
-from operations.evidence import EXIT_CODES, Verdict
 from reading.failure import Failure
 
 ROLES: Final = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/roles"
@@ -38,34 +33,6 @@ ATTEMPTS: Final = 5
 
 class MarkRefused(Failure):
     """The mark is not this stack's to write. The text says whose it is, and what to do."""
-
-
-def fill(command: Any) -> None:
-    texts = {
-        "show": "print the mark",
-        "take": "create the mark, or verify that it belongs to this stack",
-        "enter": "a deploy has passed its gate and begins",
-        "reach": "a deploy has finished",
-        "give-up": "the stack is destroyed: take it away",
-    }
-    for name, act in acts(command, texts, renamed=True).items():
-        if name == "take":
-            act.add_argument("--form", help="not read: makes the command another one with the form of the mark")
-        if name != "show":
-            act.add_argument("--id", required=True, help="of the stack, from its state")
-        if name in {"enter", "reach"}:
-            act.add_argument("--place", required=True)
-            act.add_argument("--attempt", required=True, type=whole(0, 10**12 - 1))
-            act.add_argument("--guarded", default="", help="pieces that nobody may delete, separated by commas")
-    command.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0: done; 1: the mark is somebody else's, or is not there to be shown; 2: it cannot be told."""
-    context = Context.load(args.stack, cluster=args.cluster)
-    mark = _ACTS[args.act](context, args)
-    print(json.dumps({"mark": mark.dump() if mark else None}, separators=(",", ":")))
-    return EXIT_CODES[Verdict.PASSED] if mark or args.act != "show" else EXIT_CODES[Verdict.FAILED]
 
 
 # -- what is there ----------------------------------------------------------------------------------
@@ -160,10 +127,11 @@ def known(live: Live, stack: str) -> Mark | None:
 
 def record(kube: Cluster, digest: str) -> str:
     """The record of workloads that the mark knows by this digest; empty when there is none."""
-    return next((text for text in _records(kube) if seal(text) == digest), "")
+    return next((text for text in records(kube) if seal(text) == digest), "")
 
 
-def _records(kube: Cluster) -> list[str]:
+def records(kube: Cluster) -> list[str]:
+    """Every record of workloads that there is, whether or not the mark knows it."""
     kept = [(found.get("data") or {}).get("workloads") for found in (kube.get(RECORD), kube.get(EARLIER)) if found]
     return [text for text in kept if text]
 
@@ -323,6 +291,17 @@ def _delete(kube: Cluster, path: str, found: Obj | None) -> None:
             raise
 
 
+def let_go(kube: Cluster, mark: Mark) -> None:
+    """Delete the ConfigMap in which a version before kept this mark: every policy goes by the Role now."""
+    earlier = kube.get(EARLIER)
+    if earlier is None or _id(earlier) != mark.id:
+        return
+    text = (earlier.get("data") or {}).get("workloads") or ""
+    if text and seal(text) == mark.workloads:
+        keep(kube, text)
+    _delete(kube, EARLIER, earlier)
+
+
 def deployers(context: Context, recorded: tuple[str, ...]) -> tuple[str, ...]:
     """Who may change what is frozen or guarded, in canonical form: as the settings say, else as recorded, else whoever
     asks. Whoever asks must be one of them: the rest of the deploy is made with the same credentials.
@@ -355,78 +334,3 @@ def who(kube: Cluster) -> Obj:
 def take_over(stack: str) -> str:
     """The command that makes a stack the one that moves the cluster, for people."""
     return f"`python -m operations recover --stack {stack} --take-over`"
-
-
-def _guarded(args: argparse.Namespace) -> tuple[str, ...]:
-    return tuple(piece for piece in args.guarded.split(",") if piece)
-
-
-def _enter(context: Context, args: argparse.Namespace) -> Mark:
-    now = seen(context.kube) if args.place in RECORDED else {}
-
-    def fresh(found: Mark) -> str | None:
-        """A new record; None where the one that is there stays."""
-        if found.reached != RECORDED.get(args.place) or found.entering == args.place:
-            return None  # a deploy that is tried again may have moved something already
-        if args.place == "canary" or not found.workloads:
-            return dump(now)
-        # A deploy that died right here has left a record that the mark does not know: of the same the better counts.
-        kept = [record(context.kube, found.workloads), *_records(context.kube)]
-        try:
-            return dump(merged(load(next(filter(None, kept), "{}")), now))
-        except DamagedRecord:
-            return dump(now)
-
-    def change(found: Mark) -> Mark:
-        chosen, text = deployers(context, found.deployers), fresh(found)
-        if text is not None:
-            keep(context.kube, text)
-        return replace(
-            found,
-            stack=context.stack,
-            entering=args.place,
-            workloads=found.workloads if text is None else seal(text),
-            attempt=args.attempt,
-            guarded=_guarded(args),
-            deployers=chosen,
-        )
-
-    return edit(context, args.id, change)
-
-
-def _reach(context: Context, args: argparse.Namespace) -> Mark:
-    def change(found: Mark) -> Mark:
-        if (found.entering or found.reached, found.attempt) != (args.place, args.attempt):
-            raise MarkRefused(
-                f"{ABOUT} says attempt {found.attempt} at {found.entering or found.reached}: this deploy, attempt "
-                f"{args.attempt} at {args.place}, has not entered. Deploy without --target and --exclude"
-            )
-        return replace(found, reached=args.place, entering="", guarded=_guarded(args))
-
-    done = edit(context, args.id, change)
-    _let_go(context.kube.again(), done)
-    return done
-
-
-def _let_go(kube: Cluster, mark: Mark) -> None:
-    """Delete the ConfigMap in which a version before kept this mark: every policy goes by the Role now."""
-    earlier = kube.get(EARLIER)
-    if earlier is None or _id(earlier) != mark.id:
-        return
-    text = (earlier.get("data") or {}).get("workloads") or ""
-    if text and seal(text) == mark.workloads:
-        keep(kube, text)
-    _delete(kube, EARLIER, earlier)
-
-
-def _give_up(context: Context, args: argparse.Namespace) -> None:
-    give_up(context, args.id)
-
-
-_ACTS: Final[dict[str, Callable[[Context, argparse.Namespace], Mark | None]]] = {
-    "show": lambda context, _: known(find(context.kube), context.stack),
-    "take": lambda context, args: take(context, args.id),
-    "enter": _enter,
-    "reach": _reach,
-    "give-up": _give_up,
-}

@@ -24,6 +24,7 @@ from migration.guarding.guard import ADDON_MANAGER
 from migration.guarding.mark import Mark
 from migration.journeys import REPLACE
 from migration.names import GUARD_POLICY, MARK, WORKLOADS
+from operations.commands import mark as mark_command
 from operations.guarding import admission, mark
 from operations.guarding import guard as operation
 from sandbox import lifecycle, toolcache
@@ -383,7 +384,7 @@ def test_a_cluster_of_a_version_before_is_taken_over_and_guarded_all_the_time(pl
         kube, settings = Cluster(lambda: plane.of(DEPLOYER)), types.SimpleNamespace(deployers=())
         context: Any = types.SimpleNamespace(kube=kube, stack="test", settings=settings)
         asked = argparse.Namespace(id=identity, place="retire-calico", attempt=5, guarded=",".join(ALL))
-        return mark._ACTS[act](context, asked)
+        return mark_command._ACTS[act](context, asked)
 
     guarded("before")
     with pytest.raises(mark.MarkRefused, match="belongs to another stack"):

@@ -18,6 +18,7 @@ from operations.access import state
 from operations.access.connection import WrongClusterError
 from operations.access.context import Context
 from operations.cluster.standings import seen
+from operations.commands import mark as mark_command
 from operations.evidence import UnknownError
 from operations.guarding import mark
 from operations.guarding.workloads import recorded
@@ -57,7 +58,7 @@ def now(world: World) -> Mark | None:
 
 def enter(world: World, identity: str = "0a", attempt: int = 3) -> Mark | None:
     asked = argparse.Namespace(act="enter", id=identity, place="canary", attempt=attempt, guarded="cilium,vpc-cni")
-    return mark._ACTS["enter"](world.context, asked)
+    return mark_command._ACTS["enter"](world.context, asked)
 
 
 def test_the_first_deploy_takes_the_mark_and_is_recorded_as_the_deployer_without_its_session(world: World):
@@ -86,7 +87,7 @@ def test_entering_and_reaching_say_so_also_when_somebody_writes_at_the_same_time
     entered = now(world)
     assert entered is not None
     assert (entered.entering, entered.attempt, entered.guarded) == ("canary", 3, ("cilium", "vpc-cni"))
-    mark._ACTS["reach"](world.context, argparse.Namespace(id="0a", place="canary", attempt=3, guarded="cilium"))
+    mark_command._ACTS["reach"](world.context, argparse.Namespace(id="0a", place="canary", attempt=3, guarded="cilium"))
     reached = now(world)
     assert reached is not None
     assert (reached.entering, reached.reached, reached.guarded) == ("", "canary", ("cilium",))
@@ -104,7 +105,7 @@ def go(world: World, place: str, *, attempt: int, reach: bool = True) -> dict[st
     """A deploy; gives back what the mark then says of how workloads stood."""
     asked = argparse.Namespace(id="0a", place=place, attempt=attempt, guarded="")
     for act in ("enter", "reach") if reach else ("enter",):
-        mark._ACTS[act](world.context, asked)
+        mark_command._ACTS[act](world.context, asked)
     try:
         return {key: s for key, s in recorded(world.context.kube).items() if "web" in key}
     except UnknownError:
