@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from sandbox.plugins.base import Operation, ProviderError
+from sandbox.plugins.operation import Operation, ProviderError
 
 GRACE = 2.0
 """Seconds that a child has between SIGTERM and SIGKILL when it is cancelled or overdue."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 
-from sandbox.plugins.base import Operation, Provider, ProviderError, Resource, State, serve
 from sandbox.plugins.child import Children
+from sandbox.plugins.operation import Operation, ProviderError, State
+from sandbox.plugins.provider import Provider, serve
+from sandbox.plugins.resource import Resource
 from sandbox.plugins.values import UNKNOWN, Properties
 
 SHELL = ("/bin/sh", "-c")

@@ -21,7 +21,7 @@ from typing import Any
 import grpc
 from google.protobuf import empty_pb2
 
-from sandbox.plugins.base import GRPC_OPTIONS, run_until_orphaned
+from sandbox.plugins.process import GRPC_OPTIONS, run_until_orphaned
 from sandbox.plugins.proto import load_language
 
 language_pb2, language_pb2_grpc, plugin_pb2 = load_language()

@@ -18,7 +18,7 @@ from migration.names import FREEZE_POLICY, MARK, MAY_GO
 from operations.guarding import admission
 from sandbox import lifecycle
 from sandbox.operators import modules
-from sandbox.plugins.kube_client import Client, Kubeconfig
+from sandbox.plugins.kubernetes.client import Client, Kubeconfig
 from tests.transport import Answers
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]

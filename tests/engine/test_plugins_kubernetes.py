@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sandbox import lifecycle, toolcache
-from sandbox.plugins.kube_client import APPLY, ApiError, Client, Kubeconfig
+from sandbox.plugins.kubernetes.client import APPLY, ApiError, Client, Kubeconfig
 from tests.engine.project import Project, environment
 
 pytestmark = pytest.mark.engine

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from sandbox.plugins.base import ProviderError
+from sandbox.plugins.operation import ProviderError
 from sandbox.plugins.values import Properties
 
 Tags = dict[str, str]

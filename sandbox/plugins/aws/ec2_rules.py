@@ -10,7 +10,7 @@ from sandbox.plugins.aws.account import AwsError, chosen, tag_list
 from sandbox.plugins.aws.ec2_template import Ec2Tagged
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, ProviderError, State
+from sandbox.plugins.operation import Operation, ProviderError, State
 from sandbox.plugins.values import Properties
 
 GROUP_GONE = ["InvalidGroup.NotFound", "InvalidGroupId.Malformed", "InvalidSecurityGroupID.NotFound"]

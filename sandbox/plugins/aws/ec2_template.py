@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.plugins.aws.account import camel, chosen, pascal, tag_changes, tag_list
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, State
+from sandbox.plugins.operation import Operation, State
 from sandbox.plugins.values import Properties
 
 _DATA = (

@@ -11,7 +11,7 @@ from sandbox.plugins.aws.account import chosen, text
 from sandbox.plugins.aws.eks_cluster import EksTagged, issues
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.operation import CheckFailed, Operation, ProviderError, State
 from sandbox.plugins.values import Properties, has_unknown
 
 DEGRADED_GRACE = 20.0

@@ -9,7 +9,7 @@ from typing import Any
 from sandbox.plugins.aws.account import AwsError, chosen, tag_changes, text
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.operation import CheckFailed, Operation, ProviderError, State
 from sandbox.plugins.values import Properties, has_unknown
 
 _ENDPOINT = ("endpointPrivateAccess", "endpointPublicAccess", "publicAccessCidrs")

@@ -8,7 +8,7 @@ from typing import Any
 from sandbox.plugins.aws.account import chosen
 from sandbox.plugins.aws.eks_cluster import EksTagged, issues
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import CheckFailed, Operation, ProviderError, State
+from sandbox.plugins.operation import CheckFailed, Operation, ProviderError, State
 from sandbox.plugins.values import Properties, has_unknown
 
 LONGEST_NAME = 63

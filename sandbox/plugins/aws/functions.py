@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sandbox.plugins.aws.account import Account, camel, chosen, text
-from sandbox.plugins.base import ProviderError
+from sandbox.plugins.operation import ProviderError
 from sandbox.plugins.values import Properties
 
 Function = Callable[[Account, Properties], Properties]

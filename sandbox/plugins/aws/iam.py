@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from sandbox.plugins.aws.account import tag_changes, tag_list, text
 from sandbox.plugins.aws.resource import AwsResource
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import Operation, State
+from sandbox.plugins.operation import Operation, State
 from sandbox.plugins.values import Properties
 
 _GONE = ["NoSuchEntity"]

@@ -19,7 +19,8 @@ from sandbox.plugins.aws.iam import (
     RolePolicyAttachment,
 )
 from sandbox.plugins.aws.resource import AwsResource
-from sandbox.plugins.base import Diff, Operation, Provider, ProviderError, serve
+from sandbox.plugins.operation import Diff, Operation, ProviderError
+from sandbox.plugins.provider import Provider, serve
 from sandbox.plugins.values import Properties, differences
 
 VERSION = "7.51.1"

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from sandbox.plugins.aws.account import Account, AwsError, chosen
 from sandbox.plugins.aws.schema import Schema
-from sandbox.plugins.base import CheckFailed, Diff, Operation, PartialFailure, ProviderError, Resource, State
+from sandbox.plugins.operation import CheckFailed, Diff, Display, Operation, PartialFailure, ProviderError, State
+from sandbox.plugins.resource import Resource
 from sandbox.plugins.values import UNKNOWN, UPDATE, Properties, covered, has_unknown
-
-if TYPE_CHECKING:
-    from sandbox.plugins.aws.provider import AwsProvider
 
 WAIT = 300.0
 """Seconds that a wait lasts unless `custom_timeouts` says otherwise (the real provider: 15 to 60 minutes)."""
 POLL = 0.25
 
 
+class AccountHolder(Display, Protocol):
+    """The provider, as far as its types know it."""
+
+    @property
+    def account(self) -> Account: ...
+
+
 class AwsResource(Resource):
     """One type: a schema and five verbs. Subclasses call AWS; everything about the engine is here."""
 
+    provider: AccountHolder
     schema: ClassVar[Schema]
     label: ClassVar[str]
     """How the real provider calls it in errors, e.g. "EKS Add-On"."""
 
-    def __init__(self, provider: AwsProvider) -> None:
-        super().__init__(provider)
-        self.aws = provider
-
     @property
     def account(self) -> Account:
         """The configured account."""
-        return self.aws.account
+        return self.provider.account
 
     # -- what a type does ----------------------------------------------------------------------
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from sandbox.plugins.base import Operation, ProviderError
 from sandbox.plugins.command import CommandProvider
+from sandbox.plugins.operation import Operation, ProviderError
 
 
 @pytest.fixture

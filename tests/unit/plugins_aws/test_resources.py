@@ -7,7 +7,7 @@ import pytest
 
 from sandbox.plugins.aws import eks_addon
 from sandbox.plugins.aws.provider import TYPES
-from sandbox.plugins.base import CheckFailed, PartialFailure, ProviderError
+from sandbox.plugins.operation import CheckFailed, PartialFailure, ProviderError
 from sandbox.plugins.values import UNKNOWN
 from tests.unit.plugins_aws.world import Driver
 

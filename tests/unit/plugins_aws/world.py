@@ -12,7 +12,7 @@ from typing import Any
 from sandbox.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Aws, Endpoint, Settings, nodegroup_life  # noqa: F401 the clockwork of node groups
 from sandbox.aws.eks_core import finish_update
 from sandbox.plugins.aws.provider import AwsProvider
-from sandbox.plugins.base import Diff, Operation, State
+from sandbox.plugins.operation import Diff, Operation, State
 
 REGION = "eu-west-1"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sandbox.plugins import kube_rules as rules
+from sandbox.plugins.kubernetes import rules
 
 MUTABLE = {"ConfigMap": True, "Secret": True}
 

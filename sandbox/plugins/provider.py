@@ -16,180 +16,22 @@ failure, errors, cancelling, the end of the process) is here, once. A minimal pl
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf import any_pb2, empty_pb2
 
+from sandbox.plugins.operation import CheckFailed, Diff, Operation, PartialFailure, ProviderError, State
+from sandbox.plugins.process import GRPC_OPTIONS, run_until_orphaned
 from sandbox.plugins.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
-from sandbox.plugins.values import (
-    ADD,
-    DELETE,
-    UNKNOWN,
-    Properties,
-    covered,
-    decode,
-    differences,
-    encode,
-)
-
-GRPC_OPTIONS = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
-POLL = 0.1
-"""Seconds between two looks at something that is waited for."""
-
-
-class ProviderError(Exception):
-    """The operation failed: the text is what the user reads, nothing is left in the stack's state."""
-
-
-class Cancelled(ProviderError):
-    """The user cancelled the deployment while the operation ran."""
-
-
-class CheckFailed(Exception):
-    """Inputs that the type refuses: reasons by property name (``""`` for the resource as a whole)."""
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__("; ".join(reasons.values()))
-        self.reasons = dict(reasons)
-
-
-class PartialFailure(Exception):
-    """The thing exists but is not as it should be: it is kept in the state, and the deployment fails.
-
-    ``inputs`` are stored as the resource's inputs where they are not those that were asked for.
-    """
-
-    def __init__(self, id: str, outputs: Properties, reasons: Sequence[str], inputs: Properties | None = None) -> None:
-        super().__init__("; ".join(reasons))
-        self.id, self.outputs, self.reasons, self.inputs = id, outputs, list(reasons), inputs
-
-
-@dataclass(frozen=True)
-class State:
-    """What the stack remembers of a resource."""
-
-    id: str
-    inputs: Properties
-    outputs: Properties
-
-
-@dataclass
-class Diff:
-    """What a change of inputs means: leaf paths with ADD/DELETE/UPDATE, and those that need a new resource."""
-
-    changes: dict[str, str] = field(default_factory=dict)
-    replaces: list[str] = field(default_factory=list)
-    delete_before_replace: bool = False
-
-
-@dataclass
-class Operation:
-    """One call of the engine: what it is about, how long it may take, whether it was cancelled, where logs go."""
-
-    provider: Provider
-    urn: str = ""
-    type: str = ""
-    name: str = ""
-    preview: bool = False
-    timeout: float = 0.0
-    """Seconds from the resource's ``custom_timeouts``; 0 when none is set."""
-    started: float = field(default_factory=time.monotonic)
-    ignored: Sequence[str] = ()
-    """Paths of ``ignore_changes``, in an update."""
-    stop: threading.Event = field(default_factory=threading.Event)
-    """Set when the deployment is cancelled; an event of its own makes an operation that goes on regardless."""
-
-    def deadline(self, default: float) -> float:
-        """The `time.monotonic` instant at which the operation ends, ``default`` seconds after its start unless set."""
-        return self.started + (self.timeout or default)
-
-    @property
-    def cancelled(self) -> bool:
-        return self.stop.is_set()
-
-    def sleep(self, seconds: float) -> None:
-        """Waits; raises `Cancelled` at once when the deployment is cancelled."""
-        if self.stop.wait(seconds):
-            raise Cancelled("the operation was cancelled")
-
-    def wait(
-        self, ready: Callable[[], bool], *, default: float, what: str, every: float = POLL, status: str = ""
-    ) -> None:
-        """Waits until ``ready``; `ProviderError` "timed out waiting for WHAT" after the deadline."""
-        deadline = self.deadline(default)
-        if status:
-            self.status(status)
-        while not ready():
-            if time.monotonic() >= deadline:
-                limit = self.timeout or default
-                raise ProviderError(f"timed out after {limit:g} s waiting for {what}")
-            self.sleep(every)
-
-    def status(self, text: str) -> None:
-        """A line beside the resource while it runs; it is not kept."""
-        self.provider.log(text, urn=self.urn, ephemeral=True)
-
-    def log(self, text: str, severity: str = "INFO") -> None:
-        """A line that stays: DEBUG, INFO, WARNING or ERROR."""
-        self.provider.log(text, urn=self.urn, severity=severity)
-
-
-class Resource:
-    """The behaviour of one type. Every method may raise `ProviderError`; inputs hold no unknowns outside previews."""
-
-    computed: ClassVar[Sequence[str]] = ()
-    """Outputs that are not known before the resource exists."""
-    volatile: ClassVar[Sequence[str]] = ()
-    """Outputs that are not known before an update is made."""
-    force_new: ClassVar[Sequence[str]] = ()
-    """Paths of inputs whose change replaces the resource; ``[*]`` stands for any index."""
-    delete_before_replace: ClassVar[bool] = False
-
-    def __init__(self, provider: Provider) -> None:
-        self.provider = provider
-
-    def check(self, op: Operation, olds: Properties, news: Properties) -> Properties:
-        """The inputs with defaults filled in; raises `CheckFailed`. ``olds`` are the inputs of before, {} when new."""
-        return news
-
-    def diff(self, op: Operation, state: State, news: Properties) -> Diff:
-        """Compares inputs with the inputs of before, so that what the server fills in is no change."""
-        changes = differences(state.inputs, news)
-        replaces = [path for path in changes if covered(self.force_new, path)]
-        return Diff(changes, replaces, self.delete_before_replace)
-
-    def preview(self, op: Operation, state: State | None, news: Properties) -> Properties:
-        """The outputs that a preview shows; ``state`` is None for a create."""
-        if state is None:
-            return {**dict.fromkeys(self.computed, UNKNOWN), **news}
-        kept = {key: value for key, value in state.outputs.items() if key in news or key not in state.inputs}
-        return {**kept, **dict.fromkeys(self.volatile, UNKNOWN), **news}
-
-    def create(self, op: Operation, inputs: Properties) -> tuple[str, Properties]:
-        """Makes it: its id and outputs. Raises `PartialFailure` when it exists but does not work."""
-        raise NotImplementedError
-
-    def read(self, op: Operation, id: str, state: State | None) -> State | None:
-        """What it is now; None when it is gone. ``state`` is None when it is being imported."""
-        return state
-
-    def update(self, op: Operation, state: State, news: Properties) -> Properties:
-        """Changes it in place: its new outputs."""
-        raise NotImplementedError
-
-    def delete(self, op: Operation, state: State) -> None:
-        """Removes it; one that is gone already is no error."""
+from sandbox.plugins.resource import Resource
+from sandbox.plugins.values import ADD, DELETE, Properties, covered, decode, differences, encode
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
@@ -436,24 +278,3 @@ def serve(provider: Provider) -> None:
     server = grpc.server(ThreadPoolExecutor(max_workers=64), options=GRPC_OPTIONS)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
     run_until_orphaned(server, provider.cancel)
-
-
-def run_until_orphaned(server: Any, stop: Callable[[], None]) -> NoReturn:
-    """Starts a server on 127.0.0.1, prints its port as the engine wants it, and ends with its parent.
-
-    SIGINT and SIGTERM end the process at once: the engine sends them when everything is done and waits for the end.
-    """
-    parent = os.getppid()
-
-    def leave(*_: object) -> NoReturn:
-        stop()
-        os._exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, leave)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    print(port, flush=True)
-    while os.getppid() == parent:  # a killed engine tells nobody
-        time.sleep(0.5)
-    leave()

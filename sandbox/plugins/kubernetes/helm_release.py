@@ -7,15 +7,14 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sandbox.plugins.base import CheckFailed, Operation, PartialFailure, ProviderError, Resource, State
-from sandbox.plugins.kube_rules import truthy, without_none
+from sandbox.plugins.child import Finished
+from sandbox.plugins.kubernetes.configured import ConfiguredProvider
+from sandbox.plugins.kubernetes.rules import truthy, without_none
+from sandbox.plugins.operation import CheckFailed, Operation, PartialFailure, ProviderError, State
+from sandbox.plugins.resource import Resource
 from sandbox.plugins.values import Properties
-
-if TYPE_CHECKING:
-    from sandbox.plugins.child import Finished
-    from sandbox.plugins.kubernetes import KubernetesProvider
 
 DEFAULT_TIMEOUT = 300
 """Seconds for which Helm waits, unless ``timeout`` says otherwise."""
@@ -52,7 +51,7 @@ _REPOSITORY = {
 class Release(Resource):
     """One release; its id is ``namespace/name``. What the chart holds is Helm's: nothing of it is in the state."""
 
-    provider: KubernetesProvider
+    provider: ConfiguredProvider
     computed = volatile = ("status",)
     force_new = ("name", "namespace")
 

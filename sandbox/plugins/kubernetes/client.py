@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from sandbox.plugins.base import ProviderError
+from sandbox.plugins.operation import ProviderError
 
 Object = dict[str, Any]
 """A Kubernetes object as JSON."""

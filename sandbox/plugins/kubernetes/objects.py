@@ -6,25 +6,15 @@ import copy
 import http
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from sandbox.plugins import kube_rules as rules
-from sandbox.plugins.base import (
-    Cancelled,
-    CheckFailed,
-    Diff,
-    Operation,
-    PartialFailure,
-    ProviderError,
-    Resource,
-    State,
-)
-from sandbox.plugins.kube_await import DEFAULT_TIMEOUT, Failed, judge
-from sandbox.plugins.kube_client import APPLY, JSON_PATCH, ApiError, Client, Object, Unreachable
+from sandbox.plugins.kubernetes import rules
+from sandbox.plugins.kubernetes.awaiting import DEFAULT_TIMEOUT, Failed, judge
+from sandbox.plugins.kubernetes.client import APPLY, JSON_PATCH, ApiError, Client, Object, Unreachable
+from sandbox.plugins.kubernetes.configured import ConfiguredProvider
+from sandbox.plugins.operation import Cancelled, CheckFailed, Diff, Operation, PartialFailure, ProviderError, State
+from sandbox.plugins.resource import Resource
 from sandbox.plugins.values import UNKNOWN, Properties, Secret, has_unknown
-
-if TYPE_CHECKING:
-    from sandbox.plugins.kubernetes import KubernetesProvider
 
 MANAGER = "__fieldManager"
 API_VERSION = "__initialApiVersion"
@@ -35,7 +25,7 @@ POLL = 0.25
 class KubernetesObject(Resource):
     """An object of any kind, created by us, kept by server-side apply, deleted by us."""
 
-    provider: KubernetesProvider
+    provider: ConfiguredProvider
     volatile = ("status",)
 
     @property

@@ -1,4 +1,4 @@
-"""Stand-in for the Kubernetes provider: every kind by its token, patches, Helm releases."""
+"""What a Kubernetes provider is configured with: a cluster, a namespace, and how far it may go there."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ import os
 import threading
 from typing import Any
 
-from sandbox.plugins.base import CheckFailed, Diff, Operation, Provider, ProviderError, Resource, serve
 from sandbox.plugins.child import Children
-from sandbox.plugins.kube_client import Client, Kubeconfig
-from sandbox.plugins.kube_objects import KubernetesObject, KubernetesPatch
-from sandbox.plugins.kube_rules import truthy
+from sandbox.plugins.kubernetes.client import Client, Kubeconfig
+from sandbox.plugins.kubernetes.rules import truthy
+from sandbox.plugins.operation import CheckFailed, Diff, Operation, ProviderError
+from sandbox.plugins.provider import Provider
 from sandbox.plugins.values import Properties, differences, has_unknown
 
-RELEASE = "kubernetes:helm.sh/v3:Release"
 _MUTABLE = {
     "ConfigMap": ("enableConfigMapMutable", "PULUMI_K8S_ENABLE_CONFIGMAP_MUTABLE"),
     "Secret": ("enableSecretMutable", "PULUMI_K8S_ENABLE_SECRET_MUTABLE"),
 }
 
 
-class KubernetesProvider(Provider):
+class ConfiguredProvider(Provider):
     """One configured provider: one cluster."""
 
     settle = 5.0
@@ -32,17 +31,6 @@ class KubernetesProvider(Provider):
         self.children = Children()
         self._lock = threading.Lock()
         self._client: Client | None = None
-        self._objects, self._patches = KubernetesObject(self), KubernetesPatch(self)
-
-    def resource(self, token: str) -> Resource:
-        parts = token.split(":")
-        if token == RELEASE:
-            from sandbox.plugins.helm_release import Release  # noqa: PLC0415 most programs need it not
-
-            return Release(self)
-        if len(parts) != 3 or parts[1].startswith(("helm.sh/", "yaml/", "kustomize/")):
-            return super().resource(token)
-        return self._patches if parts[2].endswith("Patch") else self._objects
 
     def check_config(self, news: Properties) -> Properties:
         if truthy(news.get("enableServerSideApply", True)):
@@ -107,11 +95,3 @@ class KubernetesProvider(Provider):
     def cancel(self) -> None:
         if not self.cancelled.is_set():
             self.children.kill_all()
-
-
-def main() -> None:
-    serve(KubernetesProvider())
-
-
-if __name__ == "__main__":
-    main()

@@ -3,8 +3,10 @@ from typing import Any
 import grpc
 import pytest
 
-from sandbox.plugins.base import Diff, PartialFailure, Provider, ProviderError, Resource, State
+from sandbox.plugins.operation import Diff, PartialFailure, ProviderError, State
 from sandbox.plugins.proto import provider_pb2
+from sandbox.plugins.provider import Provider
+from sandbox.plugins.resource import Resource
 from sandbox.plugins.values import UNKNOWN, decode, encode
 
 URN = "urn:pulumi:dev::project::my:component:Parent$demo:index:Thing::name"
@@ -119,7 +121,7 @@ def test_an_error_reaches_the_user_as_it_was_written(provider):
 
 
 def test_an_unforeseen_error_names_the_plugin_and_the_place(provider):
-    with pytest.raises(Aborted, match=r"the demo stand-in failed: KeyError\('name'\)[\s\S]*test_base.py"):
+    with pytest.raises(Aborted, match=r"the demo stand-in failed: KeyError\('name'\)[\s\S]*test_provider.py"):
         provider.Create(provider_pb2.CreateRequest(urn=URN, properties=encode({})), Context())
 
 

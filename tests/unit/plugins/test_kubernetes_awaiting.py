@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from sandbox.plugins.kube_await import Failed, judge, look_up
+from sandbox.plugins.kubernetes.awaiting import Failed, judge, look_up
 
 
 def waits(kind, version, live, annotations=None, find=lambda *_: None):

@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from sandbox.plugins.kube_client import Object
+from sandbox.plugins.kubernetes.client import Object
 from sandbox.plugins.values import UNKNOWN, covered, differences
 
 PREFIX = "pulumi.com/"

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.plugins.kube_client import Object
-from sandbox.plugins.kube_rules import annotated, group
+from sandbox.plugins.kubernetes.client import Object
+from sandbox.plugins.kubernetes.rules import annotated, group
 
 Judge = Callable[[Object], str | None]
 DEFAULT_TIMEOUT = 600.0
