@@ -15,6 +15,8 @@ from migration.manifests import Manifest
 from migration.names import FREEZE_POLICY
 
 IN_FORCE, KEPT = "freeze-in-force", freeze.KEPT
+_PROVED = "proved"
+"""Makes the command another one than that of versions whose records no proof stands behind."""
 
 
 def frozen(
@@ -66,17 +68,19 @@ class PolicyFreeze(Component):
 
 
 class Kept(Component):
-    """What the frozen policies are, kept in the state; on a cluster of somebody else also the way to change them.
+    """What was proved of the frozen policies, kept in the state; on a cluster of somebody else also the way to change
+    them.
 
     Its output is what gates compare with. It is made anew when the files of Calico's policies change, and refuses when
-    anything else than these files has changed since.
+    anything else than these files has changed since, or when what there is now would change the verdict of a flow.
     """
 
     def __init__(self, stack: str, files: Sequence[Manifest], *, after: Sequence[pulumi.Resource]) -> None:
         super().__init__(token("policy", "Kept"), KEPT, after=after)
+        digest = _digest([_PROVED, freeze.file_digests(files)])
         self.command = command.local.Command(
             KEPT,
-            create=operations("freeze", "keep", "--stack", stack, "--files", _digest(freeze.file_digests(files))),
+            create=operations("freeze", "keep", "--stack", stack, "--files", digest),
             opts=self.child(custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m")),
         )
         self.register_outputs({})

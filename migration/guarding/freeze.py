@@ -304,9 +304,12 @@ class Record:
     """`resource/namespace/name` → digest of the live object."""
     files: Mapping[str, str]
     """Key of a policy file's object → digest of the file's."""
+    proof: str = ""
+    """What the proof of exactly these objects said, in one line; empty in a record of a version that made none."""
 
     def dump(self) -> str:
-        return json.dumps({"objects": self.objects, "files": self.files}, sort_keys=True, separators=(",", ":"))
+        kept = {"objects": self.objects, "files": self.files, "proof": self.proof}
+        return json.dumps(kept, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def load(cls, text: str) -> Self:
@@ -318,7 +321,9 @@ class Record:
         found = reading.json_value(text, "the record of frozen objects")
         if not isinstance(found, dict) or not all(_texts(found.get(k)) for k in ("objects", "files")):
             raise ValueError("it is not a record of frozen objects")
-        return cls(objects=found["objects"], files=found["files"])
+        if not isinstance(found.get("proof", ""), str):
+            raise ValueError("it does not say what was proved of the frozen objects")  # noqa: TRY004
+        return cls(objects=found["objects"], files=found["files"], proof=found.get("proof", ""))
 
 
 def _texts(found: object) -> bool:

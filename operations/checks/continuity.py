@@ -1,6 +1,6 @@
 """Policy continuity: the verdict of every flow stays what it was, proved before anything moves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from kube.transport import Obj
@@ -40,11 +40,27 @@ def continuity(context: Context) -> Answer:
     stage = _stage(context)
     if context.retires(Piece.CALICO) and not calico.running(context.kube):
         return Answer("Calico is gone: it was compared before it began to go")
+    return _compared(context, stage, lambda: _given(context))
+
+
+def deployed(context: Context) -> Answer:
+    """The same of what the cluster holds once a deploy has written its files, without a look at these.
+
+    The bridge may have come with this very deploy, so every pod of a legacy node counts as known; whether it is, is
+    asked by `bridge-in-step`.
+    """
+    stage = _stage(context)
+    return _compared(context, stage, lambda: _given(context, live=True))
+
+
+def _compared(
+    context: Context, stage: Stage, gathered: Callable[[], tuple[worlds.Given, tuple[Accepted, ...]]]
+) -> Answer:
     told: list[str] = []
     findings: list[Finding] = []
     unknown: list[Finding] = list(_filtered(context))
     try:
-        given, expired = _given(context)
+        given, expired = gathered()
         world, theirs = worlds.whole(given)
         for pair in worlds.pairs(world, given, context.journey, stage, recognised=context.settings.bridge.enabled):
             proof = graded.prove(pair.before, pair.after, most=SHOWN)
@@ -94,20 +110,23 @@ def _stage(context: Context) -> Stage:
     return context.stage
 
 
-def _given(context: Context) -> tuple[worlds.Given, tuple[Accepted, ...]]:
+def _given(context: Context, *, live: bool = False) -> tuple[worlds.Given, tuple[Accepted, ...]]:
     """What the cluster and the files say, and which accepted differences are past their last day.
+
+    Args:
+        live: whether the cluster alone is looked at, and pods count as known.
 
     Raises:
         UnknownError, PolicyError, UndecidableError: something cannot be read or decided.
     """
     found = live_objects(context.kube)
     # Where there is none yet, this deploy brings it, also to a stack of a version without one.
-    runs = context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE) is not None
+    runs = not live and context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE) is not None
     pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes()) if runs else ()
     counts, expired = _accepted(context)
     given = worlds.Given(
         objects=found,
-        files=_files(context),
+        files=() if live else _files(context),
         enforcer=_enforcer(context),
         calico_version=_calico_version(context),
         cilium=_options(context),

@@ -163,7 +163,7 @@ def policies_agree(context: Context) -> Answer:
 
 @check(CheckId.CALICO_UNCHANGED)
 def calico_unchanged(context: Context) -> Answer:
-    """Nobody but this stack changed a Calico policy while both engines enforce."""
+    """What Calico enforces is what the last proof judged: nobody but this stack has changed it since."""
     policies = {
         agreement.key_of(kind, obj): obj
         for kind in sorted(manifests.KINDS["calico"][CALICO_API])
@@ -181,11 +181,16 @@ def calico_unchanged(context: Context) -> Answer:
         return Answer("who wrote last is all that could be looked at", tuple(findings), (error.finding,))
     if kept is None:
         number = objects.count(len(policies), "Calico object")
-        return Answer(f"{number}, judged by who wrote last: the state keeps no digests yet", tuple(findings))
+        return Answer(f"{number}, judged by who wrote last: no digests of a proof are kept yet", tuple(findings))
     now = Record(objects=frozen_now(context.kube), files=kept.files)
     for key, what in freeze.differences(kept, now).items():
-        findings.append(Finding(key, f"{what} since the last deploy of this stack", remedy(context)))
-    return Answer(objects.count(len(kept.objects), "frozen object"), tuple(findings))
+        findings.append(Finding(key, f"{what} {_since(kept)}", remedy(context)))
+    said = f"as proved: {kept.proof}" if kept.proof else "as kept by a version that did not prove them"
+    return Answer(f"{objects.count(len(kept.objects), 'frozen object')}, {said}", tuple(findings))
+
+
+def _since(kept: Record) -> str:
+    return "since it was proved" if kept.proof else "since the last deploy of this stack"
 
 
 def thaw_findings(policy: Obj | None, binding: Obj | None, policies: Mapping[str, Obj]) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ COMMANDS: Final = (
     Command("mark", "show which stack moves this cluster; deploys write it", "commands.mark"),
     Command("unused", "whether nothing needs a part of the cluster; asked before a deletion", "commands.unused"),
     Command("guard", "see, open and close what keeps the network from being deleted", "guarding.guard"),
-    Command("freeze", "called by deploys: the freeze of Calico's policies", "guarding.freeze"),
+    Command("freeze", "called by deploys: the freeze of Calico's policies", "commands.freeze"),
     Command("workloads", "how workloads stood before the move, and how they stand now", "guarding.workloads"),
     Command(
         "bridge", "called by deploys: what tells Cilium who legacy pods are leaves, or comes back", "guarding.bridge"

@@ -1,8 +1,6 @@
-"""`freeze`: see the policy freeze in force, and keep what it froze. Called by deploys; nothing of it is for people."""
+"""The policy freeze of a live cluster: see it in force, and keep what was proved of what it froze."""
 
-import argparse
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -16,9 +14,8 @@ from migration.manifests import InvalidManifest, Manifest
 from operations.access import state
 from operations.access.connection import connect
 from operations.access.context import Context
-from operations.arguments import acts
 from operations.cluster import agreement, calico, objects
-from operations.evidence import EXIT_CODES, UnknownError, Verdict
+from operations.evidence import UnknownError
 from operations.guarding import admission
 from operations.say import say
 from reading import METADATA, without_labels
@@ -26,8 +23,6 @@ from reading.failure import Failure
 
 WRITER: Final = "pulumi-eks-cilium"
 """Field manager of what this command writes on a cluster of somebody else: a manager of the stack's."""
-PREVIOUS: Final = "PULUMI_COMMAND_STDOUT"
-"""Environment variable in which Pulumi's command hands over what it printed the time before."""
 STATE_SECONDS: Final = 60.0
 NO_STACK: Final = "no stack named"
 """What the CLI says of a stack that was never deployed (pulumi v3.255)."""
@@ -45,26 +40,6 @@ _AUTOMATIC: Final = ("projectcalico.org/created-by", "calico-kube-controllers")
 
 class Thawed(Failure):
     """A frozen object was changed by somebody else. The text names each."""
-
-
-def fill(command: Any) -> None:
-    texts = {
-        "wait": "until the API server refuses what the freeze refuses",
-        "keep": "print digests of what is frozen; on an adopted cluster write changed files first",
-    }
-    keeps = acts(command, texts, renamed=False)["keep"]
-    keeps.add_argument("--files", metavar="DIGEST", help="not read: makes the command another one with the files")
-    command.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Exit code 0: done; 1: not in force, or something was changed past the freeze; 2: it cannot be told."""
-    context = Context.load(args.stack)
-    if args.act == "wait":
-        wait(context)
-    else:
-        print(keep(context, _previous(os.environ.get(PREVIOUS, ""))).dump())
-    return EXIT_CODES[Verdict.PASSED]
 
 
 # -- in force ---------------------------------------------------------------------------------------
@@ -101,8 +76,11 @@ def wait(context: Context) -> None:
 # -- kept -------------------------------------------------------------------------------------------
 
 
-def keep(context: Context, before: Record | None) -> Record:
-    """What is frozen now, after a deploy has changed what its files say.
+def keep(context: Context, before: Record | None, prove: Callable[[Context], str]) -> Record:
+    """What is frozen now, after a deploy has changed what its files say: proved as it is, or it is not kept.
+
+    The gate proves before the freeze is in force, and takes files for what they will be. So the proof is made again
+    here, of nothing but what the cluster holds; its digests are taken before and after it and have to be the same.
 
     On an adopted cluster no resource of the stack holds Calico's policies: nothing of the owner's may be deleted with
     the stack. There, files that are not as they were at the deploy before are written here; the first deploy writes
@@ -110,9 +88,11 @@ def keep(context: Context, before: Record | None) -> Record:
 
     Args:
         before: of the deploy before; None for the first.
+        prove: that no flow changes its verdict, on the cluster of a context; it gives what the proof says, in one line,
+            and raises where it does not hold or cannot be told.
 
     Raises:
-        Thawed: something else than the changed files is not as it was.
+        Thawed: something else than the changed files is not as it was, or changed while it was proved.
         migration.manifests.InvalidManifest: a file cannot be used.
     """
     files = manifests.load(context.directory / context.settings.policies, "calico")
@@ -120,14 +100,24 @@ def keep(context: Context, before: Record | None) -> Record:
     if before is not None:
         changed = freeze.differences(before, Record(objects=live(context.kube), files=digests))
         if changed:
-            lines = "\n".join(f"  - {key} {what}" for key, what in changed.items())
-            raise Thawed(f"changed past the freeze, by somebody else than this stack:\n{lines}\n{remedy(context)}")
+            who = "by somebody else than this stack"
+            raise Thawed(f"changed past the freeze, {who}:\n{_lines(changed)}\n{remedy(context)}")
         if context.adopted:
             new = [it for it in files if before.files.get(freeze.file_key(it)) != digests[freeze.file_key(it)]]
             tierless(context.kube, new)
             for manifest in sorted(new, key=lambda it: it.kind.endswith("Policy")):
                 write(context.kube, manifest)
-    return Record(objects=live(context.kube.again()), files=digests)
+    judged = live(context.kube.again())
+    told = prove(context.again())
+    record = Record(objects=judged, files=digests, proof=told)
+    changed = freeze.differences(record, Record(objects=live(context.kube.again()), files=digests))
+    if changed:
+        raise Thawed(f"changed past the freeze, while it was proved:\n{_lines(changed)}\n{remedy(context)}")
+    return record
+
+
+def _lines(changed: Mapping[str, str]) -> str:
+    return "\n".join(f"  - {key} {what}" for key, what in changed.items())
 
 
 def tierless(kube: Cluster, changed: Sequence[Manifest]) -> None:
@@ -150,7 +140,7 @@ def tierless(kube: Cluster, changed: Sequence[Manifest]) -> None:
 def remedy(context: Context) -> str:
     return (
         "Compare each with its Cilium counterpart and put it back, or write the change into the files of both engines. "
-        f"Then keep what is there: `pulumi up --replace '**{freeze.KEPT}' --stack {context.stack}`"
+        f"Then have what is there proved and kept: `pulumi up --replace '**{freeze.KEPT}' --stack {context.stack}`"
     )
 
 
@@ -217,10 +207,6 @@ def write(kube: Cluster, manifest: Manifest) -> None:
         body={**said, "metadata": kept},
         content_type="application/json",
     )
-
-
-def _previous(text: str) -> Record | None:
-    return Record.load(text) if text else None
 
 
 # -- the stack's state ------------------------------------------------------------------------------

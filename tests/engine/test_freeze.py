@@ -126,11 +126,11 @@ def test_what_went_on_while_the_freeze_was_away_is_found_after_it_is_back(replac
     checked = walked.operations("check", "--check", "calico-unchanged")
     assert checked.code == 1, checked
     assert_says(
-        checked, "globalnetworkpolicies/platform.deny-instance-metadata", "is not as it was since the last deploy"
+        checked, "globalnetworkpolicies/platform.deny-instance-metadata", "is not as it was since it was proved"
     )
     walked.set(stage="move-workloads")
     shown = walked.preview()
-    assert_says(shown, "the gate of move-workloads does not pass", "is not as it was since the last deploy")
+    assert_says(shown, "the gate of move-workloads does not pass", "is not as it was since it was proved")
 
 
 def test_a_person_with_a_deployers_rights_is_refused_with_kubectl_and_told_what_to_do(replace_walk: Journey):

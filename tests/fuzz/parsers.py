@@ -120,7 +120,7 @@ ANNOTATED = Mark.load(MARK).annotations()
 LOCK = {"pid": 4, "username": "me", "hostname": "here", "timestamp": "2027-01-31T18:00:00Z"}
 OWN = {"id": "a", "attempt": 1, "taken": True, "reached": True, "place": "p", "guarded": ["x"], "deploys": False}
 MEMORY = {"towards": "cilium", "total": 3, "sizes": {"a": [1, 2, 3]}, "rebalancing": ["a"], "unhealthy": ["b"]}
-RECORD = {"objects": {"a": "1"}, "files": {"a": "2"}}
+RECORD = {"objects": {"a": "1"}, "files": {"a": "2"}, "proof": "equal"}
 AGENT = [
     {
         "status": {

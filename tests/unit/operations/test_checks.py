@@ -1410,7 +1410,7 @@ def test_a_fault_of_a_check_is_unknown_and_says_so(tmp_path: Path):
 
 
 def kept(world: World) -> Record:
-    return Record(objects=keeping.live(world.context.kube), files={})
+    return Record(objects=keeping.live(world.context.kube), files={}, proof="equal")
 
 
 def test_a_freeze_that_was_deleted_and_put_back_does_not_hide_what_went_in_between(
@@ -1431,7 +1431,7 @@ def test_a_freeze_that_was_deleted_and_put_back_does_not_hide_what_went_in_betwe
     evidence = ask(CheckId.CALICO_UNCHANGED, world)
     assert evidence.verdict is Verdict.FAILED
     for text in (
-        "globalnetworkpolicies/default.x: is not as it was since the last deploy",
+        "globalnetworkpolicies/default.x: is not as it was since it was proved",
         "felixconfigurations/default: is not as it was",
         "globalnetworkpolicies/default.new: is new",
         "--replace '**calico-kept'",
