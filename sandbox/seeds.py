@@ -125,15 +125,17 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
 
 
 def policy_files(directory: Path, *, owned: bool) -> Path:
-    """The project's policy files, in a directory of the walk's own: a translation is written beside them.
+    """The policy files of a walk, in a directory of its own: a translation is written beside them.
 
-    `owned`: with the platform team's, which are in the cluster already where somebody else made it.
+    `owned`: the project's, with the platform team's. Of a cluster that somebody else made, the survey writes them.
     """
     target = directory / lifecycle.POLICIES
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
     if owned:
+        shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
         shutil.copy(_POLICIES / "platform.yaml", target / "calico")
+    else:
+        target.mkdir(parents=True)
     return target
 
 

@@ -109,7 +109,7 @@ STACK_MANAGER: Final = "pulumi"
 """How the field managers of the stack's writes begin."""
 
 _BOOKKEEPING: Final = "['managedFields', 'resourceVersion', 'generation']"
-_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _SAME_METADATA: Final = (
     f"object.metadata.all(k, k in {_BOOKKEEPING} "
     "|| (k in oldObject.metadata && oldObject.metadata[k] == object.metadata[k])) "
@@ -286,7 +286,7 @@ def judged(resource: str, obj: Mapping[str, Any]) -> Judged:
         return Judged({}, {"spec": {k: v for k, v in spec.items() if k not in IDLE[resource]}})
     if resource in DECIDING:
         return Judged({}, {"spec": {k: v for k, v in spec.items() if k in DECIDING[resource]}})
-    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in {MAY_GO, _APPLIED}}
+    annotations = {k: v for k, v in (meta.get("annotations") or {}).items() if k not in {MAY_GO, APPLIED}}
     kept = {"labels": meta.get("labels") or {}, "annotations": annotations}
     content = {k: v for k, v in obj.items() if k not in {"apiVersion", "kind", "metadata", "status"}}
     return Judged(kept, content)

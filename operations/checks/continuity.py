@@ -6,7 +6,9 @@ from typing import Final
 from kube.transport import Obj
 from migration import manifests
 from migration.cilium_values import cilium_values
+from migration.guarding import freeze
 from migration.journeys import CheckId, Engine, Piece, Stage
+from migration.manifests import Manifest
 from migration.names import BRIDGE, SYSTEM_NAMESPACE
 from migration.rules.versions import CALICO_DEFAULT, minor
 from netpol.compare import graded
@@ -23,6 +25,7 @@ from operations.cluster.traffic import host_addresses, live_objects, live_versio
 from operations.continuity import recognised, worlds
 from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
 from operations.evidence import Answer, Finding, UnknownError
+from operations.guarding.freeze import recorded
 
 SHOWN: Final = 3
 """Counterexamples of one pair of worlds; the command that the text names prints more."""
@@ -152,20 +155,33 @@ def _accepted(context: Context) -> tuple[tuple[Accepted, ...], tuple[Accepted, .
 
 
 def _files(context: Context) -> list[str]:
-    """The policy files of both engines, as they are deployed.
+    """The policy files of both engines that the deploy writes.
+
+    Of a cluster of somebody else's, that is only what changed since the deploy before: what else is said of Calico, the
+    cluster says.
 
     Raises:
-        UnknownError: one cannot be used.
+        UnknownError: one cannot be used, or the stack's state cannot be read.
     """
     directory = context.directory / context.settings.policies
     found: dict[str, None] = {}
     for engine in manifests.KINDS:
         try:
-            sources = [m.source.rpartition(":")[0] for m in manifests.load(directory, engine)]
+            files = manifests.load(directory, engine)
         except manifests.InvalidManifest as error:
             raise UnknownError(str(error), "Correct the file", about="policy files") from None
-        found |= dict.fromkeys(sources)
+        if engine == "calico" and context.adopted:
+            files = _to_be_written(context, files)
+        found |= dict.fromkeys(m.source.rpartition(":")[0] for m in files)
     return list(found)
+
+
+def _to_be_written(context: Context, files: tuple[Manifest, ...]) -> tuple[Manifest, ...]:
+    kept = recorded(context) if files else None
+    if kept is None:
+        return ()
+    digests = freeze.file_digests(files)
+    return tuple(m for m in files if kept.files.get(freeze.file_key(m)) != digests[freeze.file_key(m)])
 
 
 def _enforcer(context: Context) -> Engine | None:
@@ -226,8 +242,17 @@ def _reach(proof: Proof) -> str:
 
 def _finding(context: Context, moment: str, example: Counterexample) -> Finding:
     now, then = ("allowed", "denied") if example.before.allowed else ("denied", "allowed")
+    flow = f"{example.source} -> {example.destination}, {example.packet}"
+    if _enforcer(context) is None:
+        return Finding(
+            flow,
+            f"is {now} today because nothing enforces policy in this cluster, and would be {then} {moment}"
+            f"{_by(example.after)}: Cilium begins to enforce the NetworkPolicies that are there",
+            "Before Cilium comes, delete the policy, let it allow this flow, or accept the difference in "
+            f"{ACCEPTED} (flow, reason, who, until when)",
+        )
     return Finding(
-        f"{example.source} -> {example.destination}, {example.packet}",
+        flow,
         f"is {now} today{_by(example.before)} and would be {then} {moment}{_by(example.after)}",
         f"`python -m operations policy translate --live --out {context.settings.policies}/cilium` writes what is "
         "missing, or says why it cannot: review it, commit, deploy",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import reading
 from netpol.translate.manifests import SOURCE
+from operations import written
 from reading.failure import USAGE, Failure
+
+BY: Final = "`python -m operations policy translate`"
 
 
 class NotOursError(Failure):
@@ -24,28 +27,23 @@ def write(manifests: Sequence[Mapping[str, Any]], directory: Path) -> tuple[list
         NotOursError: before anything is written.
         OSError: a file cannot be written.
     """
-    texts = {directory / name_of(manifest): reading.dump(manifest) for manifest in manifests}
-    known = dict.fromkeys(earlier(directory))
+    texts = {directory / name_of(manifest): written.sealed(reading.dump(manifest), BY) for manifest in manifests}
+    known = earlier(directory)
     for path in texts:
         if (path.exists() or path.is_symlink()) and path not in known:
+            edited = written.was_edited(path, BY)
+            why = "was edited since a translation wrote it" if edited else "was not written by a translation"
             raise NotOursError(
-                f"{path} was not written by a translation, and would be overwritten. Move it, or give --out another "
-                "directory"
+                f"{path} {why}, and would be overwritten. Move it, or give --out another directory"
+                + (", or delete it to have it written anew" if edited else "")
             )
-    stale = [path for path in known if path not in texts]
-    directory.mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        path.write_text(text, encoding="utf-8")
-    for path in stale:
-        path.unlink()
-    return list(texts), stale
+    done = written.write(texts, directory, known)
+    return list(done.written), list(done.removed)
 
 
 def earlier(directory: Path) -> list[Path]:
-    """The files in a directory that a translation wrote."""
-    if not directory.is_dir():
-        return []
-    return sorted(p for p in directory.iterdir() if p.suffix in (".yaml", ".yml") and _ours(p))
+    """The files in a directory that a translation wrote, and nobody edited since."""
+    return [path for path in written.yaml_files(directory) if _ours(path)]
 
 
 def name_of(manifest: Mapping[str, Any]) -> str:
@@ -63,8 +61,11 @@ def name_of(manifest: Mapping[str, Any]) -> str:
 
 
 def _ours(path: Path) -> bool:
-    """Whether every object in the file is marked as translated: no link, and nothing that somebody added."""
-    if path.is_symlink() or not path.is_file():
+    """Whether every object in the file is marked as translated: no link, and nothing that somebody added.
+
+    Versions before this one sealed nothing: their files have no line of ours at all.
+    """
+    if path.is_symlink() or not path.is_file() or written.was_edited(path, BY):
         return False
     try:
         found = [document.value for document in reading.documents(reading.text_of(path), str(path))]

@@ -10,15 +10,18 @@ from typing import Any, Final
 
 import reading
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
-from migration.journeys import Stage
+from migration.journeys import Journey, Piece, Stage
 from operations import evidence
 from operations.access.context import FACTS_HINT, Context, facts_path
 from operations.arguments import of_stack
+from operations.cluster.calico import STORED
 from operations.exits import UsageError
 from operations.say import say
+from operations.survey import policy_files
 from operations.survey.gather import gather
 from operations.survey.gathered import Gathered
 from operations.survey.moved import moved
+from operations.survey.policy_files import Filed
 from operations.survey.surveyed import facts_of, pinned
 from reading import Unreadable
 
@@ -72,9 +75,11 @@ def run(args: argparse.Namespace) -> int:
     refused = len(facts.refused)
     say(f"{len(facts.decisions)} items, {refused} refused; {'written to ' if written else 'not written: '}{path}")
     failed = bool(refused) or not written
+    filed = _policies(context, gathered, facts) if written and args.out is None else None
     _print(
         {
             "file": str(path) if written else None,
+            "policies": _told(filed),
             "verdict": evidence.Verdict.FAILED if failed else evidence.Verdict.PASSED,
             "refused": [d.item for d in facts.refused],
             "decisions": {d.item: d.verdict for d in facts.decisions},
@@ -102,10 +107,14 @@ def _moved(context: Context, gathered: Gathered, out: Path | None) -> int:
         if written:
             _replace(path, text(found))
     say(f"{'not written: ' if stopped else 'written to ' if written else 'nothing has moved: '}{path}")
+    # Once both engines enforce, the files say what is to be, and the freeze keeps the cluster.
+    before = context.journey.index[stage.id] < _frozen_from(context.journey)
+    filed = _policies(context, gathered, found) if before and not stopped and out is None else None
     verdict = evidence.Verdict.FAILED if stopped else evidence.Verdict.PASSED
     _print(
         {
             "file": None if stopped else str(path),
+            "policies": _told(filed),
             "verdict": verdict,
             "moved": written,
             "fixed": [one.about for one in fixed],
@@ -114,6 +123,36 @@ def _moved(context: Context, gathered: Gathered, out: Path | None) -> int:
         }
     )
     return evidence.EXIT_CODES[verdict]
+
+
+def _frozen_from(journey: Journey) -> int:
+    """Number of the first stage at which policies are frozen; past the last one where none is."""
+    return next((n for n, stage in enumerate(journey.stages) if Piece.FREEZE in stage.pieces), len(journey.stages))
+
+
+def _policies(context: Context, gathered: Gathered, facts: Facts) -> Filed | None:
+    """Write what Calico enforces into files; None where there is no Calico whose objects these files could be."""
+    if facts.calico.kind == "absent" or gathered.calico_untold or gathered.calico_api != STORED:
+        return None
+    setting = context.settings.policies
+    filed = policy_files.write(gathered, context.directory / policy_files.directory(setting, context.stack))
+    for note in filed.notes:
+        say(f"note     {note}")
+    changes = f"{len(filed.written)} written, {len(filed.removed)} removed"
+    say(f"Calico's policies as files for review: {changes}, in {filed.directory / 'calico'}")
+    if filed.directory != context.directory / setting:
+        say(
+            f"set eks-cilium:policies to {policy_files.directory(setting, context.stack)}: gates "
+            f"and deploys of this stack read {setting} until then"
+        )
+    return filed
+
+
+def _told(filed: Filed | None) -> dict[str, Any] | None:
+    if filed is None:
+        return None
+    paths = {"written": filed.written, "removed": filed.removed}
+    return {"directory": str(filed.directory), **{word: [str(p) for p in found] for word, found in paths.items()}}
 
 
 def _stage(context: Context) -> Stage:

@@ -25,7 +25,7 @@ CUSTOM: Final = {
 """Plural → API version of the custom kinds that are looked at."""
 CALICO: Final = (
     *("hostendpoints", "clusterinformations", "felixconfigurations", "globalnetworkpolicies", "networkpolicies"),
-    "bgppeers",
+    *("globalnetworksets", "networksets", "tiers", "bgppeers"),
 )
 """Plurals of Calico's kinds that are looked at, under the API group that Calico uses."""
 _AT_ONCE: Final = 50

@@ -8,7 +8,10 @@ import pytest
 
 from kube.transport import Obj
 from migration import journeys
+from migration.guarding.freeze import Record, file_digests
 from migration.journeys import REPLACE, CheckId
+from migration.manifests import load
+from operations.checks import continuity as checks
 from operations.checks import registry
 from operations.evidence import Evidence, Verdict
 from tests.unit.operations import world as w
@@ -157,6 +160,25 @@ def test_a_file_stands_for_the_live_policy_of_its_name(tmp_path: Path):
     assert evidence.verdict is Verdict.PASSED, told(evidence)
 
 
+def test_on_a_cluster_of_somebody_else_a_file_of_calico_counts_only_where_the_deploy_writes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = cluster(tmp_path, "install-cilium")
+    world.settings, world.facts = w.settings(adopted=True, stage="install-cilium"), w.facts()
+    spec = "{selector: app == 'db', types: [Ingress], ingress: [{action: Allow, source: {selector: app == 'web'}}]}"
+    meta = "apiVersion: crd.projectcalico.org/v1\nkind: GlobalNetworkPolicy\nmetadata: {name: default.db}\n"
+    file(tmp_path, "calico", f"{meta}spec: {spec}\n")
+    file(tmp_path, "cilium", cilium("web", "db"))
+    kept: list[Record | None] = [None]
+    monkeypatch.setattr(checks, "recorded", lambda _: kept[0])
+    # No deploy has begun to keep Calico's policies, so none writes this file: Cilium alone would enforce.
+    assert ask(world).verdict is Verdict.FAILED
+    kept[0] = Record(objects={}, files={})
+    assert ask(world).verdict is Verdict.PASSED
+    kept[0] = Record(objects={}, files=file_digests(load(tmp_path / "policies" / "network", "calico")))
+    assert ask(world).verdict is Verdict.FAILED
+
+
 def test_a_cluster_that_had_no_enforcer_is_told_what_begins_to_be_enforced(tmp_path: Path):
     spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
     world = cluster(tmp_path, "install-cilium", w.thing("NetworkPolicy", "deny", "shop", spec=spec))
@@ -165,7 +187,30 @@ def test_a_cluster_that_had_no_enforcer_is_told_what_begins_to_be_enforced(tmp_p
     world.settings = w.settings(adopted=True, stage="install-cilium")
     evidence = ask(world)
     assert evidence.verdict is Verdict.FAILED
-    assert "nothing enforces" in told(evidence)
+    for text in (
+        "nothing enforces",
+        "is allowed today because nothing enforces policy in this cluster",
+        "NetworkPolicy shop/deny",
+        "Cilium begins to enforce",
+        "delete the policy, let it allow this flow, or accept the difference in policies/accepted.yaml",
+    ):
+        assert text in told(evidence), text
+    assert "policy translate" not in told(evidence)
+
+
+def test_a_policy_that_begins_to_hold_passes_once_somebody_accepts_what_it_changes(tmp_path: Path):
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"]}
+    world = cluster(tmp_path, "install-cilium", w.thing("NetworkPolicy", "deny", "shop", spec=spec))
+    facts = w.facts()
+    world.facts = facts.model_copy(update={"calico": facts.calico.model_copy(update={"kind": "absent"})})
+    world.settings = w.settings(adopted=True, stage="install-cilium")
+    (tmp_path / "policies").mkdir(exist_ok=True)
+    (tmp_path / "policies" / "accepted.yaml").write_text(
+        "accepted:\n- {to: {namespace: shop}, reason: wanted all along, who: team, until: 2999-01-01}\n"
+    )
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.PASSED, told(evidence)
+    assert "accepted" in evidence.summary
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,30 @@ def test_a_file_of_somebody_else_is_not_overwritten(run, tmp_path, link):
     assert (out / "cluster.one.yaml").exists()
 
 
+def test_a_translated_file_that_somebody_edited_is_theirs_from_then_on(run, tmp_path):
+    out = tmp_path / "out"
+    run(out, gnp(DENY, "one"), gnp(INWARD, "two"))
+    edited = out / "cluster.one.yaml"
+    theirs = edited.read_text().replace("name: one", "name: one\n  labels: {reviewed: 'yes'}")
+    edited.write_text(theirs)
+    code, answer, _ = run(out, gnp(DENY, "one"))
+    assert (code, "was edited since a translation wrote it" in answer["error"]) == (64, True)
+    assert (out / "cluster.two.yaml").exists()
+    code, answer, _ = run(out, gnp(INWARD, "two"))
+    assert (code, answer["removed"], edited.read_text()) == (0, [], theirs)
+
+
+def test_the_same_policies_give_the_same_bytes_and_a_file_from_before_seals_is_taken_over(run, tmp_path):
+    out = tmp_path / "out"
+    run(out, gnp(DENY, "one"), gnp(INWARD, "two"))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    run(out, gnp(INWARD, "two"), gnp(DENY, "one"))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    (out / "cluster.one.yaml").write_bytes(before["cluster.one.yaml"].partition(b"\n")[2])
+    assert run(out, gnp(INWARD, "two"), gnp(DENY, "one"))[0] == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_what_is_refused_touches_no_file_and_says_what_is_still_there(run, tmp_path):
     out = tmp_path / "out"
     run(out, gnp(DENY, "one"))
