@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final
 
+from migration.rules import instances
+from migration.rules.instances import InstanceType
+
 CILIUM_OWN_ADDRESSES: Final = 2
 """Addresses Cilium takes on each node for itself: the router and the health endpoint (cilium/cilium#22054)."""
 
@@ -12,53 +15,15 @@ PODS_CAP_SMALL, PODS_CAP_LARGE, LARGE_VCPUS = 110, 250, 30
 """Kubernetes' recommended pods per node, up to and above 30 vCPUs, as the EKS AMI's own calculator applies it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstanceLimits:
-    """Network limits of an EC2 instance type (EC2 DescribeInstanceTypes: NetworkInfo, VCpuInfo)."""
-
-    interfaces: int
-    addresses_per_interface: int
-    vcpus: int
-    nitro: bool = True
+LIMITS: Final[Mapping[str, InstanceType]] = instances.table().types
 
 
-LIMITS: Final[Mapping[str, InstanceLimits]] = {
-    name: InstanceLimits(interfaces=enis, addresses_per_interface=ips, vcpus=vcpus)
-    for name, enis, ips, vcpus in (
-        ("t3.medium", 3, 6, 2),
-        ("t3.large", 3, 12, 2),
-        ("t3.xlarge", 4, 15, 4),
-        ("m5.large", 3, 10, 2),
-        ("m5.xlarge", 4, 15, 4),
-        ("m5.2xlarge", 4, 15, 8),
-        ("m5.4xlarge", 8, 30, 16),
-        ("m5.8xlarge", 8, 30, 32),
-        ("m6i.large", 3, 10, 2),
-        ("m6i.xlarge", 4, 15, 4),
-        ("m6i.2xlarge", 4, 15, 8),
-        ("m6i.4xlarge", 8, 30, 16),
-        ("m7i.large", 3, 10, 2),
-        ("m7i.xlarge", 4, 15, 4),
-        ("m7i.2xlarge", 4, 15, 8),
-        ("c5.large", 3, 10, 2),
-        ("c5.xlarge", 4, 15, 4),
-        ("c6i.large", 3, 10, 2),
-        ("c6i.xlarge", 4, 15, 4),
-        ("r5.large", 3, 10, 2),
-        ("r5.xlarge", 4, 15, 4),
-        ("r6i.large", 3, 10, 2),
-        ("r6i.xlarge", 4, 15, 4),
-    )
-}
-"""Common types. For any other type the settings name `maxPods`, or the survey reads the limits from EC2."""
-
-
-def vpc_cni_max_pods(limits: InstanceLimits) -> int:
+def vpc_cni_max_pods(limits: InstanceType) -> int:
     """Pods a node holds under the VPC CNI with secondary addresses (amazon-vpc-cni-k8s, eni-max-pods.txt)."""
     return limits.interfaces * (limits.addresses_per_interface - 1) + 2
 
 
-def cilium_max_pods(limits: InstanceLimits, *, prefix_delegation: bool, host_network_pods: int = 5) -> int:
+def cilium_max_pods(limits: InstanceType, *, prefix_delegation: bool, host_network_pods: int = 5) -> int:
     """`maxPods` of kubelet for a node in Cilium's ENI mode.
 
     Args:
@@ -112,7 +77,7 @@ def overlaps(blocks: Mapping[str, tuple[IPv4Network, ...]]) -> tuple[Overlap, ..
     return tuple(overlap for _, _, overlap in sorted(out, key=lambda one: one[:2]))
 
 
-def surge_addresses(*, nodes: int, pods: int, limits: InstanceLimits) -> int:
+def surge_addresses(*, nodes: int, pods: int, limits: InstanceType) -> int:
     """Addresses that `nodes` new nodes take from their subnets while the old nodes still hold theirs.
 
     One primary address per interface in use, the pods, and what Cilium takes on each node.

@@ -30,6 +30,7 @@ COMMANDS: Final = (
     Command("check", "ask the checks of a stage; reads only", "commands.check"),
     Command("journey", "print the stages of a journey", "commands.journey"),
     Command("label", "label nodes and managed groups as legacy, or take that back", "label"),
+    Command("instances", "what instance types have; --refresh reads it anew from EC2", "commands.instances"),
     Command("schema", "print the JSON schema of the settings", "commands.schema"),
     Command("survey", "read an adopted cluster and write down its facts; changes nothing", "survey.cli"),
     Command("refresh", "move workloads between legacy and Cilium nodes", "refresh.cli"),
