@@ -144,12 +144,12 @@ def _asked(worlds: Sequence[World]) -> list[list[Selector]]:  # noqa: PLR0912 - 
     """What policies ask of pods: in each direction, of those they apply to and of those at the other end."""
     out: dict[tuple[str, str], dict[Selector, None]] = {(d, r): {} for d in DIRECTIONS for r in ("subject", "peer")}
     twins = twins_of(worlds)
-    for world in worlds:
+    for at, world in enumerate(worlds):
         engines = {e for n in world.nodes for e in n.engines}
         if engines & {Engine.CALICO, Engine.KUBERNETES}:
             model = calico_model(world)
             for policy in model.policies:
-                if id(policy) in twins:
+                if at and id(policy) in twins:
                     continue
                 for direction in DIRECTIONS:
                     if direction in policy.directions:

@@ -17,7 +17,8 @@ from netpol.model.world import Engine, World
 def twins_of(worlds: Sequence[World]) -> dict[int, CalicoPolicy]:
     """For policies of later worlds, by id, the first world's policy of the same name and value.
 
-    Most of two sides of a proof is alike; what was found out about one twin need not be found out about the other.
+    Most of two sides of a proof is alike; what was found out about one twin need not be found out about the other. The
+    two may be one object, so whoever leaves twins out leaves them out of later worlds alone.
     """
     led = {(w.services, w.slices) for w in worlds}
     if len(led) > 1 or not all(_calico_enforces(w) for w in worlds):
@@ -42,7 +43,7 @@ def read(
 ) -> tuple[Cuts, set[IPNetwork], frozenset[str], bool]:
     cuts, networks = Cuts(), set[IPNetwork]()
     mentioned: set[str] = set()
-    for world in worlds:
+    for at, world in enumerate(worlds):
         networks |= set(world.apiserver)
         networks |= {ipaddress.ip_network(a) for a in world.host_addresses}
         networks |= {n for s in world.of(NetworkSet) for n in s.nets}
@@ -50,7 +51,7 @@ def read(
         _read_accepted(world, cuts, networks, mentioned)
         engines = {e for node in world.nodes for e in node.engines}
         if engines & {Engine.CALICO, Engine.KUBERNETES}:
-            _read_calico(world, twins, cuts, networks, mentioned)
+            _read_calico(world, twins if at else {}, cuts, networks, mentioned)
         if Engine.CILIUM in engines:
             _read_cilium(world, cuts, networks, mentioned)
     accounts = any("serviceaccount" in k or k.startswith(calico.ACCOUNT_PREFIX) for k in mentioned)

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from netpol import from_objects
+from netpol import World, from_objects, from_text
 from netpol.compare.calico_shared import CalicoShared
 from netpol.compare.future import prove_future
 from netpol.compare.prove import Equality, prove, unlike
@@ -237,3 +237,28 @@ def test_a_tier_that_passes_by_default_equals_no_tier():
     plain = knp("{podSelector: {}, policyTypes: [Ingress]}")
     tier = tier_object("t", 1, "Pass")
     assert prove(calico(plain), calico(docs(plain, tier, gnp("{tier: t, types: [Ingress]}")))).equal
+
+
+def _sharing(*labels: str) -> tuple[World, World]:
+    """Two worlds with the same objects for policies, but for one policy more in the first, which names no label."""
+    shared = (
+        gnp("{order: 10, selector: app == 'db', types: [Ingress], ingress: [{action: Allow}]}", "shared"),
+        gnp("{order: 20, types: [Ingress], ingress: [{action: Deny}]}", "last"),
+    )
+    more = gnp("{order: 5, types: [Ingress], ingress: [{action: Deny, protocol: ICMP}, {action: Pass}]}", "more")
+    pods = [
+        f"{{apiVersion: v1, kind: Pod, metadata: {{name: pod-{n}, namespace: red, labels: {{app: {app}}}}}, "
+        f"spec: {{containers: []}}, status: {{podIP: 10.0.0.{n + 1}}}}}"
+        for n, app in enumerate(labels)
+    ]
+    before = from_text(docs(*shared, more, *pods), whole=True).enforced_by("calico")
+    return before, before.with_policies(p for p in before.policies if p.meta.name != "more")
+
+
+@pytest.mark.parametrize("labels", [("db", "web"), ("web", "db")])
+def test_policies_that_two_worlds_share_as_one_object_still_tell_pods_apart(labels: tuple[str, str]):
+    before, after = _sharing(*labels)
+    proof = prove(before, after)
+    assert proof.verdict is Equality.DIFFERENT
+    assert proof.classes == 2
+    assert prove_future(before, after).verdict is Equality.DIFFERENT
