@@ -5,7 +5,7 @@ from typing import Any, NoReturn
 
 from reading.scalars import Refused, resolve
 from reading.unreadable import Unreadable
-from reading.yaml_text import MOST_DEPTH
+from reading.values import MOST_DEPTH
 
 
 def json_value(text: str, file: str = "<text>") -> Any:

@@ -14,9 +14,8 @@ import yaml
 
 from reading.scalars import Refused, is_integer, plainly, resolve, shown
 from reading.unreadable import Unreadable
+from reading.values import MOST_DEPTH, Document, List, Map
 
-MOST_DEPTH: Final = 100
-"""Levels of mappings and lists in one another. Objects of Kubernetes have up to thirty."""
 MOST_VALUES: Final = 20_000_000
 """Values of one text, with what aliases repeat."""
 _MOST_SHOWN: Final = 60
@@ -27,32 +26,6 @@ _PARSER: Final[Any] = getattr(yaml, "CSafeLoader", None)
 _BREAKS: Final = re.compile("\r(?!\n)|[\x85\u2028\u2029\ufeff]")
 _CUT: Final = re.compile(r"^---(?![ \t\r\n]|\Z)", re.MULTILINE)
 _SLASH: Final = re.compile(r"(?<!\\)(?:\\\\)*\\/")
-
-
-class Map(dict[str, Any]):
-    """A mapping that knows the line of each of its keys."""
-
-    line = 0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: dict[str, int] = {}
-
-
-class List(list[Any]):
-    """A sequence that knows the line of each of its items."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[int] = []
-
-
-@dataclass(frozen=True)
-class Document:
-    """One document of a text; `line` is that of its first value, counted from 1."""
-
-    line: int
-    value: Any
 
 
 def documents(text: str, file: str = "<text>", *, lines: bool = False, strictly: bool = False) -> list[Document]:

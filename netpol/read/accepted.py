@@ -30,10 +30,15 @@ def accepted(text: str, file: str = "<text>") -> tuple[Accepted, ...]:
     for document in found:
         if document.value is None:
             continue
-        if not isinstance(document.value, dict):
-            raise PolicyError(Place(file, document.line), "", "must be a mapping with the one field `accepted`")
-        out += taken(Reader(document.value, file, line=document.line), _all)
+        out += accepted_in(document.value, file, document.line)
     return tuple(out)
+
+
+def accepted_in(value: Any, file: str = "<value>", line: int = 0) -> tuple[Accepted, ...]:
+    """The accepted differences in the value of a document. Raises PolicyError with every fault."""
+    if not isinstance(value, dict):
+        raise PolicyError(Place(file, line), "", "must be a mapping with the one field `accepted`")
+    return taken(Reader(value, file, line=line), _all)
 
 
 def _all(reader: Reader) -> tuple[Accepted, ...]:

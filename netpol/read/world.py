@@ -1,11 +1,9 @@
 """Worlds from files and objects: pods, namespaces, nodes, services and policies, in any order."""
 
-# ruff: noqa: PLR0912
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,9 @@ from netpol.read.policies import parse, parses
 from netpol.read.reader import Reader, address, shown, taken
 from netpol.read.within import policies_within
 
+Value = Policy | Pod | Namespace | Node | Service | ServiceAccount | Slice
+"""What one object is in a world."""
+
 
 def load(paths: Iterable[str | Path], **options: Any) -> World:
     """A world from files and directories. Raises PolicyError with file, line and field.
@@ -57,16 +58,63 @@ def from_objects(objects: Iterable[Mapping[str, Any]], **options: Any) -> World:
     return from_readers(documents.from_objects(objects), **options)
 
 
+@dataclass(slots=True)
+class Parts:
+    """What a world is put together of: values of single objects, in any order."""
+
+    policies: list[Policy] = field(default_factory=list)
+    pods: list[Pod] = field(default_factory=list)
+    namespaces: list[Namespace] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    services: list[Service] = field(default_factory=list)
+    service_accounts: list[ServiceAccount] = field(default_factory=list)
+    slices: list[Slice] = field(default_factory=list)
+
+    def put(self, value: Value) -> None:
+        """Take in what `value_of` made of an object."""
+        match value:
+            case Pod():
+                self.pods.append(value)
+            case Namespace():
+                self.namespaces.append(value)
+            case Node():
+                self.nodes.append(value)
+            case Service():
+                self.services.append(value)
+            case ServiceAccount():
+                self.service_accounts.append(value)
+            case Slice():
+                self.slices.append(value)
+            case _:
+                self.policies.append(value)
+
+
+def value_of(reader: Reader, notes: Notes | None = None) -> Value | None:
+    """What one object is in a world; None where it is nothing there, with the reason in the notes.
+
+    Raises PolicyError with every fault of the object.
+    """
+    if parses(reader):
+        return parse(reader)
+    if reader.kind in _SLICES:
+        return taken(reader, _endpoint_slice)
+    if reader.kind in _WORLD_OBJECTS:
+        return taken(reader, _WORLD_OBJECTS[reader.kind])
+    why = passed_over(reader, policies_within(reader.value))
+    if notes is not None:
+        notes.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), why)
+    return None
+
+
 def from_readers(
     readers: Iterable[Reader],
     *,
-    engines: Callable[[Mapping[str, str]], tuple[Iterable[Engine | str], Recognition | str]] | None = None,
     whole: bool = False,
     assume: str | None = None,
     notes: Notes | None = None,
     **options: Any,
 ) -> World:
-    """A world from objects. `engines` maps a node's labels to its engines and how its pods are recognised.
+    """A world from objects; further arguments as of `from_parts`.
 
     Raises PolicyError with every fault; or leaves them in `notes`, and then the world is empty.
     """
@@ -74,61 +122,61 @@ def from_readers(
         raise WorldError("of a whole world there is nothing to assume: say whole or assume, not both")
     options["rest"] = Rest.ABSENT if whole else Rest(assume or Rest.UNKNOWN)
     own = notes or Notes()
-    parts: dict[str, list[Any]] = {
-        name: [] for name in ("policies", "pods", "namespaces", "nodes", "services", "service_accounts")
-    }
-    slices: list[Slice] = []
+    parts = Parts()
     seen = _Seen(own)
     for reader in readers:
         try:
-            if parses(reader):
-                policy = parse(reader)
-                if policy is not None and seen.first_policy(reader, policy):
-                    parts["policies"].append(policy)
-            elif reader.kind in _SLICES:
-                slices.append(taken(reader, _endpoint_slice))
-            elif reader.kind in _WORLD_OBJECTS:
-                part, read = _WORLD_OBJECTS[reader.kind]
-                value = taken(reader, read)
-                if value is not None and seen.first_object(reader, value):
-                    parts[part].append(value)
-            else:
-                why = passed_over(reader, policies_within(reader.value))
-                own.skip(reader.place(), shown(f"{reader.kind[1]} ({reader.kind[0]})"), why)
+            value = value_of(reader, own)
+            if value is not None and seen.first(reader, value):
+                parts.put(value)
         except PolicyError as error:
             own.wrong(error)
     if notes is None:
         own.fail()
     elif own.errors:
         return World()
-    parts["services"] = [_with_slices(service, slices) for service in parts["services"]]
-    parts["slices"] = [s for s in slices if s.service]
+    return from_parts(parts, **options)
+
+
+def from_parts(
+    parts: Parts,
+    *,
+    engines: Callable[[Mapping[str, str]], tuple[Iterable[Engine | str], Recognition | str]] | None = None,
+    **options: Any,
+) -> World:
+    """A world from values of objects, each of them once. `engines` maps a node's labels to its engines and how its
+    pods are recognised."""
+    whole = options.get("rest") is Rest.ABSENT
+    nodes, pods = parts.nodes, parts.pods
     if engines is not None:
-        nodes = []
-        for node in parts["nodes"]:
-            chosen, recognised = engines(node.labels)
-            nodes.append(
-                replace(
-                    node,
-                    engines=frozenset(Engine(e) for e in chosen),
-                    recognised=Recognition(recognised),
-                )
-            )
-        parts["nodes"] = nodes
-    known_nodes = {node.name for node in parts["nodes"]}
-    missing = sorted({pod.node for pod in parts["pods"] if pod.node} - known_nodes)
+        chosen = [(node, *engines(node.labels)) for node in nodes]
+        nodes = [
+            replace(node, engines=frozenset(Engine(e) for e in found), recognised=Recognition(recognised))
+            for node, found, recognised in chosen
+        ]
+    known_nodes = {node.name for node in nodes}
+    missing = sorted({pod.node for pod in pods if pod.node} - known_nodes)
     if known_nodes and missing and not whole and engines is None:
-        parts["nodes"] += [Node(name=name, given=False) for name in missing]
+        nodes = [*nodes, *(Node(name=name, given=False) for name in missing)]
     elif known_nodes and missing:
         raise WorldError(f"pods are on nodes that are not given: {', '.join(missing[:5])}")
     if "families" not in options:
-        used = {a.version for pod in parts["pods"] for a in pod.addresses}
+        used = {a.version for pod in pods for a in pod.addresses}
         options["families_stated"] = bool(used)
         options["families"] = frozenset((used or {4}) | ({6} if options.get("six_egress") else set()))
     if not known_nodes:
-        parts["pods"] = [replace(pod, node="") for pod in parts["pods"]]
-    everything: dict[str, Any] = {name: tuple(values) for name, values in parts.items()}
-    return World(**everything, **options).with_named()
+        pods = [replace(pod, node="") for pod in pods]
+    slices = _by_service(parts.slices)
+    return World(
+        policies=tuple(parts.policies),
+        pods=tuple(pods),
+        namespaces=tuple(parts.namespaces),
+        nodes=tuple(nodes),
+        services=tuple(_with_slices(service, slices) for service in parts.services),
+        slices=tuple(s for s in parts.slices if s.service),
+        service_accounts=tuple(parts.service_accounts),
+        **options,
+    ).with_named()
 
 
 _NAMELESS = Meta(name="", api="", kind="")
@@ -147,6 +195,14 @@ class _Seen:
         self.notes = notes
         self.policies: dict[tuple[str, str, str, str], Policy] = {}
         self.objects: dict[tuple[str, str, str], tuple[Place, Any]] = {}
+
+    def first(self, reader: Reader, value: Value) -> bool:
+        """Whether it counts."""
+        if isinstance(value, Slice):
+            return True
+        if isinstance(value, Pod | Namespace | Node | Service | ServiceAccount):
+            return self.first_object(reader, value)
+        return self.first_policy(reader, value)
 
     def first_policy(self, reader: Reader, policy: Policy) -> bool:
         meta = policy.meta
@@ -304,17 +360,24 @@ def _endpoint_slice(reader: Reader) -> Slice:
     return Slice(namespace=namespace, service=service, backends=tuple(out))
 
 
-def _with_slices(service: Service, slices: list[Slice]) -> Service:
+def _by_service(slices: Iterable[Slice]) -> dict[tuple[str, str], list[Slice]]:
+    out: dict[tuple[str, str], list[Slice]] = {}
+    for one in slices:
+        out.setdefault((one.namespace, one.service), []).append(one)
+    return out
+
+
+def _with_slices(service: Service, slices: Mapping[tuple[str, str], list[Slice]]) -> Service:
     """The service with its ready endpoints, which are what flows to it are translated to."""
-    mine = [s.backends for s in slices if (s.namespace, s.service) == (service.namespace, service.name)]
-    return replace(service, backends=tuple(b for part in mine for b in part if b.ready)) if mine else service
+    mine = slices.get((service.namespace, service.name))
+    return replace(service, backends=tuple(b for s in mine for b in s.backends if b.ready)) if mine else service
 
 
-_WORLD_OBJECTS: dict[tuple[str, str], tuple[str, Callable[[Reader], Any]]] = {
-    ("v1", "Pod"): ("pods", _pod),
-    ("v1", "Namespace"): ("namespaces", _namespace),
-    ("v1", "Node"): ("nodes", _node),
-    ("v1", "Service"): ("services", _service),
-    ("v1", "ServiceAccount"): ("service_accounts", _service_account),
+_WORLD_OBJECTS: dict[tuple[str, str], Callable[[Reader], Pod | Namespace | Node | Service | ServiceAccount | None]] = {
+    ("v1", "Pod"): _pod,
+    ("v1", "Namespace"): _namespace,
+    ("v1", "Node"): _node,
+    ("v1", "Service"): _service,
+    ("v1", "ServiceAccount"): _service_account,
 }
 _SLICES = (("discovery.k8s.io/v1", "EndpointSlice"), ("discovery.k8s.io/v1beta1", "EndpointSlice"))

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from netpol import UndecidableError, World, from_objects
 from netpol.compare.again.proving import Proving
@@ -118,6 +119,9 @@ class Changes:
             (1, self._relabel_account),
             (4, lambda pair: self._policies(pair, one_sided=self.rng.random() < 0.3)),
             (2, self._agree),
+            (2, self._node_comes),
+            (1, self._node_goes),
+            (1, self._node_changes),
         ]
         for _ in range(self.rng.choice((1, 1, 1, 2))):
             (chosen,) = self.rng.choices([k for _, k in kinds], [w for w, _ in kinds])
@@ -171,6 +175,44 @@ class Changes:
             for a in pair[0].service_accounts
         ]
         return replace(pair[0], service_accounts=tuple(accounts)), replace(pair[1], service_accounts=tuple(accounts))
+
+    def _node_comes(self, pair: Pair) -> Pair:
+        """One like another, perhaps at an address that a policy names."""
+        rng = self.rng
+        like, name = rng.choice(pair[0].nodes).name, f"n{rng.randrange(10**6)}"
+        taken = {a for w in pair for n in w.nodes for a in n.addresses} | {a for p in pair[0].pods for a in p.addresses}
+        addresses = tuple(_beside(a, taken) for a in pair[0].node_by_name[like].addresses)
+        if rng.random() < 0.3:
+            addresses = (ipaddress.ip_address(f"10.{rng.randrange(3)}.{rng.randrange(3)}.{rng.randrange(9)}"),)
+        made = [replace(w.node_by_name[like], name=name, addresses=addresses) for w in pair]
+        first, second = (replace(w, nodes=(*w.nodes, n)) for w, n in zip(pair, made, strict=True))
+        if rng.random() < 0.5:
+            return first, second
+        moved = [replace(p, node=name) if rng.random() < 0.3 else p for p in pair[0].pods]
+        return self._pods((first, second), moved)
+
+    def _node_goes(self, pair: Pair) -> Pair:
+        """And its pods with it, or to another."""
+        if len(pair[0].nodes) < 2:
+            return pair
+        gone, other = self.rng.sample([n.name for n in pair[0].nodes], 2)
+        stay = self.rng.random() < 0.5
+        pods = [replace(p, node=other) if p.node == gone else p for p in pair[0].pods if stay or p.node != gone]
+        first, second = self._pods(pair, pods or [replace(pair[0].pods[0], node=other)])
+        first, second = (replace(w, nodes=tuple(n for n in w.nodes if n.name != gone)) for w in (first, second))
+        return first, second
+
+    def _node_changes(self, pair: Pair) -> Pair:
+        """It has another address, or another label."""
+        name = self.rng.choice(pair[0].nodes).name
+        address = ipaddress.ip_address(f"10.{self.rng.randrange(3)}.0.{self.rng.randrange(9)}")
+        said: dict[str, Any] = {"labels": {"zone": self.rng.choice("ab")}}
+        if self.rng.random() < 0.5:
+            said = {"addresses": (address,)}
+        first, second = (
+            replace(w, nodes=tuple(replace(n, **said) if n.name == name else n for n in w.nodes)) for w in pair
+        )
+        return first, second
 
     def _policies(self, pair: Pair, *, one_sided: bool) -> Pair:
         """A policy comes, goes, or says what another one said."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import fields
 from typing import TypeVar
 
+from netpol.compare.again.pods import Pods
 from netpol.compare.again.small import SPEAKING
 from netpol.compare.again.voices import Key, key_of
+from netpol.decide.models import calico_model, cilium_model
 from netpol.model.packets import Party
 from netpol.model.values import NetworkSet, Policy
-from netpol.model.world import World
+from netpol.model.world import Engine, World
 
 Pair = tuple[World, World]
 K = TypeVar("K")
-_FOLLOWED = ("policies", "pods", "namespaces", "service_accounts", "derived")
+_FOLLOWED = ("policies", "pods", "namespaces", "nodes", "service_accounts", "derived")
+_SOME = 2
+"""So many nodes of one look say what more would say: one's own, and another."""
 
 
 def unalike(before: World, after: World) -> str:
@@ -24,6 +29,8 @@ def unalike(before: World, after: World) -> str:
             return f"the two worlds do not have the same {what.replace('_', ' ')}"
     if before.node_by_name.keys() != after.node_by_name.keys():
         return "the two worlds do not have the same nodes"
+    if before.accepted:
+        return "some differences are accepted"
     for world in (before, after):
         if len(by_key(world)) < sum(1 for p in world.policies if isinstance(p, SPEAKING)):
             return "two policies have one name"
@@ -31,7 +38,7 @@ def unalike(before: World, after: World) -> str:
 
 
 def otherwise(old: Pair, new: Pair) -> str:
-    """What else changed than pods, labels and policies that pods are policed by, if anything did."""
+    """What else changed than pods, nodes, labels and policies that pods are policed by, if anything did."""
     for was, there in zip(old, new, strict=True):
         for one in fields(World):
             if one.name not in _FOLLOWED and getattr(was, one.name) != getattr(there, one.name):
@@ -43,6 +50,49 @@ def otherwise(old: Pair, new: Pair) -> str:
         if any(s.meta.namespace in spaces for s in there.of(NetworkSet)):
             return "the labels of a network set's namespace changed"
     return ""
+
+
+def renewed(old: Pair, new: Pair, pods: Pods) -> str:
+    """Why a change of nodes has to be looked at by itself, if it has.
+
+    Where policies see of the nodes of now what they saw of those before, it decides no flow that one came or went.
+    """
+    if all(was.nodes == there.nodes for was, there in zip(old, new, strict=True)):
+        return ""
+    if any(calico_model(world).all_host_endpoints for world in (*old, *new)):
+        return "nodes with host endpoints changed"
+    was, there = _looks(old, pods), _looks(new, pods)
+    if any(look != there.get(name, look) for name, look in was.items()):
+        return "a node looks otherwise"
+    if _counted(was) != _counted(there):
+        return "there are nodes of another look, or the last one of a look is gone"
+    freed = {a for n in old[0].nodes for a in n.addresses} - {a for n in new[0].nodes for a in n.addresses}
+    for address in sorted(freed, key=lambda a: (a.version, int(a))):
+        if not pods.free_beside(address, (*old[0].pods, *new[0].pods)):
+            return f"address {address} is free now, and rules tell it from every other free one"
+    return ""
+
+
+def _looks(worlds: Pair, pods: Pods) -> dict[str, Hashable]:
+    """All that policies can see of each node."""
+    by_label = any(e.peers.nodes for w in worlds if _cilium_enforces(w) for e in cilium_model(w).entries)
+    out: dict[str, Hashable] = {}
+    for name in worlds[0].node_by_name:
+        nodes = [w.node_by_name[name] for w in worlds]
+        labels = frozenset(nodes[0].labels.items()) if by_label else None
+        out[name] = (
+            labels,
+            *((n.engines, n.recognised, n.is_remote_node, pods.within(n.addresses)) for n in nodes),
+        )
+    return out
+
+
+def _cilium_enforces(world: World) -> bool:
+    return any(Engine.CILIUM in node.engines for node in world.nodes)
+
+
+def _counted(looks: Mapping[str, Hashable]) -> dict[Hashable, int]:
+    return {look: min(count, _SOME) for look, count in Counter(looks.values()).items()}
 
 
 def by_key(world: World) -> dict[Key, Policy]:
@@ -69,6 +119,7 @@ def now(world: World, end: Party, family: int) -> Party | None:
             return None
         return Party(pod=pod, node=world.node_of(pod), address=address if pod.addresses else end.address)
     if end.node is not None:
-        return Party(node=world.node_by_name[end.node.name], address=end.address)
+        node = world.node_by_name.get(end.node.name)
+        return None if node is None else Party(node=node, address=end.address)
     owned = any(end.address in pod.addresses for pod in world.pods)
     return None if owned else Party(address=end.address)

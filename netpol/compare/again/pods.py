@@ -87,6 +87,16 @@ class Pods:
             self._nodes[pod.node] = self._node(pod)
         return self._nodes[pod.node], self._atoms(pod.addresses)
 
+    def move(self, worlds: tuple[World, World]) -> None:
+        """Take these worlds for those of now; which pods there are is told one by one."""
+        if any(was.nodes is not there.nodes for was, there in zip(self.worlds, worlds, strict=True)):
+            self._nodes.clear()
+        self.worlds = worlds
+
+    def within(self, addresses: Iterable[IPAddress]) -> Hashable:
+        """Where addresses are, as far as rules can tell."""
+        return self._atoms(addresses)
+
     def _atoms(self, addresses: Iterable[IPAddress]) -> Hashable:
         return tuple([(a.version, self.atoms[a.version].atom(a)) for a in addresses])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from netpol.compare.again.changes import Pair, by_key, changed, now, otherwise, unalike
+from netpol.compare.again.changes import Pair, by_key, changed, now, otherwise, renewed, unalike
 from netpol.compare.again.pods import Name, Pods
 from netpol.compare.again.small import reduced
 from netpol.compare.again.voices import Said, Voice
@@ -56,8 +56,9 @@ class Proving:
 
     Made for a watch: each event is put into the worlds (frozen values, of which most parts stay the same objects), and
     `change` compares what it touches. Verdict and assumptions are those of `prove` over the same worlds; a
-    counterexample is one of those that there are. `classes`, `peers` and `cells` say what was looked at. Pods, labels
-    of namespaces and accounts, and policies are followed; when anything else changes, all is proved from scratch.
+    counterexample is one of those that there are. `classes`, `peers` and `cells` say what was looked at. Pods, nodes
+    that look like others, labels of namespaces and accounts, and policies are followed; when anything else changes, all
+    is proved from scratch. A pod or node of a kind that was compared before needs nothing.
 
     >>> proving = Proving(before, after)                              # doctest: +SKIP
     >>> proving.change(before, replace(after, pods=fewer)).equal      # doctest: +SKIP
@@ -66,16 +67,23 @@ class Proving:
     touched: 1 of 4400 pods (0.0%)
     """
 
-    def __init__(self, before: World, after: World) -> None:
-        """Raises UndecidableError for policies beyond the model."""
+    def __init__(self, before: World, after: World, *, prepared: bool = True) -> None:
+        """Raises UndecidableError for policies beyond the model. Not `prepared`: whoever asks first waits longer."""
         self.worlds: Pair = (before, after)
         self.proof: Proof
         self.touched: Touched
         self._suspects: set[Name] | None = None
         """Flows from or to no suspect are known to be equal; None: nothing is known."""
         self._anew("the first proof")
-        self._pods = None if unalike(*self.worlds) else self._listen(self.worlds)
+        self._pods: Pods | None = None
         """What was heard of the worlds; None where that is to be done before it is needed."""
+        if prepared:
+            self.prepare()
+
+    def prepare(self) -> None:
+        """Hear now what the next change needs to have been heard."""
+        if self._pods is None and not unalike(*self.worlds):
+            self._pods = self._listen(self.worlds)
 
     def change(self, before: World, after: World) -> Proof:
         """The proof about the worlds as they are from now on.
@@ -129,7 +137,10 @@ class Proving:
         if len(pods.all) > 2 * len(pods.number) + 1000:
             # Numbers of pods that have gone make every set longer.
             pods = self._listen(old)
-        pods.worlds = self.worlds
+        why = renewed(old, self.worlds, pods)
+        if why:
+            return why
+        pods.move(self.worlds)
         for world, own in zip(self.worlds, self._voices, strict=True):
             for voice in own:
                 voice.look(world)

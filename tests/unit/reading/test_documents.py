@@ -16,7 +16,7 @@ from netpol.model.errors import PolicyError
 from netpol.read import documents as proving
 from netpol.read.policies import policies_from_files
 from reading import Unreadable
-from reading.yaml_text import MOST_DEPTH
+from reading.values import MOST_DEPTH
 
 KUBECTL = {
     "20:22": "20:22",

@@ -11,7 +11,7 @@ from netpol.compare.again.finding import Finder, handles_of
 from netpol.compare.again.proving import Proving
 from netpol.compare.prove import Equality, prove
 from netpol.model.selector import ALL, And, Has, In, Not, Or, equals
-from netpol.model.world import Pod
+from netpol.model.world import Node, Pod
 from tests.oracles import changing
 from tests.unit.netpol.worlds import calico, docs, gnp, knp
 
@@ -82,13 +82,23 @@ def test_an_address_that_a_pod_leaves_behind_counts_as_one_of_the_world():
 def test_what_is_not_followed_is_proved_from_scratch_and_says_why():
     where = calico(docs(OPEN, knp("{podSelector: {}, policyTypes: [Ingress]}")))
     proving = Proving(where, where)
-    grown = replace(where, nodes=(*where.nodes, replace(where.nodes[0], name="n3")))
+    grown = replace(where, nodes=(*where.nodes, Node(name="n3")))
     assert proving.change(grown, grown).equal
-    assert proving.touched.anew == "all proved: nodes changed"
+    assert proving.touched.anew == "all proved: there are nodes of another look, or the last one of a look is gone"
     assert proving.touched.share == 1
     added = replace(grown, pods=(*grown.pods, Pod(namespace="red", name="late", node="n3", labels={"app": "web"})))
     assert proving.change(added, added).equal
     assert proving.touched.pods == 1
+
+
+def test_a_node_like_others_that_comes_or_goes_touches_nothing():
+    where = calico(OPEN)
+    like = [replace(where.nodes[0], name=f"n{n}", addresses=()) for n in range(4)]
+    two, three = (replace(where, nodes=(*where.nodes, *like[:n])) for n in (2, 3))
+    proving = Proving(two, two)
+    for world in (three, two):
+        assert proving.change(world, world).equal
+        assert (proving.touched.pods, proving.touched.anew) == (0, "")
 
 
 @pytest.mark.parametrize(
