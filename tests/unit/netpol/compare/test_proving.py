@@ -93,7 +93,7 @@ def test_what_is_not_followed_is_proved_from_scratch_and_says_why():
 
 def test_a_node_like_others_that_comes_or_goes_touches_nothing():
     where = calico(OPEN)
-    like = [replace(where.nodes[0], name=f"n{n}", addresses=()) for n in range(4)]
+    like = [replace(where.nodes[0], name=f"new-{n}", addresses=()) for n in range(3)]
     two, three = (replace(where, nodes=(*where.nodes, *like[:n])) for n in (2, 3))
     proving = Proving(two, two)
     for world in (three, two):
