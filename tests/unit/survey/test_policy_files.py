@@ -195,7 +195,9 @@ def test_the_survey_writes_them_into_the_stacks_own_directory_and_says_which_set
     assert "set eks-cilium:policies" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("stage", "follows"), [("label-legacy", True), ("install-cilium", False), ("retire-calico", False)])
+@pytest.mark.parametrize(
+    ("stage", "follows"), [("label-legacy", True), ("install-cilium", False), ("retire-calico", False)]
+)
 def test_until_both_engines_enforce_the_files_follow_the_cluster_and_then_the_other_way_round(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str, follows: bool
 ):
