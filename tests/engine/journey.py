@@ -55,22 +55,15 @@ class Journey:
         return self
 
     def pulumi(self, *words: str, timeout: float = 600) -> Outcome:
-        argv = ["pulumi", *words, "--stack", self.stack.name, "--non-interactive", "--color", "never"]
-        done = subprocess.run(
-            argv,
-            cwd=lifecycle.ROOT,
-            env=self.stack.environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout,
-            check=False,
+        return self._run(
+            ["pulumi", *words, "--stack", self.stack.name, "--non-interactive", "--color", "never"], timeout
         )
-        return Outcome(done.returncode, done.stdout)
 
     def operations(self, *words: str, timeout: float = 600) -> Outcome:
         """`python -m operations WORDS --stack NAME`."""
-        argv = ["sh", "operations/run", *words, "--stack", self.stack.name]
+        return self._run(["sh", "operations/run", *words, "--stack", self.stack.name], timeout)
+
+    def _run(self, argv: list[str], timeout: float) -> Outcome:
         done = subprocess.run(
             argv,
             cwd=lifecycle.ROOT,
@@ -81,7 +74,10 @@ class Journey:
             timeout=timeout,
             check=False,
         )
-        return Outcome(done.returncode, done.stdout)
+        outcome = Outcome(done.returncode, done.stdout)
+        if outcome.code:
+            print(f"{' '.join(argv)}\n{outcome}")  # pytest shows it whole if the test fails, but cuts what is asserted
+        return outcome
 
     def set(self, **values: Any) -> "Journey":
         """Change settings of the stack: `set(stage="canary")`."""

@@ -177,15 +177,20 @@ def test_an_owners_policy_is_changed_while_it_is_frozen_in_both_engines_by_a_dep
         assert checked.code == 0, checked
         return record
 
-    say("203.0.113.0/24", order=50)
+    say("203.0.113.0/24", order=50, applyOnForward=False)
     first = deploy()
-    assert hands.get(theirs)["spec"]["order"] == 50
+    assert hands.get(theirs)["spec"]["applyOnForward"] is False
     with pytest.raises(Refusal, match="policies are frozen"):
         hands.patch(theirs, {"spec": {"order": 60}})
 
-    say("198.51.100.0/24")
+    say("198.51.100.0/24")  # last of all, where owners' rules have allowed already what Cilium's deny would deny
+    told = walked.set(policies=str(files)).operations("check", "--check", "continuity", "--wait", "1")
+    assert told.code == 1, told
+    assert "198.51.100.1, TCP 443 over IPv4: is allowed today" in told.text, told
+
+    say("198.51.100.0/24", order=50)
     second = deploy()
-    assert "order" not in hands.get(theirs)["spec"], "a field that the file does not have any more"
+    assert "applyOnForward" not in hands.get(theirs)["spec"], "a field that the file does not have any more"
     assert hands.get(theirs)["spec"]["egress"][0]["destination"]["nets"] == ["198.51.100.0/24"]
     assert hands.get(ours)["spec"]["egressDeny"][0]["toCIDR"] == ["198.51.100.0/24"]
     changed = {key for key in second.objects if second.objects[key] != first.objects.get(key)}
