@@ -36,7 +36,13 @@ CONTROLLERS: list[Factory] = []
 
 _PERIOD = 0.25  # seconds between two calls of a controller that nothing woke
 _PAUSE = 0.02  # seconds in which a burst of changes becomes one call
-_MODULES = ("sandbox.nodes", "sandbox.nodegroups", "sandbox.addons", "sandbox.operators", "sandbox.containers")
+_MODULES = (
+    "sandbox.cluster.nodes",
+    "sandbox.cluster.nodegroups",
+    "sandbox.cluster.addons",
+    "sandbox.operators",
+    "sandbox.cluster.containers",
+)
 
 
 def load_controllers() -> list[Factory]:

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import processes, toolcache
+from sandbox.commands import remove, stand_ins, write_bin
 from sandbox.control_plane import PORTS, ControlPlane
 from sandbox.processes import Process, ProcessFailed
 from sandbox.record import DAEMON, LEASE_SECONDS, PLUGINS, Run, read
@@ -25,8 +25,6 @@ from sandbox.record import DAEMON, LEASE_SECONDS, PLUGINS, Run, read
 ROOT = Path(__file__).parent.parent
 DEFAULT_DIR = ROOT / ".sandbox"
 
-_PLUGINS = Path(__file__).parent / "plugins" / "bin"
-_COMMANDS = Path(__file__).parent / "bin"
 _DAEMON_DEADLINE = 60.0
 # Each is ended before the next: nobody may write any more when the state beneath it is written out.
 _STOP_ORDER: tuple[tuple[str, ...], ...] = (
@@ -101,7 +99,7 @@ def down(directory: Path, report: Report, *, purge: bool = False) -> None:
         for path in _stack_files(directory):
             path.unlink()
         for name in (*_OURS, *(["saves"] if purge else [])):
-            _remove(directory / name)
+            remove(directory / name)
     (directory / ".lock").unlink(missing_ok=True)
     if not any(directory.iterdir()):
         directory.rmdir()
@@ -152,7 +150,7 @@ def save(directory: Path, name: str, report: Report) -> Path:
         target = _save_path(directory, name)
         begun = time.monotonic()
         fresh = target.with_name(f".{target.name}.new")
-        _remove(fresh)
+        remove(fresh)
         fresh.mkdir(parents=True)
         with _standing_still(run):
             for path in [directory / entry for entry in (*_STATE, "run.json")]:
@@ -160,7 +158,7 @@ def save(directory: Path, name: str, report: Report) -> Path:
         (fresh / "config").mkdir()
         for path in _stack_files(directory):
             _copy(path, fresh / "config" / path.name)
-        _remove(target)
+        remove(target)
         fresh.rename(target)
         report(f"saved as {target} in {time.monotonic() - begun:.1f} s")
         return target
@@ -181,7 +179,7 @@ def restore(directory: Path, name: str, report: Report) -> Run:
         for path in _stack_files(directory):
             path.unlink()
         for entry in _STATE:
-            _remove(directory / entry)
+            remove(directory / entry)
             _copy(source / entry, directory / entry)
         for path in (source / "config").glob("*"):
             _copy(path, ROOT / path.name)
@@ -228,11 +226,6 @@ def environment(directory: Path = DEFAULT_DIR) -> dict[str, str]:
     }
 
 
-def stand_ins() -> dict[str, str]:
-    """Short name of each stand-in plugin and its executable: {"kubernetes": "pulumi-resource-kubernetes", …}."""
-    return {path.name.rpartition("-")[2]: path.name for path in sorted(_PLUGINS.glob("pulumi-*"))}
-
-
 def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
     tools = toolcache.ensure(report)
     begun = time.monotonic()
@@ -241,7 +234,7 @@ def _start(run: Run, report: Report, *, daemon: bool = True) -> Run:
             f"ports of this sandbox are taken by another program: {taken}. They are written into its certificates "
             f"and stacks, so end that program, or `down` this sandbox ({run.directory}) and start afresh"
         )
-    _write_bin(run, tools)
+    write_bin(run, tools)
     plane = ControlPlane(
         directory=run.directory,
         tools=tools,
@@ -357,30 +350,6 @@ def _stop(run: Run) -> None:
     run.with_processes([]).write()
 
 
-def _write_bin(run: Run, tools: Mapping[str, Path]) -> None:
-    """Fill DIR/bin: links to the tools, and a start script for each stand-in and command that is wanted."""
-    target = run.directory / "bin"
-    _remove(target)
-    target.mkdir(parents=True)
-    for name in ("pulumi", "helm"):
-        (target / name).symlink_to(tools[name])
-    left_out = {stand_ins()[name] for name in run.real}
-    for script in [*_PLUGINS.glob("pulumi-*"), *_COMMANDS.glob("*")]:
-        if script.is_file() and script.name not in left_out:
-            # A shebang may not hold a path with blanks, and `env python3` may be another Python.
-            words = shlex.join([sys.executable, str(script)])
-            (target / script.name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
-            (target / script.name).chmod(0o755)
-    (run.directory / "pulumi").mkdir(exist_ok=True)
-    home = run.directory / "pulumi-home"
-    home.mkdir(exist_ok=True)
-    _remove(home / "plugins")
-    machines = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi") / "plugins"
-    if run.real and machines.is_dir():
-        (home / "plugins").symlink_to(machines)
-    (run.directory / "aws-config").write_text("[default]\n")
-
-
 def _write_settings(directory: Path, settings: Mapping[str, Any] | None) -> None:
     path = directory / "world.json"
     present = json.loads(path.read_text()) if path.exists() else {}
@@ -421,13 +390,6 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copytree(source, target, symlinks=True)
     elif source.exists():
         shutil.copy2(source, target)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

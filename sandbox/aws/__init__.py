@@ -12,27 +12,17 @@ that a person can read and a later version can load.
 
 from __future__ import annotations
 
-from sandbox.aws import (  # noqa: F401 - each registers its calls and what happens by itself
-    autoscaling,
-    ec2_gateways,
-    ec2_instances,
-    ec2_interfaces,
-    ec2_network,
-    ec2_security,
-    ec2_templates,
-    eks_access,
-    eks_addons,
-    eks_clusters,
-    eks_fargate,
-    eks_nodegroups,
-    eks_pod_identity,
-    elbv2,
-    iam,
-    iam_oidc,
-    identity,
+# Each registers its calls and what happens by itself.
+from sandbox.aws import autoscaling, elbv2, iam, iam_oidc, identity, scaling, ssm  # noqa: F401
+from sandbox.aws.ec2 import gateways, instances, interfaces, network, security, templates  # noqa: F401
+from sandbox.aws.eks import (  # noqa: F401
+    access,
+    addons,
+    clusters,
+    fargate,
     nodegroup_life,
-    scaling,
-    ssm,
+    nodegroups,
+    pod_identity,
 )
 from sandbox.aws.errors import AwsError
 from sandbox.aws.identity import ACCESS_KEY_ID, SECRET_ACCESS_KEY

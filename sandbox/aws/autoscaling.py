@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.ec2_instances import terminate
-from sandbox.aws.ec2_network import subnet
+from sandbox.aws.ec2.instances import terminate
+from sandbox.aws.ec2.network import subnet
+from sandbox.aws.ec2.templates import resolve
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.scaling import LIVE, activity, find_group, members
@@ -49,8 +50,6 @@ def _check_desired(group: Json, desired: int) -> None:
 
 
 def _template(aws: Aws, values: Json) -> Json | None:
-    from sandbox.aws.ec2_templates import resolve  # noqa: PLC0415 - kept beside its only use
-
     reference = values.get("LaunchTemplate")
     mixed = values.get("MixedInstancesPolicy")
     if mixed and not reference:

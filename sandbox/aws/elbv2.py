@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.ec2_network import subnet
+from sandbox.aws.ec2.network import subnet
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers, on_tick
 from sandbox.aws.state import Aws, Json, tags_as_list

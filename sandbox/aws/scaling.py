@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import uuid
 
-from sandbox.aws.ec2_core import specified_tags
-from sandbox.aws.ec2_instances import launch, terminate
-from sandbox.aws.ec2_network import free_addresses, subnet
-from sandbox.aws.ec2_templates import resolve
+from sandbox.aws.ec2.core import specified_tags
+from sandbox.aws.ec2.instances import launch, terminate
+from sandbox.aws.ec2.network import free_addresses, subnet
+from sandbox.aws.ec2.templates import resolve
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import on_tick
 from sandbox.aws.state import Aws, Json

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import json
 
-from sandbox.aws.ec2_core import set_tags
-from sandbox.aws.ec2_gateways import (
+from sandbox.aws.ec2.core import set_tags
+from sandbox.aws.ec2.gateways import (
     allocate_address,
     attach_internet_gateway,
     create_internet_gateway,
     create_nat_gateway,
 )
-from sandbox.aws.ec2_network import associate_route_table, create_route, make_route_table, make_subnet, make_vpc
+from sandbox.aws.ec2.network import associate_route_table, create_route, make_route_table, make_subnet, make_vpc
 from sandbox.aws.iam import attach_role_policy, create_role
 from sandbox.aws.state import Aws, Json
 

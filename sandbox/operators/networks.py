@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sandbox.aws.catalog import instance_type
-from sandbox.aws.ec2_interfaces import (
+from sandbox.aws.ec2.interfaces import (
     assign_addresses,
     attach_interface,
     delete_interface,
     make_interface,
     unassign_addresses,
 )
-from sandbox.aws.ec2_network import free_addresses
+from sandbox.aws.ec2.network import free_addresses
 from sandbox.aws.errors import AwsError
 from sandbox.aws.state import Aws, Json
 from sandbox.operators.addresses import Instance, Interface, Network, NoAddressError, Subnet

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sandbox.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Aws, Endpoint, Settings, nodegroup_life  # noqa: F401 the clockwork of node groups
-from sandbox.aws.eks_core import finish_update
+from sandbox.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Aws, Endpoint, Settings
+from sandbox.aws.eks.core import finish_update
 from sandbox.plugins.aws.provider import AwsProvider
 from sandbox.plugins.operation import Diff, Operation, State
 

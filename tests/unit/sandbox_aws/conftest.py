@@ -69,7 +69,7 @@ class Account:
         return self.describe(name)
 
     def ready(self) -> None:
-        """All instances are Ready nodes, as `sandbox.nodes` would write it."""
+        """All instances are Ready nodes, as `sandbox.cluster.nodes` would write it."""
         for instance in self.aws.table("ec2.instances").values():
             instance.setdefault("node", {"name": instance["PrivateDnsName"]})["ready"] = True
         self.pass_time(0.5)

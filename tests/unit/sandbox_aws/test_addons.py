@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from sandbox.addons import without
-from sandbox.aws.eks_addon_catalog import ADDONS, SCHEMAS
-from sandbox.manifests import manifests
+from sandbox.aws.eks.addon_catalog import ADDONS, SCHEMAS
+from sandbox.cluster.addons import without
+from sandbox.cluster.manifests import manifests
 
 from .conftest import Account
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from sandbox.aws.ec2_interfaces import assign_addresses, attach_interface, interfaces_of, make_interface
+from sandbox.aws.ec2.interfaces import assign_addresses, attach_interface, interfaces_of, make_interface
 
 from .conftest import Account
 

@@ -8,7 +8,7 @@ import json
 import pytest
 import yaml
 
-from sandbox.userdata import parse
+from sandbox.cluster.userdata import parse
 
 CONFIG = """
 apiVersion: node.eks.aws/v1alpha1

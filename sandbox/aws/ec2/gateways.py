@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sandbox.aws.ec2_core import describe, set_tags, specified_tags, with_tags
-from sandbox.aws.ec2_interfaces import delete_interface, make_interface
-from sandbox.aws.ec2_network import subnet
+from sandbox.aws.ec2.core import describe, set_tags, specified_tags, with_tags
+from sandbox.aws.ec2.interfaces import delete_interface, make_interface
+from sandbox.aws.ec2.network import subnet
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import ACCOUNT, Aws, Json

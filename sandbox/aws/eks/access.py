@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from sandbox.aws.eks_core import cluster
+from sandbox.aws.eks.core import cluster
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import Aws, Json

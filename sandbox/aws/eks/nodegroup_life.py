@@ -1,15 +1,15 @@
 """How managed node groups come up, are replaced node by node, and go away.
 
-Whether a node is Ready and whether it is drained, only the cluster knows: `sandbox.nodes` and
-`sandbox.nodegroups` write `node: {name, ready}` and `drain: {done}` into the instances.
+Whether a node is Ready and whether it is drained, only the cluster knows: `sandbox.cluster.nodes` and
+`sandbox.cluster.nodegroups` write `node: {name, ready}` and `drain: {done}` into the instances.
 """
 
 from __future__ import annotations
 
 from sandbox.aws.autoscaling import remove_group
-from sandbox.aws.ec2_instances import terminate
-from sandbox.aws.eks_core import finish_update
-from sandbox.aws.eks_nodegroups import asg_of, max_unavailable
+from sandbox.aws.ec2.instances import terminate
+from sandbox.aws.eks.core import finish_update
+from sandbox.aws.eks.nodegroups import asg_of, max_unavailable
 from sandbox.aws.registry import on_tick
 from sandbox.aws.scaling import members
 from sandbox.aws.state import Aws, Json

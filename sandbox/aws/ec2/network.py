@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 
-from sandbox.aws.ec2_core import describe, set_tags, specified_tags, with_tags, zone_id
+from sandbox.aws.ec2.core import describe, set_tags, specified_tags, with_tags, zone_id
+from sandbox.aws.ec2.security import make_group
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import ACCOUNT, Aws, Json
@@ -77,8 +78,6 @@ def make_vpc(aws: Aws, cidr: str, tags: dict[str, str]) -> Json:
     aws.table("ec2.vpcs")[name] = record
     set_tags(aws, name, tags)
     make_route_table(aws, record, main=True)
-    from sandbox.aws.ec2_security import make_group  # noqa: PLC0415 - the two files make each other's defaults
-
     make_group(aws, name, "default", "default VPC security group", {})
     return record
 

@@ -10,8 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from sandbox.aws.catalog import instance_type
-from sandbox.aws.ec2_core import describe, set_tags, specified_tags, with_tags
-from sandbox.aws.ec2_network import free_address, free_addresses, subnet
+from sandbox.aws.ec2.core import describe, set_tags, specified_tags, with_tags
+from sandbox.aws.ec2.network import free_address, free_addresses, subnet
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import CALLER, answers
 from sandbox.aws.state import ACCOUNT, Aws, Json

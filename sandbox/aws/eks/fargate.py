@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.aws.eks_core import active_cluster, cluster
+from sandbox.aws.eks.core import active_cluster, cluster
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import Aws, Json

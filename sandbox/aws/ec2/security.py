@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sandbox.aws.ec2_core import describe, select, set_tags, specified_tags, with_tags
+from sandbox.aws.ec2.core import describe, select, set_tags, specified_tags, with_tags
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import ACCOUNT, Aws, Json

@@ -13,8 +13,8 @@ import logging
 from typing import Any
 
 from sandbox.aws.catalog import instance_type, release_version
-from sandbox.aws.ec2_core import tags_of, zone_id
-from sandbox.userdata import Registration, parse
+from sandbox.aws.ec2.core import tags_of, zone_id
+from sandbox.cluster.userdata import Registration, parse
 from sandbox.world import Controller, KubeError, World
 
 __all__ = ["NodeController", "controllers", "node_of"]

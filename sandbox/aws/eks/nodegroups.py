@@ -7,10 +7,10 @@ from typing import Any
 
 from sandbox.aws.autoscaling import make_group
 from sandbox.aws.catalog import AMI_TYPES, ami_id, instance_type, release_version
-from sandbox.aws.ec2_network import subnet
-from sandbox.aws.ec2_templates import add_version, make_template, resolve
-from sandbox.aws.eks_access import grant_nodes
-from sandbox.aws.eks_core import active_cluster, cluster, new_update
+from sandbox.aws.ec2.network import subnet
+from sandbox.aws.ec2.templates import add_version, make_template, resolve
+from sandbox.aws.eks.access import grant_nodes
+from sandbox.aws.eks.core import active_cluster, cluster, new_update
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.scaling import find_group

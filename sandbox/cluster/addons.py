@@ -15,10 +15,10 @@ import logging
 import re
 from typing import Any
 
-from sandbox.aws.eks_addon_catalog import ADDONS, default_version
-from sandbox.aws.eks_addons import configuration
-from sandbox.aws.eks_core import finish_update
-from sandbox.manifests import apply_path, manifests
+from sandbox.aws.eks.addon_catalog import ADDONS, default_version
+from sandbox.aws.eks.addons import configuration
+from sandbox.aws.eks.core import finish_update
+from sandbox.cluster.manifests import apply_path, manifests
 from sandbox.world import Controller, KubeError, World
 
 __all__ = ["MANAGER", "AddonController", "controllers", "without"]

@@ -1,4 +1,4 @@
-"""Managed add-ons: the calls. `sandbox.addons` puts them into the cluster and reports back."""
+"""Managed add-ons: the calls. `sandbox.cluster.addons` puts them into the cluster and reports back."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import jsonschema
 import yaml
 
 from sandbox.aws.catalog import KUBERNETES_VERSIONS
-from sandbox.aws.eks_addon_catalog import ADDONS, SCHEMAS, default_version
-from sandbox.aws.eks_core import active_cluster, cluster, new_update
-from sandbox.aws.eks_pod_identity import associate_addon, drop_addon
+from sandbox.aws.eks.addon_catalog import ADDONS, SCHEMAS, default_version
+from sandbox.aws.eks.core import active_cluster, cluster, new_update
+from sandbox.aws.eks.pod_identity import associate_addon, drop_addon
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers
 from sandbox.aws.state import Aws, Json
@@ -84,7 +84,7 @@ def _find(aws: Aws, values: Json) -> Json:
 
 
 def _task(aws: Aws, action: str, resolve: str, **more: Any) -> Json:
-    """What `sandbox.addons` has to do: `apply` or `delete`, from `at` on."""
+    """What `sandbox.cluster.addons` has to do: `apply` or `delete`, from `at` on."""
     at = aws.now() + aws.settings.seconds("addon_delay")
     return {"id": str(uuid.uuid4()), "action": action, "resolve": resolve, "at": at, **more}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 
 from sandbox.aws.catalog import KUBERNETES_VERSIONS
-from sandbox.aws.ec2_core import set_tags
-from sandbox.aws.ec2_interfaces import delete_interface, make_interface
-from sandbox.aws.ec2_network import subnet
-from sandbox.aws.ec2_security import allow, make_group
-from sandbox.aws.eks_access import grant_creator
-from sandbox.aws.eks_core import active_cluster, cluster, new_update
+from sandbox.aws.ec2.core import set_tags
+from sandbox.aws.ec2.interfaces import delete_interface, make_interface
+from sandbox.aws.ec2.network import subnet
+from sandbox.aws.ec2.security import allow, delete_security_group, make_group
+from sandbox.aws.eks.access import grant_creator
+from sandbox.aws.eks.core import active_cluster, cluster, new_update
 from sandbox.aws.errors import AwsError
 from sandbox.aws.identity import role_of
 from sandbox.aws.registry import CALLER, answers, on_tick
@@ -225,8 +225,6 @@ def move_clusters(aws: Aws, now: float) -> None:
 
 def _delete_group(aws: Aws, name: str) -> None:
     """The cluster's security group goes with it, unless a leftover interface still uses it."""
-    from sandbox.aws.ec2_security import delete_security_group  # noqa: PLC0415 - an internal use of a call
-
     try:
         delete_security_group(aws, {"GroupId": name})
     except AwsError:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from sandbox.aws.catalog import AMI_TYPES, INSTANCE_TYPES, KUBERNETES_VERSIONS, ami_id, instance_type
-from sandbox.aws.ec2_core import select, set_tags, specified_tags, tags_of, with_tags
-from sandbox.aws.ec2_interfaces import (
+from sandbox.aws.ec2.core import select, set_tags, specified_tags, tags_of, with_tags
+from sandbox.aws.ec2.interfaces import (
     attach_interface,
     delete_interface,
     detach_interface,
     interfaces_of,
     make_interface,
 )
-from sandbox.aws.ec2_network import free_addresses, subnet
-from sandbox.aws.ec2_templates import resolve
+from sandbox.aws.ec2.network import free_addresses, subnet
+from sandbox.aws.ec2.templates import resolve
 from sandbox.aws.errors import AwsError
 from sandbox.aws.registry import answers, on_tick
 from sandbox.aws.state import ACCOUNT, Aws, Json

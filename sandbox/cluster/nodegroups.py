@@ -1,6 +1,6 @@
 """Draining, as EKS does it when it deletes or replaces nodes of a managed group: cordon, evict, wait.
 
-`sandbox.aws.nodegroup_life` asks for it by `drain` in an instance, with the time after which it no longer
+`sandbox.aws.eks.nodegroup_life` asks for it by `drain` in an instance, with the time after which it no longer
 waits; what is done is written back as `done`.
 """
 

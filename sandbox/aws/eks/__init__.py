@@ -1,0 +1,1 @@
+"""EKS of the emulated account: clusters, node groups, add-ons, and who may enter."""
