@@ -5,6 +5,7 @@ RUN := $(VENV)/bin/python
 JOURNEY ?= replace
 FROM ?= owned
 REAL ?=
+DENY ?=
 NODES ?= 100
 UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile -m "not growth"
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
@@ -29,8 +30,8 @@ tools: $(VENV)/.ready ## build what the local EKS needs (a quarter of an hour on
 demo: tools ## build a local EKS and walk a whole migration and a launch, stage by stage
 	@$(RUN) -m sandbox demo
 
-walk: tools ## walk one journey: JOURNEY=replace|greenfield FROM=owned|adopted|self-managed REAL=plugin,...
-	@$(RUN) -m sandbox walk $(JOURNEY) --from $(FROM) $(if $(REAL),--real $(REAL))
+walk: tools ## walk one journey: JOURNEY=replace|greenfield FROM=owned|adopted|self-managed REAL=plugin,... DENY=yes
+	@$(RUN) -m sandbox walk $(JOURNEY) --from $(FROM) $(if $(REAL),--real $(REAL)) $(if $(DENY),--default-deny)
 
 check: $(VENV)/.ready ## lint, types, import directions, workflows, freshness of locks
 	@echo "== lint";              $(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check --quiet .

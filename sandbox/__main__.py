@@ -87,6 +87,7 @@ def _walk(options: argparse.Namespace) -> int:
         until=options.to,
         stack=options.stack,
         keep=options.save,
+        deny=options.default_deny,
     )
     return 0 if result.good else 1
 
@@ -155,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     go.add_argument("--to", metavar="STAGE", help="stop after this stage")
     go.add_argument("--stack", help="its name (default: sandbox-JOURNEY-FROM); an existing one goes on where it is")
     go.add_argument("--save", action="store_true", help="save the sandbox after each stage, as JOURNEY-STAGE")
+    go.add_argument("--default-deny", action="store_true", help="under a policy that denies every pod what none allows")
     go.set_defaults(run=_walk)
     demo = commands.add_parser("demo", parents=[where], help="walk replace, then greenfield, then end the sandbox")
     demo.set_defaults(run=_demo)

@@ -46,6 +46,7 @@ env:
 
 _WORKLOADS = Path(__file__).parent / "workloads"
 _POLICIES = Path(__file__).parent / "policies"
+_DENY = _POLICIES / "default-deny"
 _MANAGER = "sandbox-owner"
 _DEADLINE = 120.0
 _NODE_POLICIES = ("AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly", "AmazonEKS_CNI_Policy")
@@ -81,8 +82,12 @@ class Account:
         return client
 
 
-def settings(kind: str, name: str, directory: Path, report: Callable[[str], None]) -> dict[str, Any]:
+def settings(
+    kind: str, name: str, directory: Path, report: Callable[[str], None], *, deny: bool = False
+) -> dict[str, Any]:
     """Make the starting point `kind` for a cluster called `name`; return the stack's settings but journey and stage.
+
+    `deny`: with a policy that denies every pod what no other one allows.
 
     Raises SeedFailed when the cluster does not come up.
     """
@@ -97,7 +102,7 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
             "groups": [{"name": "workers", "instanceType": "m5.large", "size": 3, "maxSize": 6}],
         },
         "soakMinutes": 0,
-        "policies": str(policy_files(directory, owned=kind == "owned")),
+        "policies": str(policy_files(directory, owned=kind == "owned", deny=deny)),
     }
     if kind == "owned":
         values["cluster"]["version"] = KUBERNETES
@@ -121,10 +126,12 @@ def settings(kind: str, name: str, directory: Path, report: Callable[[str], None
     install_calico(directory, chart_paths, by_digest=kind == "adopted")
     workloads(directory)
     _apply(directory, _POLICIES)
+    if deny:
+        _apply(directory, _DENY)
     return values
 
 
-def policy_files(directory: Path, *, owned: bool) -> Path:
+def policy_files(directory: Path, *, owned: bool, deny: bool = False) -> Path:
     """The policy files of a walk, in a directory of its own: a translation is written beside them.
 
     `owned`: the project's, with the platform team's. Of a cluster that somebody else made, the survey writes them.
@@ -133,7 +140,8 @@ def policy_files(directory: Path, *, owned: bool) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     if owned:
         shutil.copytree(lifecycle.ROOT / "policies" / "network", target)
-        shutil.copy(_POLICIES / "platform.yaml", target / "calico")
+        for source in (_POLICIES / "platform.yaml", *(_DENY.iterdir() if deny else ())):
+            shutil.copy(source, target / "calico")
     else:
         target.mkdir(parents=True)
     return target

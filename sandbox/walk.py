@@ -175,13 +175,15 @@ def walk(
     stack: str | None = None,
     keep: bool = False,
     previews: bool = True,
+    deny: bool = False,
 ) -> Result:
     """Walk a journey from its first stage (or where the stack is) to its last (or `until`).
 
     `start`: whose cluster it is, `owned`, `adopted` or `self-managed`. `real`: stand-in plugins to leave out. `keep`:
     save the sandbox before the first deploy, as JOURNEY-start, and after each stage, as JOURNEY-STAGE. A stack that
     exists goes on after the stage it reached: restore a save to begin late. `previews`: show each step before it is
-    taken, as a reviewer sees it; afterwards a preview without a change is wanted either way.
+    taken, as a reviewer sees it; afterwards a preview without a change is wanted either way. `deny`: the cluster begins
+    with a policy that denies every pod what no other one allows.
     """
     begun = time.monotonic()
     result = Result(journey=journey, start=start)
@@ -193,7 +195,7 @@ def walk(
     with _watcher(directory, walked.logs, result, report):
         try:
             stages = _stages(journey, environment, until)
-            remaining = stages[_begin(walked, journey, stages, start, report) :]
+            remaining = stages[_begin(walked, journey, stages, start, report, deny=deny) :]
             if keep and remaining == stages:
                 lifecycle.save(directory, f"{journey}-start", report)
             report(_row("stage", "changes", "gates", "seconds"))
@@ -212,13 +214,13 @@ def walk(
     return result
 
 
-def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: Report) -> int:
+def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: Report, *, deny: bool) -> int:
     """Make the starting point, unless the stack exists; return the number of the stage to enter next."""
     if walked.exists():
         reached = walked.reached()
         report(f"{walked.name} is at {reached}")
         return stages.index(reached) + 1 if reached in stages else 0
-    values = seeds.settings(start, walked.name.removeprefix("sandbox-"), walked.directory, report)
+    values = seeds.settings(start, walked.name.removeprefix("sandbox-"), walked.directory, report, deny=deny)
     (ROOT / f"Pulumi.{walked.name}.yaml").unlink(missing_ok=True)
     walked.must("stack", "init", "--no-select")
     walked.configure({"journey": journey, "stage": stages[0], **values})
