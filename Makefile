@@ -11,7 +11,7 @@ UNIT = $(RUN) -m pytest tests/unit -n 2 --dist loadfile -m "not growth"
 # Two sandboxes fit two cores: each of them often waits for nodes that join and agents that roll out.
 ENGINE = $(RUN) -m pytest tests/engine tests/faults -n 2 --durations=25
 
-.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh bench-bridge oracle-netpol oracle-bridge clean
+.PHONY: help demo test matrix faults walk check unit engine lock tools bench-netpol bench-refresh bench-bridge oracle-netpol oracle-bridge image clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -81,6 +81,9 @@ oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another 
 
 oracle-bridge: $(VENV)/.ready ## a long run of the bridge's labels against Cilium's own packages
 	@$(RUN) -m tests.oracles.labels_campaign --cases 10000
+
+image: $(VENV)/.ready ## the bridge in an image of your own: IMAGE=REGISTRY/NAME:TAG (deploys need none)
+	@$(if $(IMAGE),,$(error say what to call it: make image IMAGE=REGISTRY/NAME:TAG))$(RUN) -m bridge.ship.image --tag $(IMAGE)
 
 clean: ## end a running sandbox and delete what was built here (the tool cache stays)
 	@test ! -x $(RUN) || $(RUN) -m sandbox down

@@ -37,7 +37,8 @@ class Bridge(Model):
     enabled: bool = True
     """Without it such a pod is a mere address to Cilium; `canary` is entered only where no policy minds."""
     image: Image = BRIDGE_IMAGE
-    """A Python 3.11 or newer to run it with, pinned by its digest; nothing has to be in it besides."""
+    """A Python 3.11 or newer to run it with, pinned by its digest; nothing has to be in it besides. `make image` builds
+    one for a registry of your own."""
 
 
 JourneyName = Literal["replace", "greenfield"]
