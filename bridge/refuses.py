@@ -33,16 +33,40 @@ def reasons(config: Mapping[str, str]) -> list[str]:
     return found
 
 
-def text(config: Mapping[str, str] | None, name: str) -> str:
+def apart(config: Mapping[str, str], laid_over: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Reasons why some agents give their pods other identities than the rest do.
+
+    A pod of a legacy node has one identity for all agents. Where a CiliumNodeConfig gives those of some nodes another
+    configuration in what decides about identities, no identity is right for all.
+
+    Args:
+        config: data of the ConfigMap cilium-config.
+        laid_over: name of each CiliumNodeConfig -> its `spec.defaults`.
+    """
+    found = []
+    for name, data in sorted(laid_over.items()):
+        for key in sorted(_DECIDING & data.keys()):
+            usual = config.get(key, _DEFAULTS.get(key, ""))
+            if data[key] != usual:
+                found.append(
+                    f"CiliumNodeConfig {name} sets {key} to {shown(data[key])}, and cilium-config to {shown(usual)}: "
+                    "agents of some nodes then make other identities than the rest. Take the key out of it, and "
+                    "restart the agents of its nodes"
+                )
+    return found
+
+
+def text(config: Mapping[str, str] | None, name: str, laid_over: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """One clear text for people, or nothing where the bridge works.
 
     Args:
         config: None when there is no such ConfigMap.
         name: of the ConfigMap.
+        laid_over: see `apart`.
     """
     if config is None:
         return f"There is no ConfigMap {name}: install Cilium before the bridge. Nothing was written"
-    found = reasons(config)
+    found = [*reasons(config), *apart(config, laid_over or {})]
     if not found:
         return ""
     lines = "\n".join(f"- {reason}" for reason in found)
@@ -84,3 +108,9 @@ _SWITCHES = {
     "label-prefix-file": "a file in the agents says which labels count, and the bridge cannot read it. "
     "Write the prefixes into the chart's `labels`",
 }
+_OF_THE_OPERATOR = "unmanaged-pod-watcher-interval"
+_DECIDING = {
+    *("labels", "cluster-name", "cluster-id", "max-connected-clusters", "enable-ipv4", "enable-ipv6"),
+    *("policy-cidr-match-mode", *_NEEDED, *_SWITCHES),
+} - {_OF_THE_OPERATOR}
+"""Keys that decide which identities agents make, or whether they look at what the bridge writes."""

@@ -19,6 +19,9 @@ READS: Final = {
     "ciliumendpoints": f"/apis/{CILIUM}/v2/ciliumendpoints",
 }
 """Kind -> collection, of what is listed and watched."""
+NODE_CONFIGS: Final = f"/apis/{CILIUM}/v2/namespaces/{{namespace}}/ciliumnodeconfigs"
+"""What some nodes' agents are told besides; of the namespace that agents read (Cilium 1.20, operator/pkg and
+cilium-dbg build-config)."""
 WRITES: Final = {
     Verb.MAKE_IDENTITY: ("ciliumidentities", "POST", "create"),
     Verb.UNMARK_IDENTITY: ("ciliumidentities", "PATCH", "patch"),
@@ -39,6 +42,7 @@ NAMED_RIGHTS: Final = (
     ("coordination.k8s.io", "leases", ("get", "update"), NAME),
     ("coordination.k8s.io", "leases", ("create",), ""),
     ("", "events", ("create",), ""),
+    (CILIUM, "ciliumnodeconfigs", ("list",), ""),
 )
 """(API group, resource, verbs, name) that hold in the bridge's namespace; no name: of any."""
 SECONDS: Final = 10.0

@@ -3,7 +3,9 @@
 import logging
 import threading
 import time
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Self
 from urllib.parse import quote
 
 from bridge import refuses
@@ -11,6 +13,7 @@ from bridge.known import Known
 from bridge.options import Cilium, Options
 from bridge.process import events, metrics
 from bridge.process.lease import Lease
+from bridge.process.requests import NODE_CONFIGS
 from bridge.process.work import Worker
 from kube.transport import KubeError, Streaming, Transport
 
@@ -38,16 +41,48 @@ def config_of(transport: Transport, options: Options) -> dict[str, str] | None:
     return {str(key): str(value) for key, value in (answer.value().get("data") or {}).items()}
 
 
-def accepted(config: dict[str, str] | None, options: Options) -> Cilium:
+def laid_over(transport: Transport, options: Options) -> dict[str, dict[str, str]]:
+    """What CiliumNodeConfigs say, by their names; empty where the kind is not served.
+
+    Raises:
+        KubeError: they cannot be read.
+    """
+    path = NODE_CONFIGS.format(namespace=quote(options.namespace))
+    answer = transport.send("GET", path, seconds=5.0)
+    if answer.status == 404:
+        return {}
+    found = answer.value().get("items") or []
+    return {
+        str(one["metadata"]["name"]): {
+            str(key): str(value) for key, value in ((one.get("spec") or {}).get("defaults") or {}).items()
+        }
+        for one in found
+    }
+
+
+@dataclass(frozen=True)
+class Told:
+    """Cilium's configuration: of all agents, and of those of some nodes."""
+
+    config: Mapping[str, str] | None
+    laid_over: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def read(cls, transport: Transport, options: Options) -> Self:
+        """As it is now. Raises KubeError."""
+        return cls(config_of(transport, options), laid_over(transport, options))
+
+
+def accepted(told: Told, options: Options) -> Cilium:
     """What of Cilium's configuration decides about identities.
 
     Raises:
         Refused: the bridge cannot work under it.
     """
-    text = refuses.text(config, f"ConfigMap {options.namespace}/{options.cilium_config}")
-    if text or config is None:
+    text = refuses.text(told.config, f"ConfigMap {options.namespace}/{options.cilium_config}", told.laid_over)
+    if text or told.config is None:
         raise Refused(text)
-    return Cilium.of(config)
+    return Cilium.of(told.config)
 
 
 class Service:
@@ -68,16 +103,16 @@ class Service:
         self._stop = threading.Event()
         self._told, self._told_at = "", float("-inf")
 
-    def _first_config(self) -> dict[str, str] | None:
+    def _first_config(self) -> Told:
         for wait in (0.2, 0.5, 1.0, 2.0, 4.0):
             try:
-                return config_of(self._transport, self._options)
+                return Told.read(self._transport, self._options)
             except KubeError as error:
                 if error.status in (401, 403):
                     raise
                 log.warning("cannot read Cilium's configuration: %s", error)
                 time.sleep(wait)
-        return config_of(self._transport, self._options)
+        return Told.read(self._transport, self._options)
 
     def stop(self) -> None:
         """End soon; `run` then returns."""
@@ -137,7 +172,7 @@ class Service:
 
     def _look_at_config(self) -> None:
         try:
-            config = config_of(self._transport, self._options)
+            config = Told.read(self._transport, self._options)
         except KubeError as error:
             log.warning("cannot read Cilium's configuration: %s", error)
             return

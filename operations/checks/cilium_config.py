@@ -9,7 +9,7 @@ from migration.journeys import CheckId
 from migration.names import SYSTEM_NAMESPACE
 from operations.access.context import Context
 from operations.checks import check
-from operations.checks.cilium import CONFIG, configuration
+from operations.checks.cilium import CONFIG, configuration, node_configs
 from operations.cluster import objects
 from operations.evidence import Answer, Finding
 
@@ -17,7 +17,6 @@ MEND: Final = (
     "Find out who changed it and put it back (`kubectl -n kube-system edit configmap cilium-config`), then "
     "`kubectl -n kube-system rollout restart daemonset cilium` if agents have read it"
 )
-NODE_CONFIGS: Final = ("cilium.io/v2", "cilium.io/v2alpha1")
 
 
 @check(CheckId.CILIUM_CONFIGURED)
@@ -29,8 +28,7 @@ def cilium_configured(context: Context) -> Answer:
         return Answer("none", (Finding(about, "does not exist", "Look at the Helm release cilium, and deploy again"),))
     wanted = allowed(context.settings, context.facts)
     findings = [*config_findings(about, live.get("data") or {}, wanted)]
-    # One object, served in two versions: the newer one is enough.
-    laid_over = next((found for api in NODE_CONFIGS if (found := kube.custom(api, "ciliumnodeconfigs"))), [])
+    laid_over = node_configs(kube)
     findings += node_config_findings(laid_over, wanted)
     return Answer(f"{len(wanted)} keys, {objects.count(len(laid_over), 'CiliumNodeConfig')}", tuple(findings))
 

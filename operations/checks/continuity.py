@@ -19,7 +19,7 @@ from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.world import CiliumOptions
 from operations.access.context import Context
 from operations.checks import AGAIN, check
-from operations.checks.cilium import API, configuration
+from operations.checks.cilium import API, CONFIG, configuration, node_configs
 from operations.cluster import calico, objects
 from operations.cluster.traffic import host_addresses, live_objects, live_version
 from operations.continuity import recognised, worlds
@@ -210,13 +210,23 @@ def _options(context: Context) -> CiliumOptions:
 
 def _filtered(context: Context) -> Iterator[Finding]:
     """Labels that are left out of identities change what selectors find, which the proof does not follow."""
+    about, fix = f"configmap {SYSTEM_NAMESPACE}/{CONFIG}", "Take `labels` out of cilium.values"
     said = str(((configuration(context.kube) or {}).get("data") or {}).get(FILTER) or "").strip()
     if said:
-        yield Finding(
-            "configmap kube-system/cilium-config",
-            f"{FILTER}: {said!r} changes which labels identities have; the proof takes Cilium's own list",
-            "Take `labels` out of cilium.values, or ask `policy prove` about the policies that name such labels",
-        )
+        yield _counted_otherwise(about, said, fix)
+    for one in node_configs(context.kube):
+        there = str(((one.get("spec") or {}).get("defaults") or {}).get(FILTER) or "").strip()
+        if there and there != said:
+            about = f"ciliumnodeconfig {objects.key(one)}"
+            yield _counted_otherwise(about, there, "Take `labels` out of it and restart the agents of its nodes")
+
+
+def _counted_otherwise(about: str, said: str, fix: str) -> Finding:
+    return Finding(
+        about,
+        f"{FILTER}: {said!r} changes which labels identities have; the proof takes Cilium's own list",
+        f"{fix}, or ask `policy prove` about the policies that name such labels",
+    )
 
 
 def _strangers(context: Context, pods: Sequence[Obj]) -> list[recognised.Stranger]:

@@ -54,7 +54,7 @@ class Api:
     def prepare(self) -> None:
         """Kinds, configuration and rights; a legacy node and one with an agent."""
         for path in toolcache.cilium_crds():
-            if any(word in path.name for word in (ENDPOINTS, IDENTITIES, "ciliumnodes")):
+            if any(word in path.name for word in (ENDPOINTS, IDENTITIES, "ciliumnodes", "ciliumnodeconfigs")):
                 self.extensions.create_custom_resource_definition(yaml.safe_load(path.read_text()))
         self.core.create_namespaced_config_map(
             "kube-system", {"metadata": {"name": "cilium-config"}, "data": CILIUM_CONFIG}

@@ -20,6 +20,7 @@ KINDS = {
     "nodes": "Node",
     "namespaces": "Namespace",
     "ciliumnodes": "CiliumNode",
+    "ciliumnodeconfigs": "CiliumNodeConfig",
     "ciliumidentities": "CiliumIdentity",
     "ciliumendpoints": "CiliumEndpoint",
     "configmaps": "ConfigMap",

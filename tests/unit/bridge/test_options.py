@@ -80,6 +80,20 @@ def test_it_says_every_reason_at_once_and_takes_what_is_not_said_as_cilium_does(
 
 
 @pytest.mark.parametrize(
+    ("key", "value"),
+    [("labels", "k8s:app"), ("routing-mode", "tunnel"), ("cluster-name", "other"), ("label-prefix-file", "/x"),
+     ("enable-ipv6", "true")],
+)  # fmt: skip
+def test_it_refuses_where_agents_of_some_nodes_make_other_identities(key: str, value: str):
+    usual = {**WORKS, "cluster-name": "prod", "enable-ipv6": "false"}
+    text = refuses.text(usual, "x", {"gpu": {key: value, "devices": "eth1"}})
+    assert f"CiliumNodeConfig gpu sets {key} to '{value}', and cilium-config to" in text
+    assert "Take the key out of it" in text
+    assert refuses.text({**usual, key: usual.get(key, "")}, "x", {"gpu": {key: usual.get(key, "")}}) == ""
+    assert refuses.text(usual, "x", {"gpu": {"devices": "eth1", "unmanaged-pod-watcher-interval": "15s"}}) == ""
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {},

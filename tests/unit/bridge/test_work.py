@@ -273,6 +273,18 @@ def test_it_refuses_before_it_writes_anything(homes: Callable[..., Home]):
     assert {method for method, _ in home.api.asked} == {"GET"}
 
 
+def test_it_reads_what_agents_of_some_nodes_are_told_at_its_start_and_later(homes: Callable[..., Home]):
+    home = homes()
+    home.api.put("ciliumnodeconfigs", "gpu", namespace="kube-system", spec={"defaults": {"labels": "k8s:app"}})
+    with pytest.raises(Refused, match="CiliumNodeConfig gpu sets labels to 'k8s:app'"):
+        Service(home.api, QUIET, "one")
+    home.api.put("ciliumnodeconfigs", "gpu", namespace="kube-system", spec={"defaults": {"devices": "eth1"}})
+    service = Service(home.api, QUIET, "one")
+    home.api.put("ciliumnodeconfigs", "gpu", namespace="kube-system", spec={"defaults": {"labels": "k8s:app"}})
+    with pytest.raises(Refused, match="CiliumNodeConfig gpu"):
+        service.run()
+
+
 def test_another_list_of_labels_gives_every_pod_another_identity(homes: Callable[..., Home]):
     home = homes()
     home.pod("web-0", "10.0.80.0")

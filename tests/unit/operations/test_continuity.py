@@ -316,3 +316,16 @@ def test_an_accepted_file_that_cannot_be_read_leaves_it_unknown(tmp_path: Path):
     evidence = ask(world)
     assert evidence.verdict is Verdict.UNKNOWN
     assert "accepted.yaml" in told(evidence)
+
+
+def test_labels_that_agents_of_some_nodes_leave_out_make_both_answers_unknown(tmp_path: Path):
+    world = introduced(cluster(tmp_path, "canary", mixed=True))
+    one = w.thing("CiliumNodeConfig", "gpu", "kube-system", spec={"defaults": {"devices": "eth1"}})
+    world.add(one)
+    assert ask(world).verdict is ask(world, CheckId.BRIDGE_IN_STEP).verdict is Verdict.PASSED
+    world.find("CiliumNodeConfig", "gpu")["spec"]["defaults"]["labels"] = "k8s:app"
+    for check in (CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP):
+        evidence = ask(world, check)
+        assert evidence.verdict is Verdict.UNKNOWN
+        assert "ciliumnodeconfig kube-system/gpu" in told(evidence)
+        assert "Take `labels` out of it and restart the agents" in told(evidence)
