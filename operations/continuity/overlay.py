@@ -14,12 +14,12 @@ LIVE = "<live>"
 
 def over(files: Sequence[Reader], objects: Iterable[Mapping[str, Any]]) -> list[Reader]:
     """What a cluster holds once these files are deployed."""
-    own = {_key(reader) for reader in files}
-    return [*files, *(r for r in documents.from_objects(objects, LIVE) if _key(r) not in own)]
+    own = {key_of(reader) for reader in files}
+    return [*files, *(r for r in documents.from_objects(objects, LIVE) if key_of(r) not in own)]
 
 
-def _key(reader: Reader) -> tuple[str, str, str, str]:
-    """Group, kind, namespace and name; both of Calico's API groups hold one object."""
+def key_of(reader: Reader) -> tuple[str, str, str, str]:
+    """Which object it is: group, kind, namespace and name; both of Calico's API groups hold one object."""
     api, kind = reader.kind
     meta = reader.value.get("metadata")
     meta = meta if isinstance(meta, Mapping) else {}

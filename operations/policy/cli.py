@@ -86,6 +86,12 @@ def fill(command: argparse.ArgumentParser) -> None:
             "--strict", action="store_true", help="only what holds for every pod that could exist is good enough"
         )
     _node_engines(three)
+    four = _command(commands, "diff", "what a pull request's files change in verdicts, in words")
+    four.add_argument(
+        "--base", required=True, metavar="REVISION", help="of the repository that holds the files, such as origin/main"
+    )
+    four.add_argument("--engine", action="append", choices=["calico", "cilium"], help="left out: both")
+    four.add_argument("--most", type=whole(1, 10_000), default=5, help="most flows to tell")
     _command(commands, "lint", "policies that are valid and yet not what somebody meant")
 
 
@@ -176,6 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
         "explain": _explain,
         "translate": _translate,
         "prove": _prove,
+        "diff": _diff,
         "lint": _lint,
     }
     try:
@@ -360,6 +367,12 @@ def _prove(arguments: argparse.Namespace) -> Answer:
         say("if what was given is the whole cluster, say --whole")
     said = report(proof, counts, expired)
     return _EXIT[proof.verdict.value], proof_of(proof) | said | {"missing": absent, "families": sorted(before.families)}
+
+
+def _diff(arguments: argparse.Namespace) -> Answer:
+    from operations.policy.diff import run as diff
+
+    return diff(arguments)
 
 
 def _lint(arguments: argparse.Namespace) -> Answer:

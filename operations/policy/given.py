@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,8 +47,17 @@ def told(notes: Notes) -> None:
     notes.fail()
 
 
-def world_of(arguments: argparse.Namespace) -> World:
+Readers = list[documents.Reader]
+
+
+def world_of(
+    arguments: argparse.Namespace, put_together: Callable[[Readers, list[Mapping[str, Any]]], Readers] = over
+) -> World:
     """The world that the paths and the live cluster make; empty where the notes hold faults.
+
+    Args:
+        arguments: the command line.
+        put_together: makes what counts of what the files and the live cluster hold.
 
     Raises:
         UsageError: the arguments make no sense, or a path holds nothing.
@@ -66,15 +75,17 @@ def world_of(arguments: argparse.Namespace) -> World:
         raise UsageError(
             f"--namespace {arguments.namespace!r} is not a namespace's name: lower-case letters, digits, -"
         )
-    readers = _read(arguments, arguments.paths)
+    readers = read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
     coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
     finds_nodes, local = arguments.cidr_finds_nodes, _host_addresses(arguments)
-    if arguments.live:
+    if not arguments.live:
+        readers = put_together(readers, [])
+    else:
         cluster, settled = _cluster(arguments)
         coming = coming or settled
         found = live_objects(cluster)
-        readers = over(readers, found)
+        readers = put_together(readers, found)
         running = running or live_version(cluster)
         finds_nodes = finds_nodes or matches_nodes(cluster)
         if local is None:
@@ -132,7 +143,7 @@ def policies_after(arguments: argparse.Namespace) -> tuple[Policy, ...]:
     notes = notes_of(arguments)
     found: tuple[Policy, ...] = ()
     if not arguments.after_nothing:
-        found = once(from_readers(_read(arguments, arguments.after), notes=notes), notes).policies
+        found = once(from_readers(read(arguments, arguments.after), notes=notes), notes).policies
     told(notes)
     if not found and not arguments.after_nothing:
         raise UsageError(
@@ -153,7 +164,7 @@ def lacking(*worlds: World) -> list[dict[str, Any]]:
     return [{"kind": kind, "names": names} for kind, names in by_kind.items()]
 
 
-def _read(arguments: argparse.Namespace, paths: Sequence[Path]) -> list[documents.Reader]:
+def read(arguments: argparse.Namespace, paths: Sequence[Path]) -> Readers:
     """The objects at the paths. One that holds nothing is not what somebody meant."""
     notes = notes_of(arguments)
     readers = documents.load(paths, notes=notes, namespace=arguments.namespace)
