@@ -15,6 +15,7 @@ from netpol.decide.cilium_entries import Entry, Peers
 from netpol.decide.models import cilium_model
 from netpol.model.packets import Packet, Party
 from netpol.model.values import DIRECTIONS, ICMP, ICMP6, INGRESS, WITH_PORTS, CidrPeer, CiliumPort, IcmpType
+from netpol.model.world import Enforcement
 
 Plan = Sequence[tuple[Entry, tuple[Product, ...]]]
 """Entries in order of precedence, and what each matches of one subject."""
@@ -226,23 +227,27 @@ class CiliumRows:
 
     def evaluate(self, plan: Plan, direction: str) -> Row:
         """The row of a pod that these entries (in order of precedence) select."""
-        default_deny = self.model.options.always_enforce or any(e.default_deny for e, _ in plan)
-        key = (direction, default_deny, tuple((e.tier, e.priority, e.verdict, p) for e, p in plan if p))
+        otherwise = self.otherwise(direction, [e for e, _ in plan])
+        if self.model.options.enforcement is Enforcement.NEVER:
+            plan = ()
+        key = (otherwise, tuple((e.tier, e.priority, e.verdict, p) for e, p in plan if p))
         found = self._cache.get(key)
         if found is None:
-            found = self._cache[key] = self._walk(plan, direction, default_deny=default_deny)
+            found = self._cache[key] = self._walk(plan, otherwise)
         return found
 
-    def _walk(self, plan: Plan, direction: str, *, default_deny: bool) -> Row:
+    def _walk(self, plan: Plan, otherwise: int) -> Row:
         universe = self.universe
         cuts = dict.fromkeys(c for _, products in plan for c, _ in products)
-        otherwise = self.otherwise(direction, default_deny=default_deny)
         parts = refine([universe.all_cells], cuts)
         return merged([(part, allowed_by(plan, part, universe.all_peers, otherwise)) for part in parts])
 
-    def otherwise(self, direction: str, *, default_deny: bool) -> int:
-        """The peers that are allowed where no entry decides."""
-        return self.universe.all_peers if not default_deny else self.host if direction == INGRESS else 0
+    def otherwise(self, direction: str, applied: Sequence[Entry]) -> int:
+        """The peers that are allowed where no entry decides, of those that select a pod in a direction."""
+        model = self.model
+        if model.options.enforcement is Enforcement.NEVER or not model.closes(e.default_deny for e in applied):
+            return self.universe.all_peers
+        return self.host if direction == INGRESS and model.spares_host(applied) else 0
 
 
 def allowed_by(plan: Plan, part: int, peers: int, otherwise: int) -> int:

@@ -20,7 +20,8 @@ from netpol.model.world import Namespace
 NAME_OF_NAMESPACE, NAME_OF_ACCOUNT = "@namespace", "@account"
 OF_NAMESPACE, OF_ACCOUNT = calico.NAMESPACE_PREFIX, calico.ACCOUNT_PREFIX
 _ACCOUNT_NAMES = {calico.ACCOUNT, calico.ACCOUNT_PREFIX + calico.NAME, SERVICE_ACCOUNT}
-_ALWAYS = {ORCHESTRATOR: "k8s", CLUSTER: "default"}
+_ALWAYS = {ORCHESTRATOR: "k8s", CLUSTER: ""}
+"""Of pods; by then nobody asks for the value of the cluster's name."""
 
 
 class TooManyError(Exception):

@@ -13,17 +13,17 @@ pkg/k8s/cluster_network_policy.go, pkg/k8s/apis/cilium.io/utils/utils.go, pkg/la
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from netpol.decide.calico import within
 from netpol.decide.cilium_entries import (
-    CLUSTER_NAME,
     Entry,
     Peers,
     cluster_entries,
     endpoint_selector,
+    in_this_cluster,
     kubernetes_entries,
 )
 from netpol.decide.cilium_ports import PER_IDENTITY, names, of_cluster
@@ -51,9 +51,11 @@ from netpol.model.values import (
     KubernetesPolicy,
     Meta,
 )
-from netpol.model.world import CiliumOptions, Node, Pod, Recognition, Rest, World
+from netpol.model.world import CiliumOptions, Enforcement, Node, Pod, Recognition, Rest, World
 
 _INIT = "reserved:init"
+_UNNAMED = "default"
+"""What Cilium calls a cluster that nobody named."""
 
 
 _RANK = {"deny": 0, "allow": 1, "pass": 2}
@@ -115,7 +117,12 @@ class CiliumModel:
             if of_namespace is None:
                 of_namespace = self.world.namespace_labels.get(pod.namespace, {})
             self._labels[key] = identity_labels(
-                pod.labels, pod.namespace, of_namespace, pod.service_account, CLUSTER_NAME
+                pod.labels,
+                pod.namespace,
+                of_namespace,
+                pod.service_account,
+                self.options.cluster or _UNNAMED,
+                counts=self.options.counts,
             )
         return self._labels[key]
 
@@ -231,9 +238,11 @@ class CiliumModel:
     def decide(self, direction: str, subject: Party, peer: Party, packet: Packet) -> CiliumRuling:
         """The ruling at `subject`, which must be a pod."""
         assert subject.pod is not None  # noqa: S101
+        if self.options.enforcement is Enforcement.NEVER:
+            return CiliumRuling(True, None, "the agents are told to enforce no policy")
         labels = self.pod_labels(subject.pod)
         applied = [e for e in self.for_pods[direction] if e.subject.matches(labels)]
-        default_deny = self.options.always_enforce or any(e.default_deny for e in applied)
+        default_deny = self.closes(e.default_deny for e in applied)
         owner = subject if direction == INGRESS else peer
         skip_below = 0
         for entry in applied:
@@ -249,10 +258,20 @@ class CiliumModel:
             return CiliumRuling(entry.verdict == "allow", entry, f"{entry.verdict} rule")
         if not default_deny:
             return CiliumRuling(True, None, "no policy selects the pod in this direction with default deny")
-        if direction == INGRESS and self.is_host(peer):
+        if direction == INGRESS and self.spares_host(applied) and self.is_host(peer):
             return CiliumRuling(True, None, "the local host reaches its pods unless a rule denies it")
         deciding = next((e for e in applied if e.default_deny), None)
         return CiliumRuling(False, deciding, "no rule allows it, and default deny is on")
+
+    def closes(self, switches: Iterable[bool]) -> bool:
+        """Whether what no rule allows is denied, by the switches of the entries that select a pod in a direction."""
+        return self.options.enforcement is Enforcement.ALWAYS or any(switches)
+
+    def spares_host(self, applied: Sequence[object]) -> bool:
+        """Whether the local host reaches a pod that denies by default: the engine adds that to the pod's rules, where
+        it has any (pkg/policy/repository.go, computePolicyEnforcementAndRules).
+        """
+        return self.options.local_host_reaches_pods and bool(applied)
 
     def ports_match(self, entry: Entry, owner: Party, packet: Packet) -> bool:
         """`owner` is the end whose named ports count: the destination, if Cilium knows its ports."""
@@ -287,6 +306,7 @@ class CiliumModel:
         namespace = policy.meta.namespace
         subject = spec.endpoints if spec.endpoints is not None else spec.nodes
         assert subject is not None  # noqa: S101
+        subject = in_this_cluster(subject, self.options.cluster, policy.meta)
         if namespace:
             subject = both(equals(NAMESPACE, namespace), subject)
         init = spec.endpoints is not None and _INIT in keys(spec.endpoints)
@@ -329,7 +349,10 @@ class CiliumModel:
         found = [self._service_peers(s, namespace) for s in rule.services or ()]
         return Peers(
             selectors=(
-                *(endpoint_selector(s, namespace, init=init) for s in rule.endpoints or ()),
+                *(
+                    in_this_cluster(endpoint_selector(s, namespace, init=init), self.options.cluster, meta)
+                    for s in rule.endpoints or ()
+                ),
                 *(s for part in found for s in part.selectors),
             ),
             entities=frozenset(rule.entities or ()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from netpol.model.errors import Place, UndecidableError
 from netpol.model.identity import CLUSTER, NAMESPACE, NAMESPACE_LABELS
-from netpol.model.selector import ALL, Has, Selector, both, equals, keys, rename
+from netpol.model.selector import ALL, NOTHING, And, Has, In, Not, NotIn, Selector, both, equals, keys, rename
 from netpol.model.values import (
     DIRECTIONS,
     CidrPeer,
@@ -18,9 +18,6 @@ from netpol.model.values import (
     KubernetesPolicy,
     Meta,
 )
-
-CLUSTER_NAME = "default"
-
 
 ADMIN, NORMAL, BASELINE = 100, 200, 250
 
@@ -56,7 +53,34 @@ class Entry:
     place: Place = field(default_factory=Place, compare=False)
 
 
-_IN_CLUSTER = equals(CLUSTER, CLUSTER_NAME)
+_IN_CLUSTER = Has(CLUSTER)
+"""What Cilium asks by the cluster's own name; pods of other clusters are not modelled."""
+
+
+def in_this_cluster(selector: Selector, cluster: str, meta: Meta) -> Selector:
+    """A selector of a Cilium policy in which what it asks of the cluster's name is answered.
+
+    Raises:
+        UndecidableError: it asks, and nobody said how the cluster is called.
+    """
+    if CLUSTER not in keys(selector):
+        return selector
+    return _answered(selector, cluster, meta)
+
+
+def _answered(selector: Selector, cluster: str, meta: Meta) -> Selector:
+    if isinstance(selector, And):
+        return both(*(_answered(p, cluster, meta) for p in selector.parts()))
+    if not isinstance(selector, In | NotIn) or selector.key != CLUSTER:
+        return selector
+    if not cluster:
+        raise UndecidableError(
+            f"{meta} asks for the cluster {' or '.join(sorted(selector.values))}, and nobody said how this one is "
+            "called: say --cluster-name"
+        )
+    if isinstance(selector, In):
+        return Has(CLUSTER) if cluster in selector.values else NOTHING
+    return Not(Has(CLUSTER)) if cluster in selector.values else ALL
 
 
 def endpoint_selector(selector: Selector, namespace: str, *, init: bool) -> Selector:
@@ -91,6 +115,12 @@ def kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:
 def _kubernetes_entries(policy: KubernetesPolicy) -> list[Entry]:
     namespace = policy.meta.namespace
     subject = both(_own(namespace), policy.pods)
+    for selector in (policy.pods, *(p.pods for d in DIRECTIONS for r in policy.rules(d) for p in r.peers)):
+        if selector is not None and CLUSTER in keys(selector):
+            raise UndecidableError(
+                f"{policy.meta} selects pods by {CLUSTER}, which Cilium answers for every pod and no pod has as a "
+                "label: leave it out, or say it in a CiliumNetworkPolicy"
+            )
     out: list[Entry] = []
     for direction in DIRECTIONS:
         rules = policy.rules(direction)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from netpol.decide import calico
 from netpol.lint.finding import Finding
-from netpol.model.identity import in_identity
 from netpol.model.selector import Selector, keys
 from netpol.model.values import (
     EXTENDED_PROTOCOLS,
@@ -29,7 +28,7 @@ def forecast(world: World) -> Iterator[Finding]:
     for policy in world.of(CalicoPolicy):
         if policy.staged or policy.pre_dnat or policy.do_not_track:
             continue
-        if found := _labels(policy.selector):
+        if found := _labels(policy.selector, world.cilium.counts):
             yield _finding(policy, None, f"its selector asks for {found}, {_NO_IDENTITY}", _OTHER_LABEL)
         for rule in (*policy.ingress, *policy.egress):
             if rule.action == "Log":
@@ -80,7 +79,7 @@ def _peers(rule: CalicoRule, namespace: str, world: World) -> Iterator[tuple[str
                 "give the Service, or select its pods and name their ports",
             )
         for selector in _selectors(side):
-            if found := _labels(selector):
+            if found := _labels(selector, world.cilium.counts):
                 yield f"it selects by {found}, {_NO_IDENTITY}", _OTHER_LABEL
         if found := _held(side, world):
             yield (
@@ -93,8 +92,8 @@ def _selectors(side: Entity) -> list[Selector]:
     return [s for s in (side.selector, side.not_selector) if s is not None]
 
 
-def _labels(selector: Selector) -> str:
-    found = sorted(k for k in keys(selector) if not k.startswith(_CALICOS) and not in_identity(k))
+def _labels(selector: Selector, counts: Callable[[str], bool]) -> str:
+    found = sorted(k for k in keys(selector) if not k.startswith(_CALICOS) and not counts(k))
     return f"the label {found[0]}" if found else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 
 NAMESPACE = "io.kubernetes.pod.namespace"
@@ -46,8 +46,22 @@ _INCLUDE_PATTERNS = [re.compile(p) for p in _INCLUDED]
 _IGNORE_PATTERNS = [re.compile(p) for p in _IGNORED]
 
 
+@lru_cache(maxsize=65536)
+def in_identity(key: str) -> bool:
+    """Whether a label counts for identity under Cilium's default filter (the longest match decides)."""
+    included = max((m.end() for p in _INCLUDE_PATTERNS if (m := p.match(key))), default=0)
+    ignored = min((m.end() for p in _IGNORE_PATTERNS if (m := p.match(key))), default=0)
+    return ignored == 0 or included > ignored
+
+
 def identity_labels(
-    labels: Mapping[str, str], namespace: str, of_namespace: Mapping[str, str], account: str, cluster: str
+    labels: Mapping[str, str],
+    namespace: str,
+    of_namespace: Mapping[str, str],
+    account: str,
+    cluster: str,
+    *,
+    counts: Callable[[str], bool] = in_identity,
 ) -> dict[str, str]:
     """Labels of the identity of a pod, of the source `k8s` (pkg/k8s/utils SanitizePodLabels, then the label filter).
 
@@ -57,18 +71,11 @@ def identity_labels(
         of_namespace: the namespace's labels.
         account: name of the pod's service account; empty: none is named.
         cluster: name of the cluster in cilium-config.
+        counts: whether a label, by its key, passes the filter.
     """
     found = {k: v for k, v in labels.items() if not k.startswith("io.cilium.k8s")}
     found |= {NAMESPACE_LABELS + k: v for k, v in of_namespace.items()}
     found[NAMESPACE], found[CLUSTER] = namespace, cluster
     if account:
         found[SERVICE_ACCOUNT] = account
-    return {k: v for k, v in found.items() if in_identity(k)}
-
-
-@lru_cache(maxsize=65536)
-def in_identity(key: str) -> bool:
-    """Whether a label counts for identity under Cilium's default filter (the longest match decides)."""
-    included = max((m.end() for p in _INCLUDE_PATTERNS if (m := p.match(key))), default=0)
-    ignored = min((m.end() for p in _IGNORE_PATTERNS if (m := p.match(key))), default=0)
-    return ignored == 0 or included > ignored
+    return {k: v for k, v in found.items() if counts(k)}

@@ -7,7 +7,7 @@ A `World` is a plain frozen value. `load` makes one from files (policies and clu
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
@@ -15,6 +15,7 @@ from typing import Any
 
 from netpol.model.accepted import Accepted
 from netpol.model.derived import Derived
+from netpol.model.identity import in_identity
 from netpol.model.named import GIVEN_BY_KUBERNETES, namespaces_named
 from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.values import Policy
@@ -34,6 +35,14 @@ class Recognition(StrEnum):
     CILIUM = "cilium"
     BRIDGE = "bridge"
     WORLD = "world"
+
+
+class Enforcement(StrEnum):
+    """Which pods Cilium polices: those that a policy selects, every pod, or none."""
+
+    DEFAULT = "default"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 class Rest(StrEnum):
@@ -167,15 +176,23 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiliumOptions:
-    """What the agents' version and configuration change about policy; the defaults are the chart's (1.20)."""
+    """What the agents' version and configuration change about policy; the defaults are the chart's (1.20).
+
+    `local_host_reaches_pods`: whether a node reaches its own pods unless a rule denies it. `counts`: whether a label
+    of a pod, by its key, is part of the pod's identity. Options are compared, so it has to be a value, too.
+    `cluster`: the name of the cluster; empty: nobody said it.
+    """
 
     version: tuple[int, int] = (1, 20)
     cidr_match_nodes: bool = False
     cidr_match_pods: bool = False
     host_firewall: bool = False
     cluster_policies: bool = False
-    always_enforce: bool = False
+    enforcement: Enforcement = Enforcement.DEFAULT
+    local_host_reaches_pods: bool = True
     extended_protocols: bool = False
+    counts: Callable[[str], bool] = in_identity
+    cluster: str = ""
 
 
 DEFAULT_HOST_ADDRESSES = tuple(ipaddress.ip_address(a) for a in ("169.254.170.23", "fd00:ec2::23", "169.254.20.10"))

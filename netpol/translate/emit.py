@@ -11,7 +11,7 @@ from typing import Any
 from netpol.compare.sets import bits, union
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
-from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, in_identity
+from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.model.ranges import Ranges, of_networks
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
 from netpol.model.values import INGRESS, NetworkSet
@@ -132,7 +132,7 @@ class Writer:
         target = _cilium_key(key)
         if target in (NAMESPACE, SERVICE_ACCOUNT) and isinstance(selector, Has):
             return ALL
-        if not in_identity(target):
+        if not self.world.cilium.counts(target):
             raise UnsayableError(f"label {key} is not part of Cilium identities")
         if isinstance(selector, Text):
             values = frozenset(v for v in self._values(key) if selector.accepts(v))

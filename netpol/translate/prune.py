@@ -83,17 +83,14 @@ def _idle(rows: CiliumRows, number: int, group: _Group) -> bool:
     universe = rows.universe
     kept = group.plan
     left = [said for said in kept if said.number != number]
-    closed, closes = (
-        rows.model.options.always_enforce or any(s.step.entry.default_deny for s in p) for p in (kept, left)
-    )
-    if closed == closes:
+    stays, remains = (rows.otherwise(group.direction, [s.step.entry for s in p]) for p in (kept, left))
+    if stays == remains:
         # Without it nothing changes but what it matches.
         scope = [product for said in kept if said.number == number for product in said.products]
     else:
         scope = [(universe.all_cells, universe.all_peers)]
     cuts = dict.fromkeys(cells for said in kept for cells, _ in said.products)
     with_it, without = ([(said.step.entry, said.products) for said in plan] for plan in (kept, left))
-    stays, remains = (rows.otherwise(group.direction, default_deny=deny) for deny in (closed, closes))
     for cells, peers in scope:
         for family in universe.families:
             reached = peers & universe.reachable(group.subject, family, group.direction)

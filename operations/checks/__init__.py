@@ -16,6 +16,8 @@ from migration.journeys import CheckId
 from operations.access.connection import WrongClusterError
 from operations.access.context import Context
 from operations.evidence import Answer, Evidence, Finding, UnknownError, Verdict
+from operations.exits import ended
+from reading.failure import Failure
 
 Ask = Callable[[Context], Evidence]
 SUBJECTS: Final = (
@@ -94,6 +96,16 @@ def _answer(question: Callable[[Context], Answer], context: Context) -> Answer:
         finding = Finding("the check", str(error), "Try again, or run it alone with --check")
     except WrongClusterError as error:
         finding = Finding("cluster", str(error), "")
+    except Failure as error:  # declared by whoever raised it: the text says what to do
+        finding = Finding("the check", error.told(), "")
     except Exception as error:  # an answer of a form that nobody foresaw must not pass, nor stop the others
-        finding = Finding("the check", f"{type(error).__name__}: {error}", "This is a fault of the program")
+        finding = _unforeseen(error)
     return Answer("could not be answered", unknown=(finding,))
+
+
+def _unforeseen(error: Exception) -> Finding:
+    """A file that cannot be read is no fault of the program; whatever else comes to here is."""
+    try:
+        return Finding("the check", ended(error).text, "")
+    except Exception:
+        return Finding("the check", f"{type(error).__name__}: {error}", "This is a fault of the program")

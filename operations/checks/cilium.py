@@ -36,7 +36,6 @@ CRDS: Final = (
 )
 """What agents and our checks need; registered by the operator when it runs, not by the chart."""
 CONFIG: Final = "cilium-config"
-_NODE_CONFIGS: Final = ("cilium.io/v2", "cilium.io/v2alpha1")
 LEGACY_AGENTS: Final = frozenset({AWS_NODE, KUBE_PROXY, CALICO_NODE})
 COREDNS: Final = "coredns"
 
@@ -90,11 +89,6 @@ def crd_findings(found: Mapping[str, Obj | None]) -> Iterator[Finding]:
 def configuration(kube: Cluster) -> Obj | None:
     """The ConfigMap that agents read."""
     return kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/{CONFIG}")
-
-
-def node_configs(kube: Cluster) -> list[Obj]:
-    """The CiliumNodeConfigs, which agents of some nodes read besides. One object, served in two versions."""
-    return next((found for api in _NODE_CONFIGS if (found := kube.custom(api, "ciliumnodeconfigs"))), [])
 
 
 # -- nodes ------------------------------------------------------------------------------------------

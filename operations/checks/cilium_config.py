@@ -9,8 +9,9 @@ from migration.journeys import CheckId
 from migration.names import SYSTEM_NAMESPACE
 from operations.access.context import Context
 from operations.checks import check
-from operations.checks.cilium import CONFIG, configuration, node_configs
+from operations.checks.cilium import CONFIG, configuration
 from operations.cluster import objects
+from operations.continuity.options import node_configs
 from operations.evidence import Answer, Finding
 
 MEND: Final = (

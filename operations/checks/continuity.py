@@ -19,18 +19,17 @@ from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.world import CiliumOptions
 from operations.access.context import Context
 from operations.checks import AGAIN, check
-from operations.checks.cilium import API, CONFIG, configuration, node_configs
+from operations.checks.cilium import API
 from operations.cluster import calico, objects
 from operations.cluster.traffic import host_addresses, live_objects, live_version
 from operations.continuity import recognised, worlds
 from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
+from operations.continuity.options import of_cluster
 from operations.evidence import Answer, Finding, UnknownError
 from operations.guarding.freeze import recorded
 
 SHOWN: Final = 3
 """Counterexamples of one pair of worlds; the command that the text names prints more."""
-FILTER: Final = "labels"
-"""Key of cilium-config with which labels are left out of identities."""
 LOOK: Final = (
     "Look at the bridge: `kubectl -n kube-system get deployment,lease,pods -l app.kubernetes.io/name=" + BRIDGE
 )
@@ -61,7 +60,7 @@ def _compared(
 ) -> Answer:
     told: list[str] = []
     findings: list[Finding] = []
-    unknown: list[Finding] = list(_filtered(context))
+    unknown: list[Finding] = []
     try:
         given, expired = gathered()
         world, theirs = worlds.whole(given)
@@ -91,7 +90,7 @@ def bridge_in_step(context: Context) -> Answer:
     pods = recognised.to_be_known(context.kube.pods(), context.kube.nodes())
     findings = [*_down(context.kube.deployment(SYSTEM_NAMESPACE, BRIDGE))]
     findings += [Finding(f"pod {one.pod}", one.why, f"{LOOK}`") for one in _strangers(context, pods)]
-    return Answer(f"{objects.count(len(pods), 'pod')} on legacy nodes", tuple(findings), tuple(_filtered(context)))
+    return Answer(f"{objects.count(len(pods), 'pod')} on legacy nodes", tuple(findings))
 
 
 def _down(live: Obj | None) -> Iterator[Finding]:
@@ -200,47 +199,27 @@ def _calico_version(context: Context) -> tuple[int, int]:
 
 
 def _options(context: Context) -> CiliumOptions:
-    """What the agents' configuration changes about policy: as it is live, else as the values declare it."""
-    version = minor(context.settings.cilium.version)
-    live = configuration(context.kube)
-    if live is not None:
-        return worlds.options(live.get("data") or {}, version)
-    return worlds.declared(cilium_values(context.settings, context.facts), version)
+    """What the agents' configuration changes about policy: as it is live, else as the values declare it.
 
-
-def _filtered(context: Context) -> Iterator[Finding]:
-    """Labels that are left out of identities change what selectors find, which the proof does not follow."""
-    about, fix = f"configmap {SYSTEM_NAMESPACE}/{CONFIG}", "Take `labels` out of cilium.values"
-    said = str(((configuration(context.kube) or {}).get("data") or {}).get(FILTER) or "").strip()
-    if said:
-        yield _counted_otherwise(about, said, fix)
-    for one in node_configs(context.kube):
-        there = str(((one.get("spec") or {}).get("defaults") or {}).get(FILTER) or "").strip()
-        if there and there != said:
-            about = f"ciliumnodeconfig {objects.key(one)}"
-            yield _counted_otherwise(about, there, "Take `labels` out of it and restart the agents of its nodes")
-
-
-def _counted_otherwise(about: str, said: str, fix: str) -> Finding:
-    return Finding(
-        about,
-        f"{FILTER}: {said!r} changes which labels identities have; the proof takes Cilium's own list",
-        f"{fix}, or ask `policy prove` about the policies that name such labels",
-    )
+    Raises:
+        UnknownError: nobody knows what it comes to.
+    """
+    values = cilium_values(context.settings, context.facts)
+    try:
+        return of_cluster(context.kube, minor(context.settings.cilium.version), values)
+    except UndecidableError as error:
+        raise UnknownError(str(error), about="Cilium's configuration") from None
 
 
 def _strangers(context: Context, pods: Sequence[Obj]) -> list[recognised.Stranger]:
     if not pods:
         return []
-    kube = context.kube
+    kube, options = context.kube, _options(context)
     namespaces: Mapping[str, Mapping[str, str]] = {
         objects.name(n): objects.labels(n) for n in kube.items("/api/v1/namespaces")
     }
-    data = (configuration(kube) or {}).get("data") or {}
     endpoints, identities = kube.custom(API, "ciliumendpoints"), kube.custom(API, "ciliumidentities")
-    return list(
-        recognised.strangers(pods, namespaces, endpoints, identities, str(data.get("cluster-name") or "default"))
-    )
+    return list(recognised.strangers(pods, namespaces, endpoints, identities, options))
 
 
 # -- words ------------------------------------------------------------------------------------------

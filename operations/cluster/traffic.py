@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from kube.cluster import Cluster
 from kube.pages import pages
@@ -102,20 +102,6 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def matches_nodes(kube: Cluster) -> bool:
-    """Whether the Cilium that runs lets CIDR rules find nodes (`policyCIDRMatchMode: nodes`).
-
-    Raises as `live_objects` does.
-    """
-    config = kube.get("/api/v1/namespaces/kube-system/configmaps/cilium-config") or {}
-    return "nodes" in cidr_matches(config.get("data") or {})
-
-
-def cidr_matches(config: Mapping[str, str]) -> list[str]:
-    """What CIDR rules find besides addresses outside the cluster, by the data of `cilium-config`."""
-    return str(config.get("policy-cidr-match-mode", "")).replace(",", " ").split()
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from kube.transport import Obj
 from netpol.model.identity import identity_labels
+from netpol.model.world import CiliumOptions
 from operations.cluster import objects
 
 SOURCE = "k8s:"
@@ -27,16 +28,17 @@ class Stranger:
     why: str
 
 
-def expected_labels(pod: Obj, namespace: Mapping[str, str], cluster: str) -> dict[str, str]:
+def expected_labels(pod: Obj, namespace: Mapping[str, str], options: CiliumOptions) -> dict[str, str]:
     """Labels of the identity of a pod.
 
     Args:
         pod: the object.
         namespace: labels of its namespace.
-        cluster: name of the cluster in cilium-config.
+        options: of the agents.
     """
     account = pod["spec"].get("serviceAccountName") or ""
-    return identity_labels(objects.labels(pod), objects.namespace(pod), namespace, account, cluster)
+    own, where = objects.labels(pod), objects.namespace(pod)
+    return identity_labels(own, where, namespace, account, options.cluster, counts=options.counts)
 
 
 def to_be_known(pods: Iterable[Obj], nodes: Iterable[Obj]) -> list[Obj]:
@@ -57,7 +59,7 @@ def strangers(
     namespaces: Mapping[str, Mapping[str, str]],
     endpoints: Iterable[Obj],
     identities: Iterable[Obj],
-    cluster: str,
+    options: CiliumOptions,
 ) -> Iterator[Stranger]:
     """Of the pods, those that are not recognised.
 
@@ -66,7 +68,7 @@ def strangers(
         namespaces: name -> labels.
         endpoints: every CiliumEndpoint.
         identities: every CiliumIdentity.
-        cluster: name of the cluster in cilium-config.
+        options: of the agents.
     """
     labels_of = {objects.name(i): _labels(i) for i in identities}
     by_name = {objects.key(e): e for e in endpoints}
@@ -78,7 +80,7 @@ def strangers(
         key = objects.key(pod)
         why = _why(pod, by_name.get(key), holders, labels_of)
         if not why:
-            wanted = expected_labels(pod, namespaces.get(objects.namespace(pod), {}), cluster)
+            wanted = expected_labels(pod, namespaces.get(objects.namespace(pod), {}), options)
             why = _unlike(wanted, labels_of[_identity(by_name[key])])
         if why:
             yield Stranger(key, why)

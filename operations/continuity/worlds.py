@@ -21,7 +21,6 @@ from netpol.model.world import CiliumOptions, Engine, Node, Pod, Recognition, Wo
 from netpol.read import documents
 from netpol.read.world import from_readers
 from operations.cluster import objects
-from operations.cluster.traffic import cidr_matches
 from operations.continuity.overlay import over
 
 Obj = Mapping[str, Any]
@@ -101,7 +100,7 @@ def whole(given: Given) -> tuple[World, tuple[Policy, ...]]:
         calico_version=given.calico_version,
         cilium=given.cilium,
         pod_cidrs=given.pod_blocks,
-        apiserver=_apiserver(given.objects),
+        apiserver=apiserver(given.objects),
         host_addresses=tuple(map(ipaddress.ip_address, given.host_addresses)),
     )
     return without_operators(without_copies(replace(world, accepted=given.accepted))[0])
@@ -172,7 +171,7 @@ class _Places:
         return name
 
 
-def _apiserver(found: Iterable[Obj]) -> tuple[Any, ...]:
+def apiserver(found: Iterable[Obj]) -> tuple[Any, ...]:
     """Addresses that Cilium knows as `kube-apiserver`: those behind default/kubernetes (pkg/k8s/watchers)."""
     addresses: set[str] = set()
     for item in found:
@@ -182,40 +181,3 @@ def _apiserver(found: Iterable[Obj]) -> tuple[Any, ...]:
         if of == ("EndpointSlice", "default", "kubernetes"):
             addresses |= {str(a) for e in item.get("endpoints") or [] for a in e.get("addresses") or []}
     return tuple(sorted(map(ipaddress.ip_network, addresses), key=str))
-
-
-def options(config: Mapping[str, str], version: tuple[int, int]) -> CiliumOptions:
-    """What `cilium-config` changes about policy (chart 1.20, templates/cilium-configmap.yaml; pkg/option)."""
-    matched = cidr_matches(config)
-    return CiliumOptions(
-        version=version,
-        cidr_match_nodes="nodes" in matched,
-        cidr_match_pods="pods" in matched,
-        host_firewall=_on(config, "enable-host-firewall"),
-        cluster_policies=_on(config, "enable-k8s-cluster-network-policy"),
-        always_enforce=str(config.get("enable-policy", "")).lower() == "always",
-        extended_protocols=_on(config, "enable-extended-ip-protocols"),
-    )
-
-
-def declared(values: Mapping[str, Any], version: tuple[int, int]) -> CiliumOptions:
-    """The same of chart values, for a Cilium that is not there yet."""
-    matched = values.get("policyCIDRMatchMode") or ()
-    return CiliumOptions(
-        version=version,
-        cidr_match_nodes="nodes" in matched,
-        cidr_match_pods="pods" in matched,
-        host_firewall=_enabled(values, "hostFirewall"),
-        cluster_policies=_enabled(values, "k8sClusterNetworkPolicy"),
-        always_enforce=str(values.get("policyEnforcementMode", "")).lower() == "always",
-        extended_protocols=bool((values.get("extraConfig") or {}).get("enable-extended-ip-protocols") == "true"),
-    )
-
-
-def _on(config: Mapping[str, str], key: str) -> bool:
-    return str(config.get(key, "")).strip().lower() == "true"
-
-
-def _enabled(values: Mapping[str, Any], key: str) -> bool:
-    section = values.get(key)
-    return isinstance(section, Mapping) and section.get("enabled") is True

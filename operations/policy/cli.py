@@ -127,13 +127,17 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--families", default="", help="4, 6 or 4,6 (default: those of the pods' addresses)")
     parser.add_argument("--six-egress", action="store_true", help="pods reach IPv6 outside without an own address")
-    parser.add_argument("--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver")
+    parser.add_argument(
+        "--apiserver", action="append", default=[], metavar="CIDR", help="Cilium's kube-apiserver (--live reads it)"
+    )
     parser.add_argument(
         "--no-other-protocols",
         action="store_true",
         help="assume that no pod speaks IP protocols other than TCP, UDP, SCTP and ICMP; proofs that rest on it say so",
     )
-    parser.add_argument("--pod-cidr", action="append", default=[], metavar="CIDR", help="where pods may be")
+    parser.add_argument(
+        "--pod-cidr", action="append", default=[], metavar="CIDR", help="where pods may be (--live: the stack's VPC)"
+    )
     parser.add_argument(
         "--host-address",
         action="append",
@@ -145,7 +149,12 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--cidr-finds-nodes", action="store_true", help="Cilium runs with policyCIDRMatchMode: nodes (--live reads it)"
     )
-    parser.add_argument("--cluster-policies", action="store_true", help="Cilium enforces ClusterNetworkPolicy")
+    parser.add_argument(
+        "--cluster-policies", action="store_true", help="Cilium enforces ClusterNetworkPolicy (--live reads it)"
+    )
+    parser.add_argument(
+        "--cluster-name", default="", help="what Cilium calls the cluster, where its policies name it (--live reads it)"
+    )
     return parser
 
 

@@ -6,6 +6,7 @@ import argparse
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,15 +14,17 @@ from urllib.parse import urlsplit
 from kube.cluster import Cluster
 from netpol.decide.copies import without_copies
 from netpol.decide.missing import missing, summary
-from netpol.model.ranges import IPAddress
+from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.access.connection import through_kubeconfig
-from operations.cluster.traffic import host_addresses, live_objects, live_version, matches_nodes
+from operations.cluster.traffic import host_addresses, live_objects, live_version
+from operations.continuity.options import of_cluster
 from operations.continuity.overlay import over
+from operations.continuity.worlds import apiserver
 from operations.exits import UsageError
 from operations.say import say
 from reading.failure import Failure
@@ -78,28 +81,34 @@ def world_of(
     readers = read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
     coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
-    finds_nodes, local = arguments.cidr_finds_nodes, _host_addresses(arguments)
+    local = _host_addresses(arguments)
+    told_options = CiliumOptions(version=coming or version(NEWEST_CILIUM))
+    servers = tuple(network(c) for c in arguments.apiserver)
+    blocks = tuple(network(c) for c in arguments.pod_cidr)
     if not arguments.live:
         readers = put_together(readers, [])
     else:
-        cluster, settled = _cluster(arguments)
-        coming = coming or settled
+        meant = _cluster(arguments)
+        cluster = meant.kube
+        told_options = of_cluster(cluster, coming or meant.cilium or version(NEWEST_CILIUM), meant.values)
         found = live_objects(cluster)
+        servers = servers or apiserver(found)
+        blocks = blocks or meant.pod_blocks
         readers = put_together(readers, found)
         running = running or live_version(cluster)
-        finds_nodes = finds_nodes or matches_nodes(cluster)
         if local is None:
             local = tuple(ipaddress.ip_address(a) for a in host_addresses(found))
             say(f"addresses that nodes serve themselves: {', '.join(map(str, local)) or 'none'}")
     options: dict[str, Any] = {
         "six_egress": arguments.six_egress,
-        "apiserver": tuple(network(c) for c in arguments.apiserver),
-        "pod_cidrs": tuple(network(c) for c in arguments.pod_cidr),
+        "apiserver": servers,
+        "pod_cidrs": blocks,
         "calico_version": running or version(NEWEST),
-        "cilium": CiliumOptions(
-            version=coming or version(NEWEST_CILIUM),
-            cluster_policies=arguments.cluster_policies,
-            cidr_match_nodes=finds_nodes,
+        "cilium": replace(
+            told_options,
+            cluster_policies=told_options.cluster_policies or arguments.cluster_policies,
+            cidr_match_nodes=told_options.cidr_match_nodes or arguments.cidr_finds_nodes,
+            cluster=arguments.cluster_name or told_options.cluster,
         ),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
@@ -186,17 +195,30 @@ def once(world: World, notes: Notes) -> World:
     return found
 
 
-def _cluster(arguments: argparse.Namespace) -> tuple[Cluster, tuple[int, int] | None]:
-    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to; and its stack's Cilium."""
+@dataclass(frozen=True)
+class _Meant:
+    """The cluster that is meant, and the Cilium that its stack has or is to have."""
+
+    kube: Cluster
+    cilium: tuple[int, int] | None = None
+    values: Mapping[str, Any] | None = None
+    pod_blocks: tuple[IPNetwork, ...] = ()
+
+
+def _cluster(arguments: argparse.Namespace) -> _Meant:
+    """The cluster that is meant, never just the one that KUBECONFIG happens to lead to."""
     # Files are read without it, and it takes longer than most of what is asked about files.
+    from migration.cilium_values import cilium_values  # noqa: PLC0415
     from operations.access import context  # noqa: PLC0415
 
     if arguments.server is not None:
         server = _server(arguments.server)
-        return Cluster(lambda: through_kubeconfig(server, "--server says")), None
+        return _Meant(Cluster(lambda: through_kubeconfig(server, "--server says")))
     try:
         loaded = context.Context.load(arguments.stack)
-        return loaded.kube, version(loaded.settings.cilium.version, "Cilium", NEWEST_CILIUM)
+        coming = version(loaded.settings.cilium.version, "Cilium", NEWEST_CILIUM)
+        values = cilium_values(loaded.settings, loaded.facts)
+        return _Meant(loaded.kube, coming, values, tuple(loaded.settings.network.vpc_cidrs))
     except Failure as error:
         raise UsageError(
             f"--live reads the cluster of a stack: {error}. For a cluster of no stack, give its address with --server"
@@ -216,7 +238,7 @@ def _server(text: str) -> str:
     return text
 
 
-def network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def network(text: str) -> IPNetwork:
     """A CIDR. Raises UsageError."""
     try:
         return ipaddress.ip_network(text, strict=False)

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from netpol.decide.models import cilium_model
 from netpol.model.errors import UndecidableError
 from tests.oracles.cilium_oracle import CiliumOracle
-from tests.oracles.kinds import KINDS, PEERS, REASONS, Parts, of_nodes, peer_kind
+from tests.oracles.kinds import KINDS, OPTIONS, PEERS, REASONS, Parts, of_nodes, of_options, peer_kind
 from tests.oracles.random_cilium import Case, cases
 
 INIT_PORT = "a port name of an init container"
-WANTED = (*KINDS, *PEERS, *REASONS, INIT_PORT)
+WANTED = (*KINDS, *OPTIONS, *PEERS, *REASONS, INIT_PORT)
 _LEAST = 0.01
 
 
@@ -81,6 +81,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
     model = cilium_model(case.world)
     parts = Parts(case, model)
     result.sets += 1
+    configured = of_options(case.world.cilium)
     for (first, second, packet), truth in zip(case.flows, answer["verdicts"], strict=True):
         source, destination = case.ends[first][0], case.ends[second][0]
         for direction, subject, peer in (("egress", source, destination), ("ingress", destination, source)):
@@ -93,6 +94,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
             result.cases += 1
             result.allowed += truth[direction]
             result.parts.update(parts.at(direction, subject))
+            result.parts.update(configured)
             result.parts.update((peer_kind(model, peer, packet), verdict.reason))
             if "named port" in parts.at(direction, subject) and destination.pod is not None:
                 result.parts.update({INIT_PORT} if any(p.init for p in destination.pod.ports) else ())
@@ -109,6 +111,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
                             "model": verdict.allowed,
                             "reason": f"{verdict.reason} {verdict.entry.policy if verdict.entry else ''} "
                             f"{verdict.entry.where if verdict.entry else ''}",
+                            "config": case.config,
                             "labels": [dict(model.labels_of(who, packet.family)) for who in (source, destination)],
                             "families": sorted(case.world.families),
                             "policies": case.objects,

@@ -10,8 +10,10 @@ from typing import Any
 
 from netpol.decide.cilium import CiliumModel
 from netpol.decide.cilium_entries import Entry
+from netpol.model.identity import in_identity
 from netpol.model.packets import Packet, Party
 from netpol.model.values import DIRECTIONS
+from netpol.model.world import CiliumOptions
 from tests.oracles.random_cilium import ENTITIES, Case
 
 KINDS = (
@@ -52,6 +54,7 @@ KINDS = (
     *(f"entity {e}" for e in ENTITIES),
     "CIDR of the own node",
     "CIDR of another node",
+    "name of the cluster",
 )
 """Everything that a campaign must have tried often enough."""
 _STEP = re.compile(r"([A-Za-z]+)(?:\[(\d+)\])?")
@@ -110,6 +113,8 @@ def _raw(item: dict[str, Any], where: str) -> tuple[dict[str, Any], str, dict[st
 
 def _cilium(rule: dict[str, Any]) -> set[str]:
     out = {name for name in rule if name.endswith(("Endpoints", "CIDR"))}
+    if "io.cilium.k8s.policy.cluster" in repr(rule):
+        out.add("name of the cluster")
     for side in ("from", "to"):
         out |= {f"entity {e}" for e in rule.get(f"{side}Entities", ())}
         for peer in rule.get(f"{side}CIDRSet", ()):
@@ -149,6 +154,19 @@ def _ports(rule: dict[str, Any]) -> set[str]:
     return out
 
 
+OPTIONS = ("enforcement always", "enforcement never", "own node by policy", "labels of identities")
+
+
+def of_options(options: CiliumOptions) -> set[str]:
+    """What of the agents' configuration is not as the chart has it."""
+    found = {f"enforcement {options.enforcement.value}"} & set(OPTIONS)
+    if not options.local_host_reaches_pods:
+        found.add("own node by policy")
+    if options.counts is not in_identity:
+        found.add("labels of identities")
+    return found
+
+
 def peer_kind(model: CiliumModel, peer: Party, packet: Packet) -> str:
     """What the other end of a case is to Cilium."""
     if model.recognised(peer):
@@ -181,4 +199,5 @@ REASONS = (
     "no rule allows it, and default deny is on",
     "no policy selects the pod in this direction with default deny",
     "the local host reaches its pods unless a rule denies it",
+    "the agents are told to enforce no policy",
 )

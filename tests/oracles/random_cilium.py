@@ -13,7 +13,8 @@ from typing import Any
 from netpol import from_objects
 from netpol.model.packets import Packet, Party
 from netpol.model.values import ICMP, ICMP6, SCTP, TCP, UDP
-from netpol.model.world import CiliumOptions, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
+from netpol.model.world import CiliumOptions, Enforcement, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
+from operations.continuity.options import counted
 
 NAMESPACES = {
     "red": {"team": "red", "env": "prod"},
@@ -67,6 +68,16 @@ ENTITIES = (
     "health",
     "none",
 )
+FILTERS = (
+    "!app",
+    "k8s:!tier !pod-template-hash",
+    r"app io\.kubernetes\.pod\.namespace",
+    r"tier k8s:io\.cilium\.k8s\.namespace\.labels\.(env|team) io\.kubernetes",
+    r"!io\.cilium\.k8s\.namespace\.labels\.team",
+    r"!io\.cilium\.k8s\.policy\.serviceaccount !io\.kubernetes\.pod\.namespace",
+    ".*",
+)
+"""Values of `labels` in cilium-config."""
 ICMP_TYPES = {4: (0, 3, 8, "EchoRequest", "EchoReply"), 6: (128, 129, "EchoRequest")}
 
 
@@ -107,6 +118,9 @@ def cases(seed: int, flows: int = 40) -> Iterator[Case]:
 def _case(rng: random.Random, flows: int) -> Case:
     families = frozenset((4, 6)) if rng.random() < 0.6 else frozenset((4,))
     finds_nodes = rng.random() < 0.5
+    enforcement = rng.choices(tuple(Enforcement), weights=(86, 10, 4))[0]
+    local = rng.random() < 0.9
+    prefixes = rng.choice(FILTERS) if rng.random() < 0.2 else ""
     maker = PolicyMaker(rng, families)
     objects = maker.objects()
     nodes = (
@@ -134,7 +148,14 @@ def _case(rng: random.Random, flows: int) -> Case:
         objects,
         families=families,
         apiserver=(ipaddress.ip_network("10.0.1.200/32"),),
-        cilium=CiliumOptions(cluster_policies=True, cidr_match_nodes=finds_nodes),
+        cilium=CiliumOptions(
+            cluster_policies=True,
+            cidr_match_nodes=finds_nodes,
+            enforcement=enforcement,
+            local_host_reaches_pods=local,
+            counts=counted(prefixes),
+            cluster="default",
+        ),
     )
     world = World(
         policies=world.policies,
@@ -171,6 +192,9 @@ def _case(rng: random.Random, flows: int) -> Case:
             "ipv6": 6 in families,
             "cidrMatchMode": ["nodes"] if finds_nodes else [],
             "hostFirewall": False,
+            "enforcement": enforcement.value,
+            "allowLocalhost": "always" if local else "policy",
+            "labels": prefixes.split(),
         },
     )
 
@@ -304,7 +328,13 @@ class PolicyMaker:
             out.setdefault("matchLabels", {})["k8s:io.cilium.k8s.namespace.labels.env"] = "prod"
         elif kind < 0.6:
             out.setdefault("matchLabels", {})["io.cilium.k8s.policy.serviceaccount"] = "robot"
-        elif kind < 0.65:
+        elif kind < 0.68:
+            operator = self.rng.choice(("In", "In", "NotIn", "Exists", "DoesNotExist"))
+            asked: dict[str, Any] = {"key": "io.cilium.k8s.policy.cluster", "operator": operator}
+            if operator.endswith("In"):
+                asked["values"] = self.rng.sample(("default", "other"), k=self.rng.randint(1, 2))
+            out.setdefault("matchExpressions", []).append(asked)
+        elif kind < 0.73:
             out = {"matchLabels": {f"reserved:{self.rng.choice(('host', 'world', 'remote-node'))}": ""}}
         return out
 

@@ -13,7 +13,7 @@ from netpol.compare.again.voices import Key, key_of
 from netpol.decide.models import calico_model, cilium_model
 from netpol.model.packets import Party
 from netpol.model.values import NetworkSet, Policy
-from netpol.model.world import Engine, World
+from netpol.model.world import Enforcement, Engine, World
 
 Pair = tuple[World, World]
 K = TypeVar("K")
@@ -34,6 +34,9 @@ def unalike(before: World, after: World) -> str:
     for world in (before, after):
         if len(by_key(world)) < sum(1 for p in world.policies if isinstance(p, SPEAKING)):
             return "two policies have one name"
+        if world.cilium.enforcement is Enforcement.ALWAYS:
+            # Then the first policy of a pod lets its node in, whoever the policy is about.
+            return "Cilium is told to police every pod"
     return ""
 
 

@@ -42,10 +42,13 @@ import (
 const clusterName = "default"
 
 type config struct {
-	IPv4          bool     `json:"ipv4"`
-	IPv6          bool     `json:"ipv6"`
-	CIDRMatchMode []string `json:"cidrMatchMode"`
-	HostFirewall  bool     `json:"hostFirewall"`
+	IPv4           bool     `json:"ipv4"`
+	IPv6           bool     `json:"ipv6"`
+	CIDRMatchMode  []string `json:"cidrMatchMode"`
+	HostFirewall   bool     `json:"hostFirewall"`
+	Enforcement    string   `json:"enforcement"`
+	AllowLocalhost string   `json:"allowLocalhost"`
+	Labels         []string `json:"labels"`
 }
 
 type port struct {
@@ -256,6 +259,12 @@ func run(logger *slog.Logger, c testCase) (out answer) {
 	option.Config.EnableIPv4, option.Config.EnableIPv6 = c.Config.IPv4, c.Config.IPv6
 	option.Config.PolicyCIDRMatchMode = c.Config.CIDRMatchMode
 	option.Config.EnableHostFirewall = c.Config.HostFirewall
+	option.Config.UnsafeDaemonConfigOption.AllowLocalhost = c.Config.AllowLocalhost
+	policy.SetPolicyEnabled(c.Config.Enforcement)
+	if err := labelsfilter.ParseLabelPrefixCfg(logger, c.Config.Labels, nil, ""); err != nil {
+		out.Errors = append(out.Errors, err.Error())
+		return out
+	}
 
 	known := prefixes{}
 	parsed := make([]policytypes.PolicyEntries, len(c.Policies))
@@ -383,13 +392,7 @@ func main() {
 	option.Config.EnableICMPRules = true
 	option.Config.EnableL7Proxy = true
 	option.Config.EnableNonDefaultDenyPolicies = true
-	option.Config.UnsafeDaemonConfigOption.AllowLocalhost = option.AllowLocalhostAlways
-	policy.SetPolicyEnabled(option.DefaultEnforcement)
 	api.InitEntities(clusterName)
-	if err := labelsfilter.ParseLabelPrefixCfg(logger, nil, nil, ""); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(make([]byte, 1<<20), 1<<28)
 	out := bufio.NewWriter(os.Stdout)

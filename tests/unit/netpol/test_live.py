@@ -22,7 +22,7 @@ from operations.policy import main
 from operations.policy.given import once
 from tests.unit.operations.access.test_context import write
 
-PAGES: dict[str, list[dict[str, Any]]] = {
+PAGES: dict[str, list[dict[str, Any]] | dict[str, Any]] = {
     "/api/v1/pods": [
         {"metadata": {"name": n, "namespace": "red", "labels": {"app": n}}, "spec": {"nodeName": "n1", "containers": []},
          "status": {"podIP": f"10.0.0.{i + 1}"}}
@@ -96,6 +96,12 @@ def server(tmp_path, monkeypatch):
             url = urlparse(self.path)
             asked.append(self.path)
             items = PAGES.get(url.path)
+            if isinstance(items, dict):
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(items).encode())
+                return
             if items is None:
                 self.send_response(404)
                 self.end_headers()

@@ -256,14 +256,72 @@ def test_a_bridge_that_is_gone_is_a_finding_even_while_its_endpoints_are_there(t
     assert "does not exist: pods that start on legacy nodes now get no identity" in told(evidence)
 
 
-def test_labels_that_are_filtered_otherwise_leave_it_unknown(tmp_path: Path):
-    world = introduced(cluster(tmp_path, "canary", mixed=True))
+def configured(directory: Path, **config: str) -> World:
+    """`db` lets `web` in, for both engines; Cilium's agents are configured like this."""
+    world = cluster(directory, "canary", allow("web", "db"), mixed=True)
+    file(directory, "cilium", cilium("web", "db"))
     world.drop("ConfigMap", "cilium-config")
-    world.add(w.cilium_config(labels="k8s:app"))
-    for check in (CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP):
-        evidence = ask(world, check)
-        assert evidence.verdict is Verdict.UNKNOWN, told(evidence)
-        assert "changes which labels identities have" in told(evidence)
+    world.add(w.cilium_config(**config))
+    return introduced(world)
+
+
+def test_labels_that_the_agents_leave_out_of_identities_select_nobody_in_the_proof_either(tmp_path: Path):
+    kept = configured(tmp_path, labels="k8s:!tier k8s:!stage")
+    assert ask(kept).verdict is Verdict.PASSED, told(ask(kept))
+    assert ask(kept, CheckId.BRIDGE_IN_STEP).verdict is Verdict.PASSED
+    gone = configured(tmp_path, labels="k8s:!app")
+    assert ask(gone).verdict is Verdict.FAILED, told(ask(gone))
+    assert "is denied today" in told(ask(gone))
+    assert ask(gone, CheckId.BRIDGE_IN_STEP).verdict is Verdict.PASSED
+    gone.drop("ConfigMap", "cilium-config")
+    gone.add(w.cilium_config())
+    assert "has an identity with other labels: app" in told(ask(gone, CheckId.BRIDGE_IN_STEP))
+
+
+@pytest.mark.parametrize(
+    ("config", "verdict", "text"),
+    [
+        ({"enable-policy": "never"}, Verdict.FAILED, "the agents are told to enforce no policy"),
+        ({"policy-audit-mode": "true"}, Verdict.FAILED, "the agents are told to enforce no policy"),
+        ({"enable-policy": "always"}, Verdict.FAILED, "would be denied"),
+        ({"allow-localhost": "policy"}, Verdict.FAILED, "would be denied"),
+        ({"enable-policy": "sometimes"}, Verdict.UNKNOWN, "enable-policy is 'sometimes'"),
+        ({"enable-icmp-rules": "false"}, Verdict.UNKNOWN, "enable-icmp-rules is 'false'"),
+        ({"label-prefix-file": "/etc/labels"}, Verdict.UNKNOWN, "take it out"),
+        ({"labels": "k8s:(?i)app"}, Verdict.UNKNOWN, "labels: "),
+    ],
+)
+def test_what_the_agents_are_told_about_policy_decides_in_the_gate(
+    config: dict[str, str], verdict: Verdict, text: str, tmp_path: Path
+):
+    world = configured(tmp_path)
+    assert ask(world).verdict is Verdict.PASSED
+    world.drop("ConfigMap", "cilium-config")
+    world.add(w.cilium_config(**config))
+    evidence = ask(world)
+    assert evidence.verdict is verdict, told(evidence)
+    assert text in told(evidence)
+    assert "fault of the program" not in told(evidence)
+
+
+def test_some_nodes_that_treat_policies_otherwise_leave_it_unknown_and_are_named(tmp_path: Path):
+    world = configured(tmp_path)
+    odd = w.thing("CiliumNodeConfig", "odd", "kube-system", spec={"defaults": {"labels": "k8s:app", "mtu": "9000"}})
+    world.add(odd | {"apiVersion": "cilium.io/v2"})
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "ciliumnodeconfig kube-system/odd sets labels" in told(evidence)
+    odd["spec"]["defaults"] = {"mtu": "9000"}
+    assert ask(world).verdict is Verdict.PASSED
+
+
+def test_objects_that_make_no_cluster_together_are_told_as_such_and_as_no_fault_of_the_program(tmp_path: Path):
+    world = cluster(tmp_path, "install-cilium", allow("web", "db"))
+    world.add(w.pod("lost-1", "a-node-that-went", labels={"app": "lost"}))
+    evidence = ask(world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "pods are on nodes that are not given: a-node-that-went" in told(evidence)
+    assert "fault of the program" not in told(evidence)
 
 
 def test_a_policy_that_cannot_be_read_is_unknown_and_names_it(tmp_path: Path):

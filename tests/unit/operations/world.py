@@ -35,6 +35,7 @@ from migration.settings import Settings
 from operations.access.connection import Aws
 from operations.access.context import Context
 from operations.cluster.standings import seen
+from operations.continuity.options import options
 from operations.continuity.recognised import expected_labels
 from tests.transport import Answers
 
@@ -690,8 +691,10 @@ def introduce(world: World, *, but: Iterable[str] = ()) -> None:
         o["metadata"]["name"]: o["metadata"].get("labels", {}) for o in world.api.objects if o["kind"] == "Namespace"
     }
     pods = [o for o in world.api.objects if o["kind"] == "Pod" and not o["spec"]["hostNetwork"]]
+    configs = [o for o in world.api.objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "cilium-config"]
+    agents = options(configs[0]["data"] if configs else {}, (1, 20))
     for number, one in enumerate(p for p in pods if p["metadata"]["name"] not in but):
-        labels = expected_labels(one, namespaces[one["metadata"]["namespace"]], "default")
+        labels = expected_labels(one, namespaces[one["metadata"]["namespace"]], agents)
         end = endpoint(one, enforcing="egress")
         end["status"]["identity"]["id"] = 2000 + number
         end["metadata"]["ownerReferences"] = [{"kind": "Pod", "uid": one["metadata"]["uid"]}]
