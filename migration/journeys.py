@@ -84,6 +84,9 @@ class CheckId(StrEnum):
     ADDON_TAKES_AFFINITY = "addon-takes-affinity"
     PINS_HOLD = "pins-hold"
     LEGACY_HEALTHY = "legacy-healthy"
+    CALICO_COMPLETE = "calico-complete"
+    CALICO_SEES_PODS = "calico-sees-pods"
+    NEXT_KUBERNETES = "next-kubernetes"
     CILIUM_OPERATOR_HEALTHY = "cilium-operator-healthy"
     CILIUM_CONFIGURED = "cilium-configured"
     CRDS_ESTABLISHED = "crds-established"
@@ -217,14 +220,14 @@ _baseline = Stage(
     workloads=NodeKind.LEGACY,
     protected=frozenset({_P.CLUSTER}) | _LEGACY_PIECES | _CALICO_PIECES,
     gate=_ALWAYS,
-    settle=(_C.AWS_MADE, _C.LEGACY_HEALTHY),
+    settle=(_C.AWS_MADE, _C.LEGACY_HEALTHY, _C.CALICO_COMPLETE, _C.CALICO_SEES_PODS),
     **_LEGACY_WORLD,
 )
 _label = _baseline.then(
     "label-legacy",
     "every node and node group says that the VPC CNI wires it",
     legacy_label=True,
-    gate=(*_ALWAYS, _C.NODES_READY, _C.CNI_KNOWN),
+    gate=(*_ALWAYS, _C.NODES_READY, _C.CNI_KNOWN, _C.CALICO_COMPLETE, _C.CALICO_SEES_PODS),
     settle=(_C.AWS_MADE, _C.NODES_LABELLED),
 )
 _pin = _label.then(
@@ -238,7 +241,7 @@ _install = _pin.then(
     "install-cilium",
     "Cilium and its policies are there, and no node uses them yet",
     pieces=_pin.pieces | _CILIUM_PIECES | {_P.FREEZE, _P.BRIDGE},
-    gate=(*_PINNED, _C.LEGACY_HEALTHY, _C.CONTINUITY),
+    gate=(*_PINNED, _C.LEGACY_HEALTHY, _C.CALICO_SEES_PODS, _C.CONTINUITY),
     settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED, _C.BRIDGE_IN_STEP),
     leave=(_C.NO_CILIUM_NODES,),
 )

@@ -63,12 +63,13 @@ def minor(version: str) -> Minor:
         raise ValueError(f"{brief(version)} is not a version: expected MAJOR.MINOR[.PATCH]") from None
 
 
-def misfits(*, kubernetes: str, cilium: str, calico: str | None) -> tuple[Misfit, ...]:
-    """What does not go together. An unknown minor is a misfit as well: nobody tested it."""
+def misfits(*, kubernetes: str, cilium: str | None, calico: str | None) -> tuple[Misfit, ...]:
+    """What does not go together. An unknown minor is a misfit as well: nobody tested it. None is not there."""
     found = []
-    pairs = [("Cilium", cilium, CILIUM_KUBERNETES)] + ([("Calico", calico, CALICO_KUBERNETES)] if calico else [])
     k8s = minor(kubernetes)
-    for product, version, table in pairs:
+    for product, version, table in (("Cilium", cilium, CILIUM_KUBERNETES), ("Calico", calico, CALICO_KUBERNETES)):
+        if version is None:
+            continue
         span = table.get(minor(version))
         if span is None:
             known = ", ".join(_text(m) for m in table)

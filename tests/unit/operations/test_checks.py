@@ -74,6 +74,9 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.ADDON_TAKES_AFFINITY: LEGACY,
     CheckId.PINS_HOLD: mixed_adopted,
     CheckId.LEGACY_HEALTHY: LEGACY,
+    CheckId.CALICO_COMPLETE: w.calico_world,
+    CheckId.CALICO_SEES_PODS: w.calico_world,
+    CheckId.NEXT_KUBERNETES: w.calico_world,
     CheckId.CILIUM_OPERATOR_HEALTHY: MIXED,
     CheckId.CILIUM_CONFIGURED: MIXED,
     CheckId.CRDS_ESTABLISHED: MIXED,
@@ -581,6 +584,40 @@ def calico_unavailable(world):
 @case(CheckId.LEGACY_HEALTHY, "tigerastatus calico: Degraded is True: broken")
 def calico_degraded(world):
     ready(world, "TigeraStatus", "calico", "True", "Degraded")
+
+
+@case(CheckId.CALICO_COMPLETE, "crd tiers.crd.projectcalico.org: does not exist, and Calico v3.32.99 needs it. `helm")
+def a_definition_of_calico_is_missing(world):
+    world.drop("CustomResourceDefinition", "tiers.crd.projectcalico.org")
+
+
+@case(CheckId.CALICO_COMPLETE, "crd networksets.crd.projectcalico.org: is not established")
+def a_definition_of_calico_is_not_established(world):
+    ready(world, "CustomResourceDefinition", "networksets.crd.projectcalico.org", condition="Established")
+
+
+@case(
+    CheckId.CALICO_SEES_PODS, "polices interfaces named cali…, and the VPC CNI names them eni…: Calico enforces nothing"
+)
+def felix_polices_the_interfaces_of_another_cni(world):
+    w.told(world.find("DaemonSet", "calico-node"), FELIX_INTERFACEPREFIX="cali")
+
+
+@case(CheckId.CALICO_SEES_PODS, "deployment calico-system/calico-typha: looks for pods' interfaces under eni…, and")
+def the_vpc_cni_names_interfaces_otherwise(world):
+    w.told(world.find("DaemonSet", "aws-node"), AWS_VPC_K8S_CNI_VETHPREFIX="vpc")
+    w.told(world.find("DaemonSet", "calico-node"), FELIX_INTERFACEPREFIX="vpc")
+
+
+@case(CheckId.CALICO_SEES_PODS, "pod shop/web-1: hangs on a branch interface, vlan…")
+def a_pod_on_a_branch_interface(world):
+    w.told(world.find("DaemonSet", "aws-node"), ENABLE_POD_ENI="true")
+    world.find("Pod", "web-1")["metadata"]["annotations"] = {"vpc.amazonaws.com/pod-eni": "[]"}
+
+
+@case(CheckId.NEXT_KUBERNETES, "Calico v3.32.99 is tested with Kubernetes 1.33 to 1.36, not with 1.37")
+def kubernetes_at_its_last_minor_for_this_calico(world):
+    world.aws.answers["describe_cluster"]["cluster"]["version"] = "1.36"
 
 
 @case(CheckId.CILIUM_OPERATOR_HEALTHY, "1 of 2 replicas available")

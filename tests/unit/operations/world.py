@@ -30,7 +30,7 @@ from migration.names import (
     MARK,
     WORKLOADS,
 )
-from migration.rules import affinity
+from migration.rules import affinity, calico_crds
 from migration.settings import Settings
 from operations.access.connection import Aws
 from operations.access.context import Context
@@ -662,6 +662,36 @@ def instance(identifier: str, **more: Any) -> Obj:
 def legacy_world(directory: Path, *, adopted: bool = True) -> World:
     """Before Cilium: labelled, not pinned."""
     return World(directory, legacy_objects(pinned=False), adopted=adopted, stage="label-legacy")
+
+
+def calico_world(directory: Path) -> World:
+    """Before Cilium: Calico by its operator with all that it needs, of a patch that nobody has seen yet."""
+    world = legacy_world(directory)
+    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]["image"] = "img:v3.32.99"
+    typha = deployment("calico-typha", "calico-system")
+    typha["spec"]["template"] = {"spec": {"containers": [{"name": "calico-typha", "image": "img:v3.32.99"}]}}
+    for workload in (world.find("DaemonSet", "calico-node"), typha):
+        told(workload, FELIX_INTERFACEPREFIX="eni")
+    wanted = calico_crds.complete("v3.32.99", native=False) or {}
+    world.add(typha, *(calico_crd(definition) for definition in wanted.values()))
+    return world
+
+
+def calico_crd(wanted: calico_crds.Definition, schema: Any = None) -> Obj:
+    """A CRD that is served and stored as a version of Calico wants it."""
+    plural, _, group = wanted.name.partition(".")
+    found = crd(plural, group)
+    found["spec"]["versions"] = [
+        {"name": v, "served": True, "storage": v == wanted.stored, "schema": {"openAPIV3Schema": schema or {}}}
+        for v in wanted.served
+    ]
+    return found
+
+
+def told(workload: Obj, **variables: str) -> None:
+    """Give the first container of a workload these variables, and no others."""
+    container = workload["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [{"name": name, "value": value} for name, value in variables.items()]
 
 
 def mixed_world(directory: Path, *, adopted: bool = False) -> World:
