@@ -23,6 +23,7 @@ from components.guarding.unused import unused
 from components.network_policies import NetworkPolicies
 from components.nodes import NodeGroups, NodeRole
 from components.probes import Probes
+from components.prover import proved
 from components.workloads import LegacyLabel, Workloads
 from migration import manifests
 from migration.desired import GroupRole
@@ -105,7 +106,11 @@ def declare(
 
     cilium = [Cilium(wanted.cilium, settings, cluster, after=after).release] if wanted.cilium else []
 
-    known = [*cilium, *bridged(settings, wanted, name, provider=provider, after=[*after, *cilium])]
+    known = [
+        *cilium,
+        *bridged(settings, wanted, name, provider=provider, after=[*after, *cilium]),
+        *proved(settings, facts, wanted, provider=provider, after=[*after, *cilium]),
+    ]
     role, groups = None, dict[GroupRole, list[pulumi.Resource]]()
     for kind, before in ((GroupRole.LEGACY, legacy), (GroupRole.CANARY, known), (GroupRole.CILIUM, known)):
         members = [group for group in wanted.groups if group.role is kind]

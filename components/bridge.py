@@ -1,16 +1,16 @@
 """The bridge: tells Cilium, while both kinds of nodes run, who the pods of legacy nodes are."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import pulumi
 import pulumi_command as command
-import pulumi_kubernetes as kubernetes
 
 from bridge.options import Options
 from bridge.ship import manifests, zipapp
-from components.common import Component, token
+from components.common import token
 from components.guarding.gate import deletion, operations
+from components.shipped import Shipped
 from migration.desired import Desired
 from migration.journeys import Piece
 from migration.names import BRIDGE, CILIUM_CNI, CNI_LABEL, SYSTEM_NAMESPACE
@@ -18,16 +18,6 @@ from migration.rules.versions import minor
 from migration.settings import Settings
 
 LEAVES: Final = "bridge-leaves"
-_KINDS: Final[Mapping[str, Any]] = {
-    "ServiceAccount": kubernetes.core.v1.ServiceAccount,
-    "ConfigMap": kubernetes.core.v1.ConfigMap,
-    "ClusterRole": kubernetes.rbac.v1.ClusterRole,
-    "ClusterRoleBinding": kubernetes.rbac.v1.ClusterRoleBinding,
-    "Role": kubernetes.rbac.v1.Role,
-    "RoleBinding": kubernetes.rbac.v1.RoleBinding,
-    "PodDisruptionBudget": kubernetes.policy.v1.PodDisruptionBudget,
-    "Deployment": kubernetes.apps.v1.Deployment,
-}
 _WITH_PORT_LABELS: Final = (1, 20)
 """Cilium from here on puts the names of a pod's ports into its identity."""
 
@@ -56,7 +46,7 @@ def bridged(
     return Bridge(settings, stack, protect=Piece.BRIDGE in wanted.protected, provider=provider, after=after).resources
 
 
-class Bridge(Component):
+class Bridge(Shipped):
     """Rights, program and two replicas, and what takes the bridge's endpoints away before it goes.
 
     Args:
@@ -78,7 +68,7 @@ class Bridge(Component):
         self.resources: list[pulumi.Resource] = []
         told = options(settings)
         for obj in manifests.objects(told, image=settings.bridge.image, pack=zipapp.build()):
-            self.resources.append(self._object(obj, protect=protect))
+            self.resources.append(self.shipped(obj, after=self.resources, protect=protect))
         # Deleted first: the bridge writes no more then, and what it wrote goes while it still has its rights.
         leaves = command.local.Command(
             LEAVES,
@@ -90,20 +80,3 @@ class Bridge(Component):
         )
         self.resources.append(leaves)
         self.register_outputs({})
-
-    def _object(self, obj: Mapping[str, Any], *, protect: bool) -> pulumi.Resource:
-        rest = {_snake(key): value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
-        make = _KINDS[obj["kind"]]
-        made: pulumi.Resource = make(
-            f"{BRIDGE}-{obj['kind'].lower()}",
-            metadata=obj["metadata"],
-            **rest,
-            opts=self.kubernetes_child(
-                after=self.resources, protect=protect, custom_timeouts=pulumi.CustomTimeouts(create="10m")
-            ),
-        )
-        return made
-
-
-def _snake(key: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in key)

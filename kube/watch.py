@@ -57,12 +57,22 @@ class Watcher(threading.Thread):
         path: collection, for example "/api/v1/pods".
         make: object → value.
         events: where they go.
+        absent: seconds after which a kind that is not served is looked for again, and until then there is none of it;
+            left out: not to be served is a trouble.
     """
 
     def __init__(
-        self, transport: Streaming, kind: str, path: str, make: Callable[[Any], Any], events: "queue.SimpleQueue[Any]"
+        self,
+        transport: Streaming,
+        kind: str,
+        path: str,
+        make: Callable[[Any], Any],
+        events: "queue.SimpleQueue[Any]",
+        *,
+        absent: float | None = None,
     ) -> None:
         super().__init__(name=f"watch-{kind}", daemon=True)
+        self.absent = absent
         self.transport, self.kind, self.path, self.make, self.events = transport, kind, path, make, events
         self._halt = threading.Event()
         self._troubled = False
@@ -82,6 +92,9 @@ class Watcher(threading.Thread):
                 wait = 0.5
             except _ExpiredError:
                 version = ""
+            except _AbsentError:
+                version = ""
+                self._none()
             except Exception as error:  # whatever it is, a watch that ends unnoticed would leave its reader blind
                 if not self._halt.is_set():
                     self._troubled = True
@@ -89,6 +102,12 @@ class Watcher(threading.Thread):
             if time.monotonic() - began < wait:
                 self._halt.wait(wait * random.uniform(0.8, 1.2))  # noqa: S311
                 wait = min(wait * 2, 15.0)
+
+    def _none(self) -> None:
+        """The kind is not served: there is nothing of it."""
+        self.events.put(Listed(self.kind, []))
+        self._well()
+        self._halt.wait(self.absent)
 
     def _well(self) -> None:
         if self._troubled:
@@ -109,9 +128,14 @@ class Watcher(threading.Thread):
         response = self.transport.send("GET", path, seconds=PAGE_SECONDS)
         if response.status == 410:
             raise _ExpiredError
+        self._served(response.status)
         if not response.ok:
             raise _FailedError(response.text, denied=response.status in (401, 403))
         return response.body
+
+    def _served(self, status: int) -> None:
+        if status == 404 and self.absent is not None:
+            raise _AbsentError
 
     def _watch(self, version: str) -> str:
         query = {
@@ -124,6 +148,7 @@ class Watcher(threading.Thread):
         try:
             if stream.status == 410:
                 raise _ExpiredError
+            self._served(stream.status)
             if stream.status != 200:
                 raise _FailedError(f"{stream.status}: {b''.join(stream.chunks())[:200]!r}")
             self._well()
@@ -166,6 +191,10 @@ class Lister(Watcher):
 
 class _ExpiredError(Exception):
     """The version is too old: list again."""
+
+
+class _AbsentError(Exception):
+    """There is no such kind."""
 
 
 class _FailedError(Exception):

@@ -113,6 +113,7 @@ class CheckId(StrEnum):
     CILIUM_READY = "cilium-ready"
     CONTINUITY = "continuity"
     BRIDGE_IN_STEP = "bridge-in-step"
+    PROOF_CURRENT = "proof-current"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +199,7 @@ _ITS_OWN: Final = (_C.IDENTITY_AGREES, _C.MARK_AGREES)
 _ALWAYS: Final = (*_ITS_OWN, _C.GUARD_HOLDS, _C.SETTINGS_AGREE, _C.FACTS_HOLD, _C.NOTHING_REFUSED)
 _LABELLED: Final = (*_ALWAYS, _C.NODES_LABELLED)
 _PINNED: Final = (*_LABELLED, _C.PINS_HOLD)
-_PROVED: Final = (_C.BRIDGE_IN_STEP, _C.CONTINUITY)
+_PROVED: Final = (_C.BRIDGE_IN_STEP, _C.CONTINUITY, _C.PROOF_CURRENT)
 _EMPTIED: Final = (*_PINNED, _C.AWS_WELL, _C.NO_LEGACY_PODS, _C.AWS_NODE_IDLE, _C.SOAKED)
 
 _LEGACY_WORLD: Final[dict[str, Any]] = {
@@ -242,7 +243,7 @@ _install = _pin.then(
     "Cilium and its policies are there, and no node uses them yet",
     pieces=_pin.pieces | _CILIUM_PIECES | {_P.FREEZE, _P.BRIDGE},
     gate=(*_PINNED, _C.LEGACY_HEALTHY, _C.CALICO_SEES_PODS, _C.CONTINUITY),
-    settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED, _C.BRIDGE_IN_STEP),
+    settle=(_C.AWS_MADE, _C.CILIUM_OPERATOR_HEALTHY, _C.POLICIES_ACCEPTED, _C.BRIDGE_IN_STEP, _C.PROOF_CURRENT),
     leave=(_C.NO_CILIUM_NODES,),
 )
 _canary = _install.then(

@@ -24,6 +24,12 @@ PROBE_IMAGE: Final = (
 
 BRIDGE: Final = "eks-cilium-bridge"
 """Deployment, service account and Lease in kube-system of what tells Cilium who the pods of legacy nodes are."""
+PROVER: Final = "eks-cilium-prover"
+"""Deployment, service account and Lease in kube-system of what proves again between two gates."""
+PROOF: Final = "eks-cilium-proof"
+"""ConfigMap in kube-system in which it publishes."""
+ACCEPTED: Final = "policies/accepted.yaml"
+"""Beside Pulumi.yaml: where differences that somebody accepts are looked for."""
 BRIDGE_IMAGE: Final = (
     "docker.io/library/python:3.13-slim@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91"
 )

@@ -8,9 +8,10 @@ from typing import Final
 from bridge.decide import Verb, Write
 from bridge.names import LEAVING, MARKER
 from bridge.options import Options
-from bridge.process.lease import DURATION, blank, leaving_since, now, path
+from bridge.process.lease import leaving_since
 from bridge.process.requests import READS, SECONDS, carry_out
 from bridge.seen import CiliumNode, Endpoint, Identity
+from kube.lease import DURATION, blank, now, path
 from kube.pages import pages
 from kube.transport import KubeError, Obj, Response, Transport
 

@@ -10,11 +10,14 @@ from urllib.parse import quote
 
 from bridge import refuses
 from bridge.known import Known
+from bridge.names import NAME
 from bridge.options import Cilium, Options
-from bridge.process import events, metrics
-from bridge.process.lease import Lease
+from bridge.process import metrics
+from bridge.process.lease import lease
 from bridge.process.requests import NODE_CONFIGS
 from bridge.process.work import Worker
+from kube import events
+from kube.serving import Server
 from kube.transport import KubeError, Streaming, Transport
 
 log = logging.getLogger("bridge")
@@ -96,9 +99,7 @@ class Service:
         self._transport, self._options = transport, options
         self._config = self._first_config()
         known = Known(options, accepted(self._config, options))
-        self._lease = Lease(
-            transport, namespace=options.namespace, name=options.lease, me=me, step=lambda: self.worker.step().as_json()
-        )
+        self._lease = lease(transport, options, me=me, step=lambda: self.worker.step().as_json())
         self.worker = Worker(transport, known, mine=lambda: self._lease.mine)
         self._stop = threading.Event()
         self._told, self._told_at = "", float("-inf")
@@ -127,7 +128,7 @@ class Service:
         """
         server = None
         if self._options.listen:
-            server = metrics.Server(
+            server = Server(
                 self._options.listen, {"/readyz": self.ready, "/healthz": self._healthy, "/metrics": self._metrics}
             )
         self.worker.start()
@@ -191,8 +192,13 @@ class Service:
             return
         trouble = events.tell(
             self._transport,
-            namespace=self._options.namespace,
-            lease=self._options.lease,
+            by=NAME,
+            about={
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "namespace": self._options.namespace,
+                "name": self._options.lease,
+            },
             reason="OutOfStep" if late else "InStep",
             text=f"The identity bridge is out of step: {late}" if late else "The identity bridge is in step again",
             warning=bool(late),

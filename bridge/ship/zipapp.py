@@ -1,4 +1,4 @@
-"""The pack: the rooms that the bridge needs, in one file that Python runs; the same sources give the same bytes.
+"""The pack: the rooms that a program needs, in one file that Python runs; the same sources give the same bytes.
 
 Nothing is compressed, because other builds of zlib compress differently; times and rights are fixed, line ends are
 those of Unix, and what packs is not in the pack. So a change elsewhere in the repository rolls nothing.
@@ -7,14 +7,18 @@ those of Unix, and what packs is not in the pack. So a change elsewhere in the r
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 MOST_BYTES: Final = 1024 * 1024
 """That a ConfigMap may hold."""
 ROOMS: Final = ("bridge", "kube")
-_LEFT_OUT: Final = ("bridge/ship/",)
+_LEFT_OUT: Final = (
+    *("bridge/ship/", "prover/ship/"),
+    *("netpol/lint/", "netpol/translate/", "reading/writing.py", "reading/yaml_text.py"),
+)
+"""What packs, and what nothing in a cluster needs: texts of policies are written and read by people's machines."""
 _WHEN: Final = (1980, 1, 1, 0, 0, 0)
 _RIGHTS: Final = 0o644 << 16
 _UNIX: Final = 3
@@ -28,10 +32,14 @@ class TooLarge(ValueError):
 
 def sources(rooms: Sequence[str] = ROOMS, root: Path = ROOT) -> Iterator[tuple[str, bytes]]:
     """(name in the pack, content) of all sources, in the order of their names."""
-    found = sorted(path.relative_to(root).as_posix() for room in rooms for path in (root / room).rglob("*.py"))
-    for name in found:
+    paths = [path for room in rooms for path in _files(root / room)]
+    for name in sorted(path.relative_to(root).as_posix() for path in paths):
         if not name.startswith(_LEFT_OUT):
             yield name, (root / name).read_bytes().replace(b"\r\n", b"\n")
+
+
+def _files(room: Path) -> Iterable[Path]:
+    return room.rglob("*.py") if room.is_dir() else [room]
 
 
 def build(module: str = "bridge", rooms: Sequence[str] = ROOMS, root: Path = ROOT) -> bytes:
@@ -39,7 +47,7 @@ def build(module: str = "bridge", rooms: Sequence[str] = ROOMS, root: Path = ROO
 
     Args:
         module: what runs when the pack is run.
-        rooms: folders of the repository that go into it.
+        rooms: folders of the repository, and single files, that go into it.
 
     Raises:
         TooLarge: a ConfigMap could not hold it.

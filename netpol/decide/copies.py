@@ -1,4 +1,5 @@
-"""Calico's copies of Kubernetes policies: its API shows each NetworkPolicy a second time, as `knp.default.NAME`."""
+"""Policies that say nothing of their own: Calico's copies of NetworkPolicies (its API shows each a second time, as
+`knp.default.NAME`), and what the Tigera operator made for Calico's own pods."""
 
 from __future__ import annotations
 
@@ -28,6 +29,12 @@ def without_copies(world: World) -> tuple[World, tuple[CalicoPolicy, ...]]:
     twice = copies(world.policies)
     known = {id(copy) for copy in twice}
     return world.with_policies(p for p in world.policies if id(p) not in known) if twice else world, twice
+
+
+def without_operators(world: World) -> tuple[World, tuple[Policy, ...]]:
+    """The world without what the Tigera operator made for Calico's own pods, which goes with Calico; and what it is."""
+    theirs = tuple(p for p in world.policies if p.meta.of_operator)
+    return world.with_policies(p for p in world.policies if not p.meta.of_operator), theirs
 
 
 def _of(policy: CalicoPolicy) -> tuple[str, str]:

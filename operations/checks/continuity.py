@@ -9,7 +9,7 @@ from migration.cilium_values import cilium_values
 from migration.guarding import freeze
 from migration.journeys import CheckId, Engine, Piece, Stage
 from migration.manifests import Manifest
-from migration.names import BRIDGE, SYSTEM_NAMESPACE
+from migration.names import ACCEPTED, BRIDGE, SYSTEM_NAMESPACE
 from migration.rules.versions import CALICO_DEFAULT, minor
 from netpol.compare import graded
 from netpol.compare.prove import Counterexample, Equality, Proof
@@ -23,7 +23,7 @@ from operations.checks.cilium import API
 from operations.cluster import calico, objects
 from operations.cluster.traffic import host_addresses, live_objects, live_version
 from operations.continuity import recognised, worlds
-from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
+from operations.continuity.accepted import accepted_today, said_expired
 from operations.continuity.options import of_cluster
 from operations.evidence import Answer, Finding, UnknownError
 from operations.guarding.freeze import recorded

@@ -8,12 +8,10 @@ from migration.names import CALICO_NODE
 from migration.rules.versions import is_version
 from operations.cluster import objects
 from operations.evidence import UnknownError
+from prover import calico as prover
+from prover import kinds
 
-STORED, NATIVE = "crd.projectcalico.org/v1", "projectcalico.org/v3"
-"""Behind Calico's own API server; and as CRDs of their own (since v3.32)."""
-TOLD_BY: Final = "CALICO_API_GROUP"
-"""Environment variable by which the operator tells Calico's parts which group to use."""
-_MIGRATIONS: Final = "/apis/migration.projectcalico.org/v1beta1/datastoremigrations"
+STORED, NATIVE = kinds.STORED, kinds.NATIVE
 _TRACES: Final = ("clusterinformations", "tiers", "felixconfigurations", "globalnetworkpolicies", "networkpolicies")
 """What a Calico that runs keeps: calico-node writes the first when it starts, and tiers since v3.29."""
 _LOOK: Final = "Look at `kubectl get --raw /apis`, the DaemonSet calico-node and `kubectl get datastoremigrations`"
@@ -22,8 +20,7 @@ _LOOK: Final = "Look at `kubectl get --raw /apis`, the DaemonSet calico-node and
 def api(kube: Cluster) -> str:
     """`STORED` or `NATIVE`: the one from which Calico enforces.
 
-    As Calico's own parts find it: what calico-node is told, else a finished DatastoreMigration, else `NATIVE` only
-    where `STORED` is not served (calico v3.32, libcalico-go/lib/backend/k8s, UsingV3CRDs; operator v1.42, pkg/apis).
+    As Calico's own parts find it (`prover.calico`).
 
     Raises:
         UnknownError: objects are being moved from one group to the other, or Calico runs and has left nothing in the
@@ -82,7 +79,9 @@ def told_version(live: Obj | None, installation: Obj | None, information: Obj | 
 
 def _found(kube: Cluster) -> str:
     runs = running(kube)
-    chosen = _told(runs) or _moved(kube) or (NATIVE if not _served(kube, STORED) and _served(kube, NATIVE) else STORED)
+    chosen = (
+        prover.told(runs) or _moved(kube) or (NATIVE if not _served(kube, STORED) and _served(kube, NATIVE) else STORED)
+    )
     if runs and not any(kube.custom(chosen, plural) for plural in _TRACES):
         raise UnknownError(
             f"calico-node runs and nothing of Calico is under {chosen}: where its policies are cannot be told",
@@ -92,30 +91,15 @@ def _found(kube: Cluster) -> str:
     return chosen
 
 
-def _told(runs: list[Obj]) -> str:
-    """What calico-node is told; empty when nothing."""
-    said = {
-        str(variable.get("value", ""))
-        for daemonset in runs
-        for container in daemonset["spec"]["template"]["spec"].get("containers") or []
-        for variable in container.get("env") or []
-        if variable.get("name") == TOLD_BY and variable.get("value")
-    }
-    if not said:
-        return ""
-    # Whatever is not the one is the other to Calico, whose comparison ignores case.
-    return NATIVE if {word.lower() for word in said} == {NATIVE} else STORED
-
-
 def _moved(kube: Cluster) -> str:
-    phases = {str((m.get("status") or {}).get("phase", "")) for m in kube.items(_MIGRATIONS)}
-    if phases & {"Migrating", "WaitingForConflictResolution"}:
+    migrations = kube.items(prover.MIGRATIONS)
+    if prover.moving(migrations):
         raise UnknownError(
             "a DatastoreMigration moves Calico's objects from one API group to the other",
             "Wait until it is complete",
             about="Calico's policies",
         )
-    return NATIVE if phases & {"Converged", "Complete"} else ""
+    return NATIVE if prover.moved(migrations) else ""
 
 
 def _served(kube: Cluster, group: str) -> bool:

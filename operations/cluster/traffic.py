@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Iterator
 
 from kube.cluster import Cluster
@@ -10,6 +9,7 @@ from kube.pages import pages
 from kube.transport import KubeError, Obj
 from migration.rules.versions import minor
 from netpol.model.errors import UndecidableError
+from netpol.read.served import served_by
 from operations.cluster import calico
 
 _CORE = ("pods", "namespaces", "nodes", "services", "serviceaccounts")
@@ -27,9 +27,6 @@ _CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworkse
 _CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
 """Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404
-POD_IDENTITY_AGENT = "eks-pod-identity-agent"
-POD_IDENTITY = ("169.254.170.23", "fd00:ec2::23")
-"""Where the agent answers on every node (Amazon EKS user guide, Pod Identity)."""
 
 
 def live_objects(kube: Cluster) -> list[Obj]:
@@ -75,33 +72,8 @@ def live_version(kube: Cluster) -> tuple[int, int] | None:
 
 
 def host_addresses(found: Iterable[Obj]) -> tuple[str, ...]:
-    """Addresses that every node serves itself: those of the Pod Identity agent and of node-local DNS caches.
-
-    A cache says its addresses in its arguments (`-localip`), also the cluster's DNS service where it stands in for it.
-    """
-    out: dict[str, None] = {}
-    for item in found:
-        if item["kind"] != "Pod":
-            continue
-        labels = item["metadata"].get("labels") or {}
-        if labels.get("app.kubernetes.io/name") == POD_IDENTITY_AGENT:
-            out |= dict.fromkeys(POD_IDENTITY)
-        for container in item["spec"].get("containers") or ():
-            words = [str(w) for w in (*(container.get("command") or ()), *(container.get("args") or ()))]
-            for at, word in enumerate(words):
-                name, equals, value = word.lstrip("-").partition("=")
-                if name == "localip" and word.startswith("-"):
-                    told = value if equals else next(iter(words[at + 1 :]), "")
-                    out |= dict.fromkeys(a.strip() for a in told.split(",") if _is_address(a.strip()))
-    return tuple(out)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    """Addresses that every node serves itself, by the pods that serve them (`netpol.read.served`)."""
+    return tuple(dict.fromkeys(address for item in found if item["kind"] == "Pod" for address in served_by(item)))
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 from netpol.model.accepted import Accepted
 from netpol.read.accepted import accepted
-
-ACCEPTED: Final = Path("policies/accepted.yaml")
-"""Beside Pulumi.yaml: where differences that somebody accepts are looked for."""
 
 
 def accepted_today(path: Path) -> tuple[tuple[Accepted, ...], tuple[Accepted, ...]]:

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from migration.names import ACCEPTED
 from netpol.compare.prove import Proof
 from netpol.model.accepted import Accepted
-from operations.continuity.accepted import ACCEPTED, accepted_today, said_expired
+from operations.continuity.accepted import accepted_today, said_expired
 from operations.exits import UsageError
 from operations.policy.answers import accepted_of
 from operations.say import say
@@ -21,7 +22,7 @@ def accepted_by(arguments: argparse.Namespace) -> tuple[tuple[Accepted, ...], tu
         PolicyError: every fault of the file.
         UsageError: the file that was named cannot be read.
     """
-    path: Path = arguments.accepted or ACCEPTED
+    path: Path = arguments.accepted or Path(ACCEPTED)
     if arguments.accepted is None and not path.is_file():
         return (), ()
     try:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import reading
+from migration.names import ACCEPTED
 from netpol.model.errors import PolicyError
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
 from netpol.model.world import Engine, World
 from operations.arguments import whole
-from operations.continuity.accepted import ACCEPTED
 from operations.exits import UsageError, ended
 from operations.policy.answers import (
     fate_of,
@@ -336,8 +336,9 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     from netpol.compare.graded import prove
     from netpol.compare.prove import Equality
     from netpol.compare.resting import resting
+    from netpol.decide.copies import without_operators
     from netpol.decide.hosts import without_hosts
-    from operations.continuity.worlds import said_of, without_operators
+    from operations.continuity.worlds import said_of
     from operations.policy.accepting import accepted_by, report
 
     before, theirs = without_operators(world_of(arguments))

@@ -54,7 +54,7 @@ Readers = list[documents.Reader]
 
 
 def world_of(
-    arguments: argparse.Namespace, put_together: Callable[[Readers, list[Mapping[str, Any]]], Readers] = over
+    arguments: argparse.Namespace, put_together: Callable[[Readers, Sequence[Mapping[str, Any]]], Readers] = over
 ) -> World:
     """The world that the paths and the live cluster make; empty where the notes hold faults.
 

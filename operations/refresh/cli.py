@@ -15,6 +15,7 @@ from operations.arguments import amount, of_stack, whole
 from operations.evidence import EXIT_CODES, Verdict, simulated
 from operations.refresh.cluster import rights
 from operations.refresh.cluster.lease import Lease
+from operations.refresh.model.pausing import MEND
 from operations.refresh.model.request import RefreshRequest, Strategy
 from operations.refresh.model.terms import duration
 from operations.refresh.plan import gather, planning
@@ -133,6 +134,10 @@ def _report(request: RefreshRequest, ended: Ended) -> int:
             say(f"  - {awaited.object}: {awaited.reason}")
         if len(ended.waits) > SHOWN:
             say(f"  - and {len(ended.waits) - SHOWN} more")
+        if ended.counterexample:
+            say(ended.counterexample)
+        if "policy is not proved" in ended.reason:
+            say(MEND)
     elif ended.seconds:
         say(f"{ended.total} of {ended.total} nodes done in {duration(ended.seconds)}")
     else:
@@ -143,6 +148,7 @@ def _report(request: RefreshRequest, ended: Ended) -> int:
             "to": request.target,
             "verdict": verdict,
             "stopped": ended.reason,
+            "counterexample": ended.counterexample,
             "done": ended.done,
             "total": ended.total,
             "waits": [asdict(awaited) for awaited in ended.waits[:SHOWN]],
@@ -179,6 +185,8 @@ def _status(args: argparse.Namespace, context: Context) -> int:
         say("no refresh has begun, or the last one was taken back")
     paused = "; paused" if found.paused else ""
     say(f"to {found.target}: {found.done} of {found.total} nodes done; run by {found.holder or 'nobody'}{paused}")
+    if found.unproved:
+        say(f"  nothing new is begun while policy is not proved: {found.unproved}")
     for name, text in found.groups.items():
         say(f"  group {name}: {text} (min/desired/max)")
     for awaited in found.waits[:SHOWN]:
@@ -191,6 +199,7 @@ def _status(args: argparse.Namespace, context: Context) -> int:
             "total": found.total,
             "holder": found.holder,
             "paused": found.paused,
+            "unproved": found.unproved,
             "groups": found.groups,
             "waits": [asdict(awaited) for awaited in found.waits[:SHOWN]],
             "simulated": simulated(),

@@ -92,7 +92,8 @@ WORKLOADS = workloads(
 class Moving:
     """The cluster `moving`: groups `general` (cni-plugin=aws) and `workers` (cilium, at size 0), stack `one`."""
 
-    def __init__(self, directory: Path, *, size: int = 3, manifests: str = WORKLOADS) -> None:
+    def __init__(self, directory: Path, *, size: int = 3, manifests: str = WORKLOADS, proved: bool = False) -> None:
+        self.proved = proved
         self.directory, self.size, self.workloads = directory, size, list(yaml.safe_load_all(manifests))
         self.project = directory / "project"
 
@@ -170,6 +171,8 @@ class Moving:
             },
             "cilium": {"groups": [{"name": "workers", "size": self.size, "maxSize": 9}]},
             "refresh": {"budget": "50%", "deadlineMinutes": 5},
+            # No stage of a stack brought a prover here: a refresh that asked for one would wait for it.
+            "bridge": {"enabled": self.proved},
         }
         config = {"aws:region": "eu-west-1"} | {f"eks-cilium:{key}": value for key, value in values.items()}
         (self.project / "Pulumi.one.yaml").write_text(yaml.safe_dump({"config": config}))

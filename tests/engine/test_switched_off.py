@@ -79,8 +79,17 @@ def with_variable(journey: Journey) -> Journey:
     return dataclasses.replace(journey, stack=dataclasses.replace(journey.stack, environment=environment))
 
 
-def destroy(journey: Journey, flags: tuple[str, ...] = (), *, variable: bool = False) -> Outcome:
-    return (with_variable(journey) if variable else journey).pulumi("destroy", "--yes", "--skip-preview", *flags)
+def destroy(journey: Journey, flags: tuple[str, ...] = (), *, variable: bool = False, timeout: float = 600) -> Outcome:
+    stack = with_variable(journey) if variable else journey
+    return stack.pulumi("destroy", "--yes", "--skip-preview", *flags, timeout=timeout)
+
+
+def cut_short(journey: Journey, act: Try) -> Outcome:
+    """What never ends, ended by hand after a minute."""
+    try:
+        return act(journey, timeout=60)
+    except subprocess.TimeoutExpired as error:
+        return Outcome(-9, str(error.stdout or ""))
 
 
 def skip(journey: Journey, flags: tuple[str, ...] = (), *, variable: bool = False) -> Outcome:
@@ -92,7 +101,9 @@ def urn(walked: Journey, name: str) -> str:
     return next(found for found in state(walked) if found.split("::")[-1] == name)
 
 
-Try = Callable[[Journey], Outcome]
+Try = Callable[..., Outcome]
+ENDLESS = {("3.255", "destroy --continue-on-error")}
+"""Pulumi 3.255 computes for ever once the first deletion is refused, and deletes nothing; the current one does not."""
 
 
 def engine_ways(walked: Journey) -> dict[str, Try]:
@@ -129,9 +140,11 @@ def test_no_way_to_run_the_engine_leaves_a_node_bare(
     for name, act in engine_ways(walked).items():
         with subtests.test(way=name):
             hands, before, kept = Hands(walked), present(Hands(walked)), state(walked)
-            done = act(older(walked, tmp_path / "bin") if version != "current" else walked)
-            assert done.code != 0, done
+            run = partial(cut_short, act=act) if (version, name) in ENDLESS else act
+            done = run(older(walked, tmp_path / "bin") if version != "current" else walked)
             assert bare(hands, before) == [], done
+            # Whoever excludes what depends on everything has excluded everything, and is told that all is well.
+            assert done.code != 0 or state(walked) == kept, done
             walked.set(stage=stage)
             if state(walked) != kept:
                 walked.at(stage)

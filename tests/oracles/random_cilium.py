@@ -14,7 +14,7 @@ from netpol import from_objects
 from netpol.model.packets import Packet, Party
 from netpol.model.values import ICMP, ICMP6, SCTP, TCP, UDP
 from netpol.model.world import CiliumOptions, Enforcement, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
-from operations.continuity.options import counted
+from prover.counting import counted
 
 NAMESPACES = {
     "red": {"team": "red", "env": "prod"},

@@ -10,6 +10,8 @@ from migration.names import (
     CORDONED_BY_US,
     EXCLUDE_FROM_LB_LABEL,
     FIELD_MANAGER,
+    PROOF,
+    REFRESH_LEASE,
     REFRESH_TAINT,
 )
 from operations.refresh.cluster import parse
@@ -26,9 +28,13 @@ CALLS: Final = (
     ("policy", "poddisruptionbudgets", ("list", "watch")),
     ("storage.k8s.io", "volumeattachments", ("list", "watch")),
     ("coordination.k8s.io", "leases", ("get", "create", "update")),
+    ("", "configmaps", ("get",)),
     ("authorization.k8s.io", "selfsubjectaccessreviews", ("create",)),
 )
-"""API group, resource, verbs. There is no `delete` on pods, so no budget can be gone around; and no Secrets."""
+"""API group, resource, verbs; of Leases and ConfigMaps the one of a name (`NAMED`). There is no `delete` on pods, so no
+budget can be gone around; and no Secrets."""
+NAMED: Final = {"leases": REFRESH_LEASE, "configmaps": PROOF}
+"""Resources of which a refresh asks for one object alone, in kube-system -> its name."""
 
 
 def as_outcome(response: Response) -> Outcome:

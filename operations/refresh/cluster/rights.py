@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import yaml
 
-from migration.names import REFRESH_LEASE, SYSTEM_NAMESPACE
+from migration.names import SYSTEM_NAMESPACE
 from operations.refresh.cluster import cloud, kube
 
 NAME: Final = "eks-cilium-refresh"
@@ -30,29 +30,33 @@ def missing(asked: kube.Kube) -> list[str]:
     """Rights in the cluster that a run needs and this identity has not, in words."""
     found = []
     for group, resource, verbs in kube.CALLS:
-        where = {"namespace": SYSTEM_NAMESPACE} if resource == "leases" else {}
+        where = {"namespace": SYSTEM_NAMESPACE} if resource in kube.NAMED else {}
         for verb in verbs:
-            named = where | {"name": REFRESH_LEASE} if where and verb != "create" else where
+            named = where | {"name": kube.NAMED[resource]} if where and verb != "create" else where
             if not asked.may(group, resource, verb, **named):
                 found.append(f"{verb} {resource}")
     return found
 
 
 def rbac() -> str:
-    """ClusterRole and bindings, and a Role for the one Lease, as YAML documents."""
+    """ClusterRole and bindings, and a Role for the objects that are asked for by name, as YAML documents."""
     whole = [*kube.CALLS, *PLAN_READS]
     rules = [
         {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
         for group, resource, verbs in whole
-        if resource != "leases"
+        if resource not in kube.NAMED
     ]
-    verbs = next(verbs for _, resource, verbs in whole if resource == "leases")
-    lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
-    named = lease | {"resourceNames": [REFRESH_LEASE], "verbs": [v for v in verbs if v != "create"]}
+    there = []
+    for group, resource, verbs in whole:
+        if resource in kube.NAMED:
+            what = {"apiGroups": [group], "resources": [resource]}
+            by_name = [v for v in verbs if v != "create"]
+            there.append(what | {"resourceNames": [kube.NAMED[resource]], "verbs": by_name})
+            there += [what | {"verbs": ["create"]}] if "create" in verbs else []
     documents = [
         _object("ClusterRole", {"rules": rules}),
         _object("ClusterRoleBinding", _binding("ClusterRole")),
-        _object("Role", {"rules": [named, lease | {"verbs": ["create"]}]}, SYSTEM_NAMESPACE),
+        _object("Role", {"rules": there}, SYSTEM_NAMESPACE),
         _object("RoleBinding", _binding("Role"), SYSTEM_NAMESPACE),
     ]
     return HEAD + "---\n".join(yaml.safe_dump(d, sort_keys=False, width=120) for d in documents)

@@ -26,6 +26,8 @@ class Snapshot:
     new_wanted: int
     evicted: int
     waits: tuple[Awaited, ...] = ()
+    unproved: str = ""
+    """Why nothing new is begun, as policy is not proved; empty while it is."""
 
     def eta(self) -> float | None:
         """Seconds that are left at the pace so far; None before that can be told."""
@@ -55,7 +57,7 @@ class Progress:
     ) -> None:
         self.stream, self.as_json, self.clock = stream or sys.stderr, as_json, clock
         self.bar = not as_json and self.stream.isatty()
-        self._shown: tuple[int, int] = (-1, -1)
+        self._shown: tuple[int, int, bool] = (-1, -1, False)
         self._at = float("-inf")
         self._dirty = False
         self._broken = False
@@ -68,7 +70,7 @@ class Progress:
     def show(self, snapshot: Snapshot) -> None:
         """At once when a node more is done, else now and then."""
         now = self.clock()
-        key = (snapshot.done, snapshot.active)
+        key = (snapshot.done, snapshot.active, bool(snapshot.unproved))
         if now - self._at < (0.25 if self.bar else 0.5 if key != self._shown else LINE_SECONDS):
             return
         self._at, self._shown = now, key
@@ -106,7 +108,7 @@ def _line(s: Snapshot) -> str:
         duration(s.seconds) + (f", about {duration(eta)} left" if eta and s.done < s.total else ""),
     ]
     waits = f"; waits: {reasons(s.waits)}" if s.waits else ""
-    return ", ".join(parts) + waits
+    return (f"paused, policy is not proved ({s.unproved}): " if s.unproved else "") + ", ".join(parts) + waits
 
 
 def _bar(s: Snapshot) -> str:
@@ -114,6 +116,7 @@ def _bar(s: Snapshot) -> str:
     eta = s.eta()
     left = f" ETA {duration(eta)}" if eta is not None and s.done < s.total else ""
     waits = f" | {reasons(s.waits, 1)[:60]}" if s.waits else ""
+    waits = f" | paused, policy is not proved: {s.unproved[:60]}" if s.unproved else waits
     return (
         f"[{'#' * full}{'.' * (WIDTH - full)}] {s.done}/{s.total} nodes, {s.active} leaving, "
         f"{s.evicted} pods{left}{waits}"
@@ -131,6 +134,7 @@ def _plain(s: Snapshot) -> dict[str, Any]:
         "new_wanted": s.new_wanted,
         "evicted": s.evicted,
         "eta": round(eta) if eta is not None else None,
+        "unproved": s.unproved,
         "waiting": dict(Counter(awaited.reason for awaited in s.waits).most_common(10)),
     }
 

@@ -14,6 +14,7 @@ from operations.refresh.cluster import parse
 from operations.refresh.cluster.cloud import Cloud, UnknownGroupError, refused
 from operations.refresh.cluster.kube import Kube, as_outcome
 from operations.refresh.cluster.live import Live
+from operations.refresh.cluster.proof import Proof, Unasked
 from operations.refresh.cluster.rights import RIGHTS
 from operations.refresh.engine import explain
 from operations.refresh.engine.decision import Decision
@@ -32,6 +33,7 @@ from operations.refresh.model.actions import (
     SoftTaint,
     Terminate,
 )
+from operations.refresh.model.pausing import Pausing
 from operations.refresh.model.terms import Awaited
 from operations.refresh.model.world import World
 from operations.refresh.run.progress import Snapshot
@@ -65,6 +67,8 @@ class Ended:
     total: int
     seconds: float
     waits: tuple[Awaited, ...] = ()
+    counterexample: str = ""
+    """Of a run that ended because policy is not proved: the flow that changes its verdict."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class Runner:
     Args:
         engine: decides; its world is `live.world`.
         lease: asked before every round.
+        proof: says whether policy is proved; nothing new is begun while it is not.
         deadline: clock at which to stop.
     """
 
@@ -91,13 +96,16 @@ class Runner:
         cloud: Cloud,
         lease: Holder,
         deadline: float,
+        proof: Proof | None = None,
         show: Callable[[Snapshot], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         workers: int = WORKERS,
     ) -> None:
         self.engine, self.live, self.kube, self.cloud, self.lease = engine, live, kube, cloud, lease
         self.deadline, self.show, self.clock, self.workers = deadline, show, clock, workers
+        self.proof = proof or Unasked()
         self.interrupted = threading.Event()
+        self._pausing = Pausing()
         self._denied = ""
         self._next_shown = float("-inf")
 
@@ -109,11 +117,12 @@ class Runner:
             while True:
                 self._drain(events)
                 now = self.clock()
+                unproved = self._pausing.look(self.proof.trouble(), now)
                 reason = reason or self._stop_reason(now)
                 # without the API server nobody can take the refresh over either: it waits, and then goes on
                 blind = bool(self.live.troubles) or not self.lease.held()
                 before = time.thread_time()
-                decision = engine.decide(now, stopping=bool(reason) or blind)
+                decision = engine.decide(now, stopping=bool(reason) or blind or unproved)
                 cost = time.thread_time() - before
                 for action in decision.actions:
                     self._submit(pool, action)
@@ -126,7 +135,9 @@ class Runner:
                 self._wait(events, now, decision.wake_at, min(PAUSE[1], max(PAUSE[0], cost / SHARE_DECIDING)))
         now = self.clock()
         self.show(self._snapshot(decision, now - began))
-        return Ended(reason, engine.done, engine.goal.total, now - began, self._waits(decision) if reason else ())
+        example = self.proof.counterexample() if self._pausing.why else ""
+        waits = self._waits(decision) if reason else ()
+        return Ended(reason, engine.done, engine.goal.total, now - began, waits, example if reason else "")
 
     def _stop_reason(self, now: float) -> str:
         if self.interrupted.is_set():
@@ -137,6 +148,8 @@ class Runner:
             return "somebody else has taken the refresh over: the Lease is not ours any more"
         if self.lease.paused:
             return "paused"
+        if over := self._pausing.over(now):
+            return over
         return "the time is over" if now >= self.deadline else ""
 
     def _drain(self, events: "queue.SimpleQueue[Any]") -> None:
@@ -193,6 +206,7 @@ class Runner:
             new_wanted=engine.sizing.needed_at_the_end,
             evicted=engine.evictions,
             waits=self._waits(decision),
+            unproved=self._pausing.why,
         )
 
 

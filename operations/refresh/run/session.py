@@ -13,6 +13,7 @@ from operations.refresh.cluster.cloud import Cloud
 from operations.refresh.cluster.groups import Groups
 from operations.refresh.cluster.kube import Kube
 from operations.refresh.cluster.live import Live
+from operations.refresh.cluster.proof import Proof, Published, Unasked
 from operations.refresh.model.request import CNI_OF, RefreshRequest
 from operations.refresh.model.world import World
 
@@ -47,6 +48,15 @@ class Session:
         own_account(context.aws, described)
         cloud = Cloud(context.aws, context.cluster_name, groups.refs, described["resourcesVpcConfig"]["vpcId"])
         return cls(context, groups, Kube(api.wide(CONNECTIONS)), cloud)
+
+    @contextmanager
+    def proof(self) -> Iterator[Proof]:
+        """What the prover says, kept up meanwhile. A stack without the bridge has no prover."""
+        if not self.context.settings.bridge.enabled:
+            yield Unasked()
+            return
+        with Published(self.kube) as published:
+            yield published
 
     @contextmanager
     def watched(self, request: RefreshRequest) -> Iterator[Live]:

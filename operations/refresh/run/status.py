@@ -30,6 +30,8 @@ class Status:
     groups: Mapping[str, str]
     """Name -> minimum/desired/maximum."""
     waits: tuple[Awaited, ...]
+    unproved: str
+    """Why a run would begin nothing now, as policy is not proved; empty when it is."""
 
 
 def status(session: Session, towards: NodeKind | None) -> Status:
@@ -42,7 +44,7 @@ def status(session: Session, towards: NodeKind | None) -> Status:
     lease.read()
     request = RefreshRequest.towards(meant(lease.memory, towards))
     begun = bool(lease.memory.towards or towards)
-    with session.watched(request) as live:
+    with session.watched(request) as live, session.proof() as proof:
         goal = goal_of(session.groups, request, lease.memory, live.world)
         engine = Engine(live.world, request, goal, whole.pace())
         decision = engine.decide(time.monotonic(), stopping=True)
@@ -55,4 +57,5 @@ def status(session: Session, towards: NodeKind | None) -> Status:
             paused=lease.paused,
             groups={name: str(group.sizes) for name, group in sorted(live.world.groups.items())},
             waits=explain.waits(engine, decision) if begun else (),
+            unproved=proof.trouble(),
         )

@@ -74,7 +74,7 @@ def whole_run(
                 deadline=deadline,
                 show=show,
             )
-            with signals(runner.interrupted):
+            with session.proof() as runner.proof, signals(runner.interrupted):
                 ended = runner.run()
             if not ended.reason and request.target is NodeKind.LEGACY:
                 lease.remember(forget(lease.memory))

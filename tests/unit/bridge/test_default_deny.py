@@ -9,7 +9,7 @@ import pytest
 from bridge.options import Options
 from bridge.ship import manifests
 from netpol import CiliumOptions, Flow, decide
-from netpol.model.world import Recognition, World
+from netpol.model.world import Enforcement, Recognition, World
 from netpol.read.world import from_objects
 
 API = "10.0.200.5"
@@ -83,7 +83,7 @@ def world(engine: str, *pods: dict[str, Any], always: bool = False) -> World:
         [*nodes, service, behind, *pods, *DENIES],
         whole=True,
         apiserver=(f"{API}/32",),
-        cilium=CiliumOptions(always_enforce=always),
+        cilium=CiliumOptions(enforcement=Enforcement.ALWAYS if always else Enforcement.DEFAULT),
         engines=lambda _: ([engine], Recognition.CILIUM if engine == "cilium" else Recognition.BRIDGE),
     )
 

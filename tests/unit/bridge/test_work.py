@@ -11,11 +11,11 @@ import pytest
 
 from bridge.names import LEAVING
 from bridge.options import Options
-from bridge.process import lease as leases
 from bridge.process import requests, service, work
-from bridge.process.lease import Lease
+from bridge.process.lease import lease, step_of
 from bridge.process.leave import come_back, leave
 from bridge.process.service import Refused, Service
+from kube import lease as leases
 from tests.unit.bridge.api import Api
 from tests.unit.bridge.cluster import WORKS
 
@@ -235,7 +235,7 @@ def test_it_leaves_everything_of_others_and_stays_away_until_told(homes: Callabl
 def test_a_lease_that_says_leaving_is_taken_by_nobody():
     api = Api()
     api.put("leases", "eks-cilium-bridge", namespace="kube-system", metadata={"annotations": {LEAVING: "now"}}, spec={})
-    found = Lease(api, namespace="kube-system", name="eks-cilium-bridge", me="one", step=lambda: "{}")
+    found = lease(api, Options(), me="one", step=lambda: "{}")
     found.round()
     assert not found.mine
 
@@ -245,7 +245,7 @@ def test_somebody_elses_lease_is_taken_only_after_it_stood_still_for_its_whole_d
     api = Api()
     holds = {"holderIdentity": "other", "renewTime": "a clock that is wrong by years"}
     api.put("leases", "b", namespace="kube-system", spec=holds)
-    found = Lease(api, namespace="kube-system", name="b", me="me", step=lambda: "{}", clock=lambda: clock[0])
+    found = leases.Lease(api, namespace="kube-system", name="b", me="me", clock=lambda: clock[0])
     for second in (0.0, 0.7):
         clock[0] = second
         found.round()
@@ -310,7 +310,7 @@ def test_out_of_step_for_too_long_is_an_event_and_a_lease_that_says_so(homes: Ca
     event = home.api.all("events")[0]
     assert (event["type"], event["reason"]) == ("Warning", "OutOfStep")
     assert "pod shop/first has the address 10.0.80.1, and so has pod shop/second" in event["message"]
-    eventually(lambda: leases.step_of(home.api.all("leases")[0])["pods"] == ["shop/first"])
+    eventually(lambda: step_of(home.api.all("leases")[0])["pods"] == ["shop/first"])
     home.api.drop("pods", "second", namespace="shop")
     eventually(lambda: [e for e in home.api.all("events") if e["reason"] == "InStep"])
 

@@ -20,7 +20,7 @@ from migration.journeys import JOURNEYS, CheckId
 from migration.names import GUARD_DIGEST, MARK, WORKLOADS
 from migration.rules import affinity
 from migration.settings import Addon
-from operations.checks import policies, registry
+from operations.checks import policies, proof, registry
 from operations.evidence import Evidence, UnknownError, Verdict
 from operations.guarding import freeze as keeping
 from tests.unit.operations import world as w
@@ -28,6 +28,12 @@ from tests.unit.operations.world import World
 
 MakeWorld = Callable[[Path], World]
 LEGACY, MIXED, MOVED = w.legacy_world, w.mixed_world, w.moved_world
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No cluster of these tests publishes anything anew."""
+    monkeypatch.setattr(proof, "_PATIENCE", 0.0)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +109,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.CILIUM_READY: MOVED,
     CheckId.CONTINUITY: w.known_world,
     CheckId.BRIDGE_IN_STEP: w.known_world,
+    CheckId.PROOF_CURRENT: w.known_world,
 }
 """For each check, a cluster on which it passes."""
 
@@ -1307,6 +1314,32 @@ def pod_without_endpoint(world):
     world.drop("CiliumEndpoint", "web-1")
 
 
+@case(CheckId.PROOF_CURRENT, "says different: a flow changes its verdict: pod shop/a -> pod shop/b")
+def a_policy_changed_between_two_gates(world):
+    w.publish(world, verdict="different", why="a flow changes its verdict", counterexample="pod shop/a -> pod shop/b")
+
+
+@case(CheckId.PROOF_CURRENT, "the last proof is ")
+def a_prover_that_was_killed(world):
+    long_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    w.publish(world, published=long_ago)
+
+
+@case(CheckId.PROOF_CURRENT, "the last proof is 100 s old")
+def a_prover_that_does_not_come_round(world):
+    w.publish(world, age=100.0)
+
+
+@case(CheckId.PROOF_CURRENT, "nothing is published")
+def a_prover_that_never_proved(world):
+    world.drop("ConfigMap", "eks-cilium-proof")
+
+
+@case(CheckId.PROOF_CURRENT, "deployment kube-system/eks-cilium-prover: does not exist")
+def no_prover(world):
+    world.drop("Deployment", "eks-cilium-prover")
+
+
 @pytest.mark.parametrize(("check", "name", "change", "expected"), CASES, ids=[f"{c[0]}:{c[1]}" for c in CASES])
 def test_a_check_names_what_breaks_it(check: CheckId, name: str, change: Break, expected: str, tmp_path: Path):
     world = HOME[check](tmp_path)
@@ -1321,6 +1354,16 @@ def test_every_check_is_shown_to_fail():
 
 
 # -- what must not break them -----------------------------------------------------------------------
+
+
+def test_what_the_prover_cannot_decide_is_unknown_and_its_clock_may_be_wrong(tmp_path: Path):
+    world = w.known_world(tmp_path)
+    w.publish(world, verdict="undecided", why="CiliumNetworkPolicy shop/a cannot be read")
+    evidence = ask(CheckId.PROOF_CURRENT, world)
+    assert evidence.verdict is Verdict.UNKNOWN
+    assert "shop/a cannot be read" in told(evidence)
+    w.publish(world, published=(datetime.now(UTC) + timedelta(hours=2)).isoformat())
+    assert ask(CheckId.PROOF_CURRENT, world).verdict is Verdict.PASSED
 
 
 def test_a_fargate_node_needs_no_label(tmp_path: Path):

@@ -28,15 +28,19 @@ from migration.names import (
     GUARD_POLICY,
     LEGACY_CNI,
     MARK,
+    PROOF,
+    PROVER,
     WORKLOADS,
 )
 from migration.rules import affinity, calico_crds
 from migration.settings import Settings
+from netpol.read.cilium_config import options
 from operations.access.connection import Aws
 from operations.access.context import Context
 from operations.cluster.standings import seen
-from operations.continuity.options import options
 from operations.continuity.recognised import expected_labels
+from prover.counting import counted
+from prover.said import Said, now
 from tests.transport import Answers
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
@@ -711,8 +715,17 @@ def known_world(directory: Path) -> World:
     world.drop("CiliumClusterwideNetworkPolicy")
     (directory / "policies" / "network" / "cilium" / "deny.yaml").unlink()
     world.add(thing("Namespace", "shop"), thing("Namespace", "kube-system"), deployment(BRIDGE, "kube-system"))
+    world.add(deployment(PROVER, "kube-system"))
+    publish(world)
     introduce(world)
     return world
+
+
+def publish(world: World, **changed: Any) -> None:
+    """What the prover says: that every flow keeps its verdict, just now."""
+    whole: dict[str, Any] = {"verdict": "equal", "since": now(), "published": now(), "beat": 1, "by": "one"}
+    world.drop("ConfigMap", PROOF)
+    world.add(thing("ConfigMap", PROOF, "kube-system", data=Said(**(whole | changed)).data()))
 
 
 def introduce(world: World, *, but: Iterable[str] = ()) -> None:
@@ -722,7 +735,7 @@ def introduce(world: World, *, but: Iterable[str] = ()) -> None:
     }
     pods = [o for o in world.api.objects if o["kind"] == "Pod" and not o["spec"]["hostNetwork"]]
     configs = [o for o in world.api.objects if o["kind"] == "ConfigMap" and o["metadata"]["name"] == "cilium-config"]
-    agents = options(configs[0]["data"] if configs else {}, (1, 20))
+    agents = options(configs[0]["data"] if configs else {}, (1, 20), counted)
     for number, one in enumerate(p for p in pods if p["metadata"]["name"] not in but):
         labels = expected_labels(one, namespaces[one["metadata"]["namespace"]], agents)
         end = endpoint(one, enforcing="egress")
