@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from netpol.model.world import Engine, Node, Pod, Recognition, World
 
+K = TypeVar("K", bound=str)
 LEGACY, CILIUM = "legacy", "cilium"
 """Kinds of nodes: whose pods the VPC CNI wires, and whose pods Cilium wires."""
 _UNKNOWN = "without-identity"
@@ -38,7 +39,7 @@ class Moment:
     kinds: Mapping[str, Kind]
 
     @staticmethod
-    def of(name: str, enforcement: Mapping[Any, Iterable[str]], *, legacy: Recognition) -> Moment:
+    def of(name: str, enforcement: Mapping[K, Iterable[str]], *, legacy: Recognition) -> Moment:
         """By who enforces on which kind of node; `legacy`: what pods of legacy nodes are to Cilium."""
         return Moment(
             name=name,

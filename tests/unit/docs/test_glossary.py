@@ -120,7 +120,8 @@ def test_the_bridge_lasts_as_long_as_the_glossary_says_and_gates_ask_what_it_nam
     after = REPLACE.stages[REPLACE.index[bridged[-1].id] + 1].id
     assert {bridged[0].id, after, names.BRIDGE} <= set(spans(section(GLOSSARY, "bridge")))
     asked = {check for stage in REPLACE.stages for check in stage.gate}
-    assert {CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP} <= asked
+    assert {CheckId.CONTINUITY, CheckId.BRIDGE_IN_STEP, CheckId.PROOF_CURRENT} <= asked
+    assert {names.PROVER, names.PROOF} <= set(spans(section(GLOSSARY, "prover")))
 
 
 def test_nothing_that_a_gate_should_ask_is_left_unproved():

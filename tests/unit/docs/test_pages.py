@@ -31,7 +31,7 @@ HOLE = "…"
 
 def told() -> Iterator[str]:
     """Every text of the program, with a hole for each value; docstrings are no text of it."""
-    for folder in ("bridge", "components", "migration", "operations"):
+    for folder in ("bridge", "components", "migration", "operations", "prover"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield from _texts(path)
     yield from _texts(ROOT / "__main__.py")

@@ -24,6 +24,7 @@ ELSEWHERE = {
     ".gitignore",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
+    "Containerfile",
     "LICENSE",
     "Makefile",
     "README.md",
