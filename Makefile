@@ -60,7 +60,7 @@ faults: tools ## break what a node refresh stands on (kills, lost answers, AWS) 
 lock: $(VENV)/.ready ## write requirements*.txt anew from requirements*.in
 	@$(RUN) tests/locks.py --write
 
-bench-netpol: $(VENV)/.ready ## policy proofs against another analyzer, side by side
+bench-netpol: tools ## policy proofs against another analyzer, side by side, and the prover on a live API server
 	@$(RUN) benchmarks/netpol.py
 
 bench-refresh: tools ## node refresh against kubectl drain, side by side: NODES=

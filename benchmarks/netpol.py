@@ -10,7 +10,8 @@ A second scenario has the shape that people publish (`benchmarks.netpol_shapes`)
 a fixed mix of changes: 70 % pods, 20 % labels, 10 % policies. The last line has, of the second one, `published_seconds`
 and `published_mb` (from policies as plain objects to the verdict), `change_p99_s` (of the changes that touch at most
 1 % of the pods), and `start_s`, which `python -m operations policy explain --help` takes.
-All seconds are of the processor, as other work on the machine only adds.
+All seconds are of the processor, as other work on the machine only adds; but for those of the prover on a live API
+server, whose names begin with `live_` (`benchmarks/prover.py`).
 """
 
 # ruff: noqa: S311, PLR0917, PLC0415
@@ -458,6 +459,13 @@ def apart(function: Any, *arguments: Any) -> Object:
         return found
 
 
+def live() -> Object:
+    """The prover on a live API server (`benchmarks/prover.py`)."""
+    from benchmarks.prover import run
+
+    return run(1_000, 10_000, 10)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", choices=("small", "all"), default="all")
@@ -465,6 +473,7 @@ def main() -> int:
         "--changes", type=int, default=1000, help="how many are proved in the scenario of published shape"
     )
     parser.add_argument("--without-other", action="store_true", help="leave the other analyzer out")
+    parser.add_argument("--without-live", action="store_true", help="leave the prover on a live API server out")
     arguments = parser.parse_args()
     rows = []
     for policies, pod_count in SIZES if arguments.sizes == "all" else SIZES[:1]:
@@ -487,7 +496,10 @@ def main() -> int:
     last = rows[-1]
     told = {**{k: last[k] for k in ("policies", "pods", "seconds", "peak_mb")}, "ratio": ratio}
     told |= {k: published[k] for k in ("published_seconds", "published_mb")}
-    print(json.dumps({**told, "change_p99_s": changing["change_p99_s"], "start_s": measure_start()}))
+    told |= {"change_p99_s": changing["change_p99_s"], "start_s": measure_start()}
+    if not arguments.without_live:
+        told |= apart(live)
+    print(json.dumps(told))
     return 0
 
 
