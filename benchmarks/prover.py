@@ -1,6 +1,6 @@
 """How long the prover takes on a live API server: `python benchmarks/prover.py [--policies N] [--pods N]`.
 
-A control plane of the sandbox holds the policies and pods of `benchmarks/netpol.py` (NetworkPolicies alone, which
+A control plane of the sandbox holds the policies and pods of `benchmarks/netpol_even.py` (NetworkPolicies alone, which
 both engines read alike), on 50 nodes of either kind. Then the prover starts as it is shipped, under the rights of its
 service account. The last line is one JSON object: `live_first_s`, from the start of its process to its first published
 verdict; `live_change_s` and `live_change_worst_s`, from the answer of the API server to a write that changes the
@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from kubernetes import client
 
-from benchmarks import netpol as shapes
+from benchmarks import netpol_even as even
 from benchmarks.bridge import peak_mb
 from sandbox import lifecycle
 from tests.engine.bridge_cluster import Api, control_plane, eventually
@@ -45,13 +45,13 @@ _BY_ADDRESS = {**_ALIKE, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"
 
 def fill(api: Api, policies: int, pods: int) -> None:
     """Namespaces, nodes, pods and policies."""
-    for number in range(shapes.NAMESPACES):
+    for number in range(even.NAMESPACES):
         api.namespace(f"team-{number}", team=f"t{number % 5}")
     for number in range(NODES):
         api.node(f"node-{number}", f"10.1.0.{number + 1}", "cilium" if number % 2 else "aws")
     networking = client.NetworkingV1Api(api.core.api_client)
-    rng = random.Random(shapes.SEED)  # noqa: S311 - a benchmark
-    made = [shapes._kubernetes(rng, number, tiers=False) for number in range(policies)]  # noqa: SLF001
+    rng = random.Random(even.SEED)  # noqa: S311 - a benchmark
+    made = [even.kubernetes(rng, number, tiers=False) for number in range(policies)]
 
     def one_policy(item: dict[str, Any]) -> None:
         networking.create_namespaced_network_policy(item["metadata"]["namespace"], item)
@@ -63,7 +63,7 @@ def fill(api: Api, policies: int, pods: int) -> None:
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(one_policy, made))
-        list(pool.map(one_pod, shapes.pods(pods)))
+        list(pool.map(one_pod, even.pods(pods)))
 
 
 @contextlib.contextmanager

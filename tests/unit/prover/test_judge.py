@@ -125,10 +125,19 @@ def test_what_cannot_be_read_is_undecided_and_names_it():
     assert home.judge().verdict is Verdict.EQUAL
 
 
-def test_labels_that_are_left_out_of_identities_are_undecided():
+def test_labels_that_nobody_can_tell_to_be_left_out_are_undecided():
     home = Home()
-    home.known.config = {"labels": "!team"}
-    assert "labels: '!team'" in home.judge().why
+    home.known.config = {"labels": "["}
+    assert "labels: " in home.judge().why
+
+
+def test_nodes_whose_agents_are_told_otherwise_are_undecided_and_named():
+    home = Home()
+    defaults = {"enable-policy": "never"}
+    home.known.laid_over = ({"metadata": {"namespace": "kube-system", "name": "gpu"}, "spec": {"defaults": defaults}},)
+    judged = home.judge()
+    assert judged.verdict is Verdict.UNDECIDED
+    assert "ciliumnodeconfig kube-system/gpu sets enable-policy to 'never'" in judged.why
 
 
 def test_the_agents_own_configuration_counts():
