@@ -7,6 +7,7 @@ one round look at the same moment and ask for each list once; a new round takes 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -24,6 +25,17 @@ class _Cell:
         self.lock = threading.Lock()
         self.value: Any = None
         self.full = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list, and what its objects are: in a list they do not say so themselves."""
+
+    kind: str
+    """Of the list, such as PodList; of a page that is none, where there is one."""
+    version: str
+    """`apiVersion` of the objects."""
+    items: list[Obj]
 
 
 def selector(labels: Mapping[str, str]) -> str:
@@ -95,25 +107,33 @@ class Cluster:
 
     def items(self, path: str, *, labels: str = "", fields: str = "") -> list[Obj]:
         """Every object under a path, page by page; empty when the kind is not served."""
+        found = self.listed(path, labels=labels, fields=fields)
+        return found.items if found is not None else []
+
+    def listed(self, path: str, *, labels: str = "", fields: str = "") -> Listing | None:
+        """The list under a path, every page of it; None when the kind is not served."""
         query = {}
         if labels:
             query["labelSelector"] = labels
         if fields:
             query["fieldSelector"] = fields
 
-        def read() -> list[Obj]:
-            found: list[Obj] = []
+        def read() -> Listing | None:
             try:
-                for page in pages(lambda asked: self.request("GET", asked), path, query):
-                    found += page.get("items") or []
+                found = list(pages(lambda asked: self.request("GET", asked), path, query))
             except KubeError as error:
                 if error.status == 404:
-                    return []
+                    return None
                 raise
-            return found
+            kinds = [str(page.get("kind", "")) for page in found]
+            return Listing(
+                kind=next((kind for kind in kinds if not kind.endswith("List")), kinds[0]),
+                version=str(found[0].get("apiVersion", "")),
+                items=[item for page in found for item in page.get("items") or ()],
+            )
 
-        listed: list[Obj] = self._once(f"{path}?{urlencode(query)}", read)
-        return listed
+        found: Listing | None = self._once(f"{path}?{urlencode(query)}", read)
+        return found
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What is made from these reads, once for all who ask; it must not be changed."""

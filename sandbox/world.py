@@ -17,9 +17,11 @@ from sandbox.aws.settings import Settings
 from sandbox.aws.state import Aws
 from sandbox.cache import Cache, Informer
 
-__all__ = ["Controller", "KubeError", "World", "connect"]
+__all__ = ["READY", "Controller", "KubeError", "World", "connect"]
 
 Json = dict[str, Any]
+READY = "sandbox/ready"
+"""Annotation of a pod: whether its containers are ready, see `sandbox/stages/README.md`."""
 _MEDIA = {
     "POST": "application/json",
     "PUT": "application/json",

@@ -14,7 +14,7 @@ from migration.guarding.mark import Own
 from migration.journeys import JOURNEYS, Journey, Piece, Stage
 from migration.names import PROJECT
 from migration.settings import Settings
-from operations.access import state
+from operations.access import own_state
 from operations.access.connection import Aws, connect
 from operations.exits import UsageError
 from reading import Unreadable
@@ -129,7 +129,7 @@ class Context:
             kube=Cluster(lambda: connect(aws, settings.cluster.name, arn=arn)),
             directory=directory,
             config=config,
-            own=lambda: state.own(name, directory),
+            own=lambda: own_state.own(name, directory),
         )
 
 

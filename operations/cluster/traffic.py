@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kube.cluster import Cluster
-from kube.pages import pages
 from kube.transport import KubeError, Obj
 from migration.rules.versions import minor
 from netpol.model.errors import UndecidableError
@@ -77,17 +76,17 @@ def host_addresses(found: Iterable[Obj]) -> tuple[str, ...]:
 
 
 def _list(kube: Cluster, path: str, *, always: bool) -> Iterator[Obj]:
-    def page_at(asked: str) -> Obj:
-        page = kube.request("GET", asked)
-        if not str(page.get("kind", "")).endswith("List"):
-            raise KubeError(0, f"what answers is not a list, but {page.get('kind') or 'something else'}")
-        return page
-
+    """The objects of a list, each with its kind. A check that reads the same list in the same round reads it here."""
+    what = f"the cluster cannot be read: GET {path}"
     try:
-        for page in pages(page_at, path):
-            kind, version = str(page["kind"]).removesuffix("List"), page["apiVersion"]
-            for item in page.get("items") or ():
-                yield {"apiVersion": version, "kind": kind, **item}
+        found = kube.listed(path)
     except KubeError as error:
-        if error.status != _ABSENT or always:
-            raise KubeError(error.status, f"the cluster cannot be read: GET {path}: {error}") from error
+        raise KubeError(error.status, f"{what}: {error}") from error
+    if found is None:
+        if always:
+            raise KubeError(_ABSENT, f"{what}: it is not served")
+        return
+    if not found.kind.endswith("List"):
+        raise KubeError(0, f"{what}: what answers is not a list, but {found.kind or 'something else'}")
+    for item in found.items:
+        yield {"apiVersion": found.version, "kind": found.kind.removesuffix("List"), **item}

@@ -9,7 +9,7 @@ from typing import Any
 from migration import journeys
 from migration.guarding.mark import Own
 from migration.journeys import CheckId, Journey, Stage
-from operations.access import state
+from operations.access import own_state
 from operations.access.context import Context
 from operations.access.place import next_stage
 from operations.arguments import DAY, amount, of_stack
@@ -92,7 +92,7 @@ def _asked(stage: Stage, kind: str) -> tuple[CheckId, ...]:
 
 def _own(text: str) -> Own:
     try:
-        return state.told(text)
+        return own_state.told(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is not what a deploy says about its state: {error}") from None
 

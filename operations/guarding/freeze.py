@@ -11,7 +11,7 @@ from migration import manifests
 from migration.guarding import freeze
 from migration.guarding.freeze import Record
 from migration.manifests import InvalidManifest, Manifest
-from operations.access import state
+from operations.access import own_state
 from operations.access.connection import connect
 from operations.access.context import Context
 from operations.cluster import agreement, calico, objects
@@ -223,7 +223,7 @@ def recorded(context: Context) -> Record | None:
         done = programs.run(
             ["pulumi", "stack", "export", "--stack", stack], directory=context.directory, seconds=STATE_SECONDS
         )
-        return of_state(state.loaded(done.out))
+        return of_state(own_state.loaded(done.out))
     except programs.CommandError as error:
         if NO_STACK in str(error):
             return None

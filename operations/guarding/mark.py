@@ -165,6 +165,13 @@ def write(kube: Cluster, live: Live, mark: Mark, *, notes: Mapping[str, str] | N
         kube.merge(PATH, {"metadata": metadata, "rules": []}, manager=FIELD_MANAGER)
 
 
+def put(kube: Cluster, live: Live, mark: Mark) -> None:
+    """Write the mark on what was read, and make a Role of one that an earlier version kept in a ConfigMap."""
+    write(kube, live, mark)
+    if live.role is None:
+        _make(kube, mark, live.earlier)
+
+
 def _make(kube: Cluster, mark: Mark, earlier: Obj | None) -> None:
     """The Role; of what an earlier version kept, its notes and the record go along.
 
@@ -249,9 +256,7 @@ def edit(context: Context, identity: str | None, change: Callable[[Mark], Mark])
             raise MarkRefused(f"{live.about} {problem}")
         changed = change(mark)
         try:
-            write(context.kube, live, changed)
-            if live.role is None:
-                _make(context.kube, changed, live.earlier)
+            put(context.kube, live, changed)
         except KubeError as error:
             if error.status == 409:
                 continue

@@ -19,7 +19,7 @@ from operations.access.context import Context
 from operations.arguments import of_stack
 from operations.evidence import EXIT_CODES, Verdict
 from operations.exits import UsageError
-from operations.recover import locks, lookup, sidecars, state, take_over
+from operations.recover import locks, lookup, sidecars, stack_state, take_over
 from operations.recover.decide import Decision, Step, decide
 from operations.recover.locks import Life, Lock, UnseenError
 from operations.recover.lookup import Places, Release
@@ -132,7 +132,7 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         for path in half:
             path.unlink()
             say(f"state  {path} was half-written: removed. It held no state")
-    exported = state.loaded(_pulumi(context, "stack", "export").out)
+    exported = stack_state.loaded(_pulumi(context, "stack", "export").out)
     look(plan, context, exported, _told(args.adopt), frozenset(args.drop))
     for line in plan.text():
         say(line)
@@ -151,8 +151,8 @@ def _run(args: argparse.Namespace, context: Context) -> int:
         say("nothing was changed. Run again with --yes to do this")
         return _report(plan, Verdict.FAILED, acted=False)
 
-    def decided(found: state.Obj) -> None:
-        now = {operation.urn for operation in state.pending(found)}
+    def decided(found: stack_state.Obj) -> None:
+        now = {operation.urn for operation in stack_state.pending(found)}
         told = {urn: identity for urn, identity in _told(args.adopt).items() if urn in now}
         look(plan, context, found, told, frozenset(args.drop) & now)
 
@@ -209,15 +209,15 @@ def _told(pairs: Sequence[str]) -> dict[str, str]:
     return told
 
 
-def look(plan: Plan, context: Context, exported: state.Obj, adopt: dict[str, str], drop: frozenset[str]) -> None:
+def look(plan: Plan, context: Context, exported: stack_state.Obj, adopt: dict[str, str], drop: frozenset[str]) -> None:
     """Look at everything but the locks, into the plan; nothing is changed."""
-    operations = state.pending(exported)
+    operations = stack_state.pending(exported)
     unknown = (set(adopt) | drop) - {operation.urn for operation in operations}
     if unknown:
         raise UsageError(f"nothing is pending for {', '.join(sorted(unknown))}")
     places = Places(context.aws, context.kube)
     plan.decisions = decide(operations, lambda op: lookup.find(op, places), adopt=adopt, drop=drop)
-    named = [r for r in state.resources(exported) if r["type"] == "kubernetes:helm.sh/v3:Release"]
+    named = [r for r in stack_state.resources(exported) if r["type"] == "kubernetes:helm.sh/v3:Release"]
     named += [op.resource for op in operations if op.type == "kubernetes:helm.sh/v3:Release"]
     wanted = {(r["inputs"].get("namespace") or "default", r["inputs"].get("name") or "") for r in named}
     found = [lookup.releases(context.kube, namespace, name) for namespace, name in sorted(wanted) if name]
@@ -227,7 +227,9 @@ def look(plan: Plan, context: Context, exported: state.Obj, adopt: dict[str, str
 # -- acting ---------------------------------------------------------------------------------------------
 
 
-def act(context: Context, plan: Plan, exported: state.Obj, place: Place, decided: Callable[[state.Obj], None]) -> None:
+def act(
+    context: Context, plan: Plan, exported: stack_state.Obj, place: Place, decided: Callable[[stack_state.Obj], None]
+) -> None:
     """Backup, lock, state as it is then, Helm releases, and a look at what was touched.
 
     Args:
@@ -253,7 +255,7 @@ def act(context: Context, plan: Plan, exported: state.Obj, place: Place, decided
     if adopted or gone:
         with tempfile.TemporaryDirectory(prefix="recover-") as directory:
             path = Path(directory) / "state.json"
-            _write_private(path, json.dumps(state.settled(exported, adopted, gone)))
+            _write_private(path, json.dumps(stack_state.settled(exported, adopted, gone)))
             _pulumi(context, "stack", "import", "--file", str(path))
         say(f"state  {len(adopted)} adopted, {len(gone)} dropped")
     look = [*adopted, *(d.operation.urn for d in plan.of(Step.LOOK))]
@@ -280,11 +282,11 @@ def _cancel(context: Context, plan: Plan, place: Place) -> None:
     plan.locks = taken
 
 
-def _at_rest(context: Context, before: state.Obj) -> state.Obj:
+def _at_rest(context: Context, before: stack_state.Obj) -> stack_state.Obj:
     """The state once nobody writes it any more: who holds no lock reads what a deploy may be writing."""
     pause, most = REST
     for _ in range(most):
-        found: state.Obj = json.loads(_pulumi(context, "stack", "export").out)
+        found: stack_state.Obj = json.loads(_pulumi(context, "stack", "export").out)
         if found == before:
             return found
         before = found
@@ -306,7 +308,7 @@ def _unstick(context: Context, release: Release) -> None:
     say(f"helm   {release.namespace}/{release.name} {_way_out(release)}")
 
 
-def _kubeconfig(context: Context) -> state.Obj:
+def _kubeconfig(context: Context) -> stack_state.Obj:
     """For one command: a token that is good for a quarter of an hour."""
     from operations.access.connection import token  # noqa: PLC0415 - only here, and only when a release is stuck
 
@@ -329,7 +331,7 @@ def _kubeconfig(context: Context) -> state.Obj:
     }
 
 
-def _backup(context: Context, exported: state.Obj) -> Path:
+def _backup(context: Context, exported: stack_state.Obj) -> Path:
     """The state as it was, readable by its owner only."""
     directory = context.directory / BACKUPS
     directory.mkdir(mode=0o700, exist_ok=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from operations.recover.lookup import Found, UnknownTypeError, repeatable
-from operations.recover.state import Pending
+from operations.recover.stack_state import Pending
 
 
 class Step(StrEnum):

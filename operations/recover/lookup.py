@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from kube.cluster import Cluster
 from kube.transport import KubeError
 from operations.access.connection import Aws
-from operations.recover.state import Pending
+from operations.recover.stack_state import Pending
 
 Obj = dict[str, Any]
 

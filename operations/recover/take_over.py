@@ -75,29 +75,29 @@ def _without_state(context: Context, own: Own, found: Mark | None, *, yes: bool)
 
 
 def _write(context: Context, own: Own, found: Mark | None) -> None:
+    """The mark, as this stack's own. Of one that is damaged, what it said is lost: it is written as a whole."""
     identity = own.id or ""
-    if found is None:
-        live = mark.find(context.kube.again())
-        if live.role is None and live.earlier is None:
-            mark.take(context, identity)
-        else:  # damaged: what it said is lost, so it is written as a whole
-            fresh = Mark(id=identity, stack=context.stack, deployers=mark.deployers(context, ()))
-            mark.write(context.kube, live, fresh)
-    mark.edit(
-        context,
-        None,
-        lambda it: replace(
+
+    def taken(it: Mark) -> Mark:
+        return replace(
             it,
             id=identity,
             stack=context.stack,
             attempt=own.attempt,
             entering="",
             deployers=mark.deployers(context, it.deployers),
-            # a mark that was written anew guards what the last deploy did; another stack's keeps what it guarded
+            # a mark that is written anew guards what the last deploy did; another stack's keeps what it guarded
             reached=it.reached or own.place,
             guarded=it.guarded or own.guarded,
-        ),
-    )
+        )
+
+    if found is None:
+        live = mark.find(context.kube.again())
+        if live.role is not None or live.earlier is not None:
+            mark.put(context.kube, live, taken(Mark(id=identity, stack=context.stack, deployers=())))
+            return
+        mark.take(context, identity)
+    mark.edit(context, None, taken)
 
 
 def _shown(live: mark.Live, found: Mark | None) -> str:

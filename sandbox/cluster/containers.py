@@ -32,14 +32,13 @@ import yaml
 
 from sandbox import lifecycle, processes
 from sandbox.processes import Process
-from sandbox.world import Controller, KubeError, World
+from sandbox.world import READY, Controller, KubeError, World
 
 __all__ = ["ContainerController", "controllers", "runs_here"]
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-READY = "sandbox/ready"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _TOKEN_SECONDS = 3600
 _PROBE_SECONDS = 1.0

@@ -11,6 +11,7 @@ from sandbox.operators.addresses import Network
 from sandbox.operators.agents import CILIUM
 from sandbox.operators.cni import POD_IP, WIRED_BY
 from sandbox.operators.kube import Cluster, Object
+from sandbox.world import READY
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,6 @@ PREALLOCATE = 8
 """Free addresses that an agent keeps asking for, unless ipam.nodeSpec.ipamPreAllocate says otherwise."""
 
 HELD_BY = "sandbox/held-by"
-READY = "sandbox/ready"
 _OWN_ADDRESSES = 2  # router and health endpoint
 _IDENTITIES = range(256, 65536)
 _SPEC_KEYS = {

@@ -40,15 +40,14 @@ from netpol.model.packets import Flow
 from netpol.read.accepted import accepted
 from netpol.read.selector_text import SelectorError, parse_calico
 from operations import cli
-from operations.access import state
+from operations.access import own_state
 from operations.access.context import Context
 from operations.checks.enforcement import agent_answer, counted
 from operations.exits import UsageError
 from operations.guarding import guard
 from operations.guarding.freeze import of_state
 from operations.policy import given as policy_given
-from operations.recover import locks, sidecars
-from operations.recover import state as exported
+from operations.recover import locks, sidecars, stack_state
 from operations.refresh.cluster.lease import Memory
 from operations.refresh.model.request import InvalidRequest, NodeBudget
 from reading import Unreadable
@@ -270,11 +269,11 @@ def _sidecars(content: bytes) -> None:
 
 
 def _state(value: Any) -> None:
-    found = exported.loaded(as_json(value))
-    exported.resources(found)
-    pending = exported.pending(found)
+    found = stack_state.loaded(as_json(value))
+    stack_state.resources(found)
+    pending = stack_state.pending(found)
     if pending:
-        exported.settled(found, {pending[0].urn: "id"}, [])
+        stack_state.settled(found, {pending[0].urn: "id"}, [])
 
 
 def _command(arguments: list[str]) -> None:
@@ -383,10 +382,10 @@ PARSERS: dict[str, Parser] = {
     "metrics of an agent": Parser(texts(), counted, (ValueError,)),
     "lock files": Parser(contents() | _yaml(damaged(LOCK)), _locks),
     "files beside a state": Parser(contents(), _sidecars),
-    "exported state": Parser(damaged(STATE), _state, (exported.DamagedState,)),
-    "own state": Parser(damaged(STATE).filter(lambda value: isinstance(value, dict)), state.own_of, (ValueError,)),
+    "exported state": Parser(damaged(STATE), _state, (stack_state.DamagedState,)),
+    "own state": Parser(damaged(STATE).filter(lambda value: isinstance(value, dict)), own_state.own_of, (ValueError,)),
     "frozen in a state": Parser(damaged(STATE).filter(lambda value: isinstance(value, dict)), of_state, (ValueError, Unreadable)),
-    "--own": Parser(texts() | damaged(OWN).map(as_json), state.told, (ValueError, Unreadable)),
+    "--own": Parser(texts() | damaged(OWN).map(as_json), own_state.told, (ValueError, Unreadable)),
     "--until": Parser(texts(), lambda text: guard.until(text, NOW), (UsageError,)),
     "command line": Parser(_arguments(), _command),
     "options of policy": Parser(texts(), _policy_options),

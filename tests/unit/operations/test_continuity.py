@@ -1,5 +1,6 @@
 """Continuity: what a gate proves about every flow, and who Cilium knows, on clusters of plain objects."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from migration.journeys import REPLACE, CheckId
 from migration.manifests import load
 from operations.checks import continuity as checks
 from operations.checks import registry
+from operations.cluster.traffic import live_objects
 from operations.evidence import Evidence, Verdict
 from tests.unit.operations import world as w
 from tests.unit.operations.test_checks import told
@@ -55,6 +57,18 @@ def cluster(directory: Path, stage: str, *more: Obj, mixed: bool = False) -> Wor
     world.drop("Namespace")
     world.add(w.thing("Namespace", "shop", meta={"labels": LABELS}), w.thing("Namespace", "kube-system"), *more)
     return world
+
+
+def test_the_checks_of_a_round_read_each_list_once(tmp_path: Path):
+    """What policy is decided in are the same lists that other checks of the gate read, at the same moment."""
+    world = cluster(tmp_path, "install-cilium")
+    kube = world.context.kube
+    read = {path: kube.items(path) for path in ("/api/v1/pods", "/api/v1/nodes", "/api/v1/namespaces")}
+    found = live_objects(kube)
+    assert {item["kind"] for item in found} >= {"Pod", "Node", "Namespace"}
+    assert len(found) >= sum(map(len, read.values())) > 0
+    asked = Counter(path.partition("?")[0] for method, path in world.api.requests if method == "GET")
+    assert {path: asked[path] for path in read} == dict.fromkeys(read, 1)
 
 
 def file(directory: Path, engine: str, text: str) -> None:

@@ -20,11 +20,11 @@ from kube.transport import KubeError
 from operations.access.connection import Aws
 from operations.access.context import Context
 from operations.cli import main
-from operations.recover import cli, locks, lookup, sidecars, state
+from operations.recover import cli, locks, lookup, sidecars, stack_state
 from operations.recover.decide import Step, decide
 from operations.recover.locks import Lock, UnseenError
 from operations.recover.lookup import Found, Places, UnknownTypeError
-from operations.recover.state import Pending
+from operations.recover.stack_state import Pending
 from tests.transport import Answering
 
 ROLE, GROUP = "aws:iam/role:Role", "aws:eks/nodeGroup:NodeGroup"
@@ -105,7 +105,7 @@ def test_what_the_user_says_wins():
 def test_an_adopted_create_becomes_a_finished_resource_after_all_others():
     made, group = resource(ROLE, "role", name="node-1"), resource(GROUP, "group")
     before = exported(("creating", made), ("updating", group), resources=[group])
-    after = state.settled(before, {made["urn"]: "node-1"}, [group["urn"]])
+    after = stack_state.settled(before, {made["urn"]: "node-1"}, [group["urn"]])
     assert after["deployment"]["pending_operations"] == []
     assert [r["urn"] for r in after["deployment"]["resources"]] == [group["urn"], made["urn"]]
     assert after["deployment"]["resources"][-1]["id"] == "node-1"
@@ -115,19 +115,19 @@ def test_an_adopted_create_becomes_a_finished_resource_after_all_others():
 
 def test_the_new_half_of_a_replacement_leaves_the_old_one_to_be_deleted():
     old, new = resource(ROLE, "role", name="a") | {"id": "a"}, resource(ROLE, "role", name="b")
-    after = state.settled(exported(("creating", new), resources=[old]), {new["urn"]: "b"}, [])
+    after = stack_state.settled(exported(("creating", new), resources=[old]), {new["urn"]: "b"}, [])
     assert [(r["id"], r.get("delete", False)) for r in after["deployment"]["resources"]] == [("a", True), ("b", False)]
 
 
 def test_what_nobody_decided_stays_pending():
     made = resource("aws:rds/instance:Instance", "db")
-    after = state.settled(exported(("creating", made)), {}, [])
+    after = stack_state.settled(exported(("creating", made)), {}, [])
     assert [op["resource"]["urn"] for op in after["deployment"]["pending_operations"]] == [made["urn"]]
 
 
 def test_a_stack_that_was_never_deployed_has_nothing_pending():
-    assert state.pending({"version": 3, "deployment": {}}) == []
-    assert state.pending({"version": 3}) == []
+    assert stack_state.pending({"version": 3, "deployment": {}}) == []
+    assert stack_state.pending({"version": 3}) == []
 
 
 # -- lookups ----------------------------------------------------------------------------------------

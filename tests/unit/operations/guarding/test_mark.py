@@ -14,7 +14,7 @@ from migration.guarding.mark import Mark, Own
 from migration.guarding.workloads import Standing, dump, seal
 from migration.names import GUARD_DIGEST, GUARD_LOG, MARK, WORKLOADS
 from operations import cli
-from operations.access import state
+from operations.access import own_state
 from operations.access.connection import WrongClusterError
 from operations.access.context import Context
 from operations.cluster.standings import seen
@@ -222,17 +222,17 @@ def test_what_an_exported_state_says_about_the_mark():
     marker = resource("pulumi:index:Stash", "marker", inputs={"input": {"id": "0a", "attempt": 7}})
     stack = resource("pulumi:pulumi:Stack", "eks-cilium-prod", outputs={"stage": "canary"})
     taken = resource("command:local:Command", "mark")
-    assert state.own_of({"deployment": {}}) == Own()
+    assert own_state.own_of({"deployment": {}}) == Own()
     whole = {"deployment": {"resources": [stack, marker, taken]}}
-    assert state.own_of(whole) == Own(id="0a", attempt=7, taken=True, reached=True)
+    assert own_state.own_of(whole) == Own(id="0a", attempt=7, taken=True, reached=True)
     leaving = {"deployment": {"resources": [stack, marker, {**taken, "delete": True}]}}
-    assert state.own_of(leaving).taken is False
+    assert own_state.own_of(leaving).taken is False
 
 
 def test_a_state_that_cannot_be_read_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnknownError, match="pulumi is not on PATH"):
-        state.own("prod", tmp_path)
+        own_state.own("prod", tmp_path)
 
 
 def test_a_deploy_says_what_its_state_says(capsys: pytest.CaptureFixture[str]):
@@ -276,6 +276,9 @@ def test_a_mark_that_is_gone_or_damaged_is_written_again(world: World, left: str
     taken = now(world)
     assert taken is not None
     assert (taken.id, taken.attempt, taken.deployers) == ("0a", 7, (ROLE,))
+    if left == "damage":
+        changed = [path for method, path in world.api.requests if method != "GET" and f"roles/{MARK}" in path]
+        assert len(changed) == 1, "a mark that was written in halves would be somebody's own meanwhile"
 
 
 def test_a_stack_without_state_does_not_take_over_a_cluster_that_is_half_moved(
