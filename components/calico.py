@@ -6,7 +6,9 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
 from migration.desired import CalicoDesired
 from migration.names import CALICO_NODE, FIELD_MANAGER, TIGERA_NAMESPACE
 from migration.settings import Calico as CalicoSettings
@@ -14,6 +16,14 @@ from migration.settings import Chart
 
 _OPERATOR_API = "operator.tigera.io/v1"
 _PATCH_ANNOTATIONS = {"pulumi.com/patchForce": "true", "pulumi.com/patchFieldManager": FIELD_MANAGER}
+
+
+def calico_parts(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """Calico, or the binding of somebody else's; nothing once it is gone."""
+    wanted, legacy = deploy.wanted.calico, deploy.settings.legacy
+    if wanted is None:
+        return []
+    return Calico(wanted, legacy.calico if legacy else None, provider=cluster.provider, after=after).resources
 
 
 class Calico(Component):

@@ -9,11 +9,18 @@ import pulumi_kubernetes as kubernetes
 
 from components.cluster import Cluster
 from components.common import Component, fill, token
+from components.deploy import Deploy
 from migration.cilium_values import Slot
 from migration.desired import CiliumDesired
 from migration.iam import operator_policy, operator_trust
 from migration.names import CILIUM, SYSTEM_NAMESPACE
 from migration.settings import Settings
+
+
+def cilium_release(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """Cilium, from the stage on that installs it; nothing before."""
+    wanted = deploy.wanted.cilium
+    return [] if wanted is None else [Cilium(wanted, deploy.settings, cluster, after=after).release]
 
 
 class Cilium(Component):

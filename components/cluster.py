@@ -1,6 +1,7 @@
 """The EKS cluster: made by this stack, or adopted by name. Either way without a CNI and kube-proxy of its own."""
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -13,6 +14,21 @@ from migration.facts import Facts
 from migration.settings import Settings
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What only the cluster itself knows."""
+
+    name: pulumi.Output[str]
+    endpoint: pulumi.Output[str]
+    security_group_ids: pulumi.Output[list[str]]
+    oidc_provider_arn: pulumi.Output[str]
+    oidc_issuer: pulumi.Output[str]
+    """Without its scheme."""
+    kubeconfig: pulumi.Output[str]
+    resources: tuple[pulumi.Resource, ...] = ()
+    """What this stack made of it."""
+
+
 class Cluster(Component):
     """What the other components need of the cluster, whoever made it."""
 
@@ -20,21 +36,20 @@ class Cluster(Component):
         super().__init__(token("cluster", "Cluster"), settings.cluster.name)
         self.region: pulumi.Output[str] = aws.get_region_output().apply(lambda region: region.region)
         self.partition: pulumi.Output[str] = aws.get_partition_output().apply(lambda it: it.partition)
-        self.resources: list[pulumi.Resource] = []
-        if facts is None:
-            self._own(settings)
-        else:
-            self._adopt(facts)
-        self.endpoint_host = self.endpoint.apply(lambda url: url.removeprefix("https://").split(":")[0])
-        self.endpoint_port = self.endpoint.apply(_port)
+        found = self._own(settings) if facts is None else _adopted(facts)
+        self.name, self.resources = found.name, found.resources
+        self.security_group_ids = found.security_group_ids
+        self.oidc_provider_arn, self.oidc_issuer = found.oidc_provider_arn, found.oidc_issuer
+        self.endpoint_host = found.endpoint.apply(lambda url: url.removeprefix("https://").split(":")[0])
+        self.endpoint_port = found.endpoint.apply(_port)
         self.provider = kubernetes.Provider(
             "kubernetes",
-            kubeconfig=self.kubeconfig,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=self.resources),
+            kubeconfig=found.kubeconfig,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(found.resources)),
         )
-        self.register_outputs({"name": self.name, "endpoint": self.endpoint})
+        self.register_outputs({"name": found.name, "endpoint": found.endpoint})
 
-    def _own(self, settings: Settings) -> None:
+    def _own(self, settings: Settings) -> _Found:
         chosen, network = settings.cluster, settings.network
         cluster = eks.Cluster(
             chosen.name,
@@ -69,30 +84,34 @@ class Cluster(Component):
                 "anybody on the internet may reach the API server's endpoint: name those who should in "
                 "cluster.publicAccessCidrs, or set cluster.endpointPublicAccess to false"
             )
-        self.name: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.name)
-        self.endpoint: pulumi.Output[str] = cluster.eks_cluster.apply(lambda it: it.endpoint)
-        self.security_group_ids: pulumi.Output[list[str]] = cluster.eks_cluster.apply(
-            lambda it: it.vpc_config.apply(lambda config: [config.cluster_security_group_id])
+        return _Found(
+            name=cluster.eks_cluster.apply(lambda it: it.name),
+            endpoint=cluster.eks_cluster.apply(lambda it: it.endpoint),
+            security_group_ids=cluster.eks_cluster.apply(
+                lambda it: it.vpc_config.apply(lambda config: [config.cluster_security_group_id])
+            ),
+            oidc_provider_arn=cluster.oidc_provider_arn,
+            oidc_issuer=cluster.oidc_provider_url,
+            kubeconfig=cluster.kubeconfig_json,
+            resources=(cluster,),
         )
-        self.oidc_provider_arn: pulumi.Output[str] = cluster.oidc_provider_arn
-        self.oidc_issuer: pulumi.Output[str] = cluster.oidc_provider_url
-        self.kubeconfig: pulumi.Output[str] = cluster.kubeconfig_json
-        self.resources = [cluster]
 
-    def _adopt(self, facts: Facts) -> None:
-        surveyed = facts.cluster
-        found = aws.eks.get_cluster_output(name=surveyed.name)
-        issuer = surveyed.oidc_issuer.removeprefix("https://")
-        self.name = pulumi.Output.from_input(surveyed.name)
-        self.endpoint = found.endpoint
-        self.security_group_ids = pulumi.Output.from_input([surveyed.security_group_id])
-        self.oidc_provider_arn = pulumi.Output.from_input(
-            f"arn:{surveyed.arn.split(':')[1]}:iam::{surveyed.account}:oidc-provider/{issuer}"
-        )
-        self.oidc_issuer = pulumi.Output.from_input(issuer)
-        self.kubeconfig = pulumi.Output.all(found.endpoint, found.certificate_authorities).apply(
+
+def _adopted(facts: Facts) -> _Found:
+    surveyed = facts.cluster
+    found = aws.eks.get_cluster_output(name=surveyed.name)
+    issuer = surveyed.oidc_issuer.removeprefix("https://")
+    provider = f"arn:{surveyed.arn.split(':')[1]}:iam::{surveyed.account}:oidc-provider/{issuer}"
+    return _Found(
+        name=pulumi.Output.from_input(surveyed.name),
+        endpoint=found.endpoint,
+        security_group_ids=pulumi.Output.from_input([surveyed.security_group_id]),
+        oidc_provider_arn=pulumi.Output.from_input(provider),
+        oidc_issuer=pulumi.Output.from_input(issuer),
+        kubeconfig=pulumi.Output.all(found.endpoint, found.certificate_authorities).apply(
             lambda args: json.dumps(_kubeconfig(surveyed.name, surveyed.region, args[0], args[1][0]["data"]))
-        )
+        ),
+    )
 
 
 def _bounded(boundary: str) -> pulumi.ResourceTransform:

@@ -5,8 +5,16 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
 from migration.settings import Addon
+
+
+def coredns(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """CoreDNS; nothing on an adopted cluster, whose owner has it."""
+    wanted = deploy.wanted.coredns
+    return [] if wanted is None else [CoreDns(wanted, cluster=cluster.name, after=after).addon]
 
 
 class CoreDns(Component):

@@ -7,7 +7,9 @@ import pulumi
 import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
 from components.imported import others, state_of, untouched
 from migration.desired import SystemDaemonSet
 from migration.names import AWS_NODE, FIELD_MANAGER, SYSTEM_NAMESPACE
@@ -15,6 +17,24 @@ from migration.rules import addon_values
 
 ADDON: Final = "aws:eks/addon:Addon"
 _KINDS = {AWS_NODE: "VpcCni", "kube-proxy": "KubeProxy"}
+
+
+def legacy_network(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """What legacy nodes have to wait for; nothing once both are gone."""
+    return [
+        resource
+        for wanted in (deploy.wanted.vpc_cni, deploy.wanted.kube_proxy)
+        if wanted is not None
+        for resource in NetworkDaemonSet(
+            wanted,
+            cluster=cluster.name,
+            cluster_name=deploy.settings.cluster.name,
+            provider=cluster.provider,
+            stage=deploy.move.stage.id,
+            earlier=deploy.earlier,
+            after=after,
+        ).resources
+    ]
 
 
 class NetworkDaemonSet(Component):

@@ -6,8 +6,41 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
+from components.guarding.gate import Established
 from migration.manifests import Manifest
+from migration.names import MAY_GO
+
+
+def calico_policies(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """The files of Calico's policies, as long as the stage has them."""
+    wanted = deploy.wanted.calico
+    if wanted is None or not wanted.policies:
+        return []
+    return NetworkPolicies(
+        "calico",
+        deploy.policies["calico"],
+        protect=wanted.protect_policies,
+        annotations={MAY_GO: "true"} if wanted.may_go else None,
+        provider=cluster.provider,
+        after=after,
+    ).objects
+
+
+def cilium_policies(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """The files of Cilium's policies, behind the kinds that its operator registers."""
+    wanted = deploy.wanted.cilium
+    if wanted is None:
+        return []
+    return NetworkPolicies(
+        "cilium",
+        deploy.policies["cilium"],
+        protect=wanted.protect_policies,
+        provider=cluster.provider,
+        after=[Established(deploy.stack, after=after).command],
+    ).objects
 
 
 class NetworkPolicies(Component):

@@ -6,13 +6,55 @@ from collections.abc import Mapping, Sequence
 import pulumi
 import pulumi_aws as aws
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
 from migration.desired import Group, GroupRole
 from migration.iam import NODE_POLICIES, VPC_CNI_POLICY, node_trust
+from migration.journeys import Piece
 from migration.user_data import node_user_data
 
 _AMI_TYPE = "AL2023_x86_64_STANDARD"
 _CREATE_TIMEOUT = "30m"
+
+
+def node_groups(
+    deploy: Deploy,
+    cluster: Cluster,
+    *,
+    before: Mapping[GroupRole, Sequence[pulumi.Resource]],
+    after: Sequence[pulumi.Resource],
+) -> dict[GroupRole, list[pulumi.Resource]]:
+    """The groups of each role; of a role without groups at this stage, none.
+
+    Args:
+        before: what groups of a role wait for besides: the agents of their nodes.
+    """
+    settings, facts, wanted = deploy.settings, deploy.facts, deploy.wanted
+    members = {role: [group for group in wanted.groups if group.role is role] for role in before}
+    if not any(members.values()):
+        return {role: [] for role in before}
+    node_role = NodeRole(
+        settings.cluster.name,
+        partition=cluster.partition,
+        boundary=settings.permissions_boundary,
+        with_vpc_cni=Piece.LEGACY_GROUPS in wanted.pieces,
+        after=after,
+    )
+    return {
+        role: NodeGroups(
+            role,
+            groups,
+            cluster=cluster.name,
+            node_role=node_role,
+            security_group_ids=settings.network.security_group_ids or (facts.security_group_ids if facts else ()),
+            tags=settings.cluster.tags,
+            after=[*after, *before[role]],
+        ).groups
+        if groups
+        else []
+        for role, groups in members.items()
+    }
 
 
 class NodeRole(Component):

@@ -6,11 +6,21 @@ from typing import Any
 import pulumi
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import Cluster
 from components.common import Component, token
+from components.deploy import Deploy
+from migration.journeys import Piece
 from migration.names import CANARY_TAINT, CILIUM_CNI, CNI_LABEL, LEGACY_CNI, PROBE, PROBE_PORT, SYSTEM_NAMESPACE
 from migration.settings import Settings
 
 _LABELS = {"app.kubernetes.io/name": PROBE}
+
+
+def probes(deploy: Deploy, cluster: Cluster, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """The probes, while there are nodes of both kinds."""
+    if Piece.PROBES not in deploy.wanted.pieces:
+        return []
+    return Probes(deploy.settings, provider=cluster.provider, after=after).resources
 
 
 class Probes(Component):

@@ -6,8 +6,21 @@ import pulumi
 import pulumi_command as command
 
 from components.common import Component, token
+from components.deploy import Deploy
 from components.guarding.gate import operations
 from migration.transition import Move
+
+
+def legacy_label(deploy: Deploy, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """The label of nodes that the stack does not make; nothing where the stage leaves them alone."""
+    wanted = deploy.wanted.legacy_label
+    return [] if wanted is None else [LegacyLabel(wanted, deploy.move, deploy.stack, after=after).command]
+
+
+def moved_workloads(deploy: Deploy, *, after: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
+    """The refresh, at the stages that move workloads."""
+    to, minutes = deploy.wanted.refresh_to, deploy.settings.refresh.deadline_minutes
+    return [] if to is None else [Workloads(to, minutes, deploy.move, deploy.stack, after=after).command]
 
 
 class LegacyLabel(Component):

@@ -16,6 +16,7 @@ ROOMS = (
 )
 MOST_FILES = 18
 MOST_LINES = 420
+ONE_SCREEN = 60
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -33,6 +34,13 @@ def test_no_file_is_longer_than_one_subject_takes(room: str):
     }
     assert lines
     assert {path: count for path, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_what_a_stage_declares_fits_on_one_screen():
+    tree = ast.parse((ROOT / "__main__.py").read_text(encoding="utf-8"))
+    (declare,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "declare")
+    assert declare.end_lineno is not None
+    assert declare.end_lineno - declare.lineno < ONE_SCREEN
 
 
 def test_no_two_files_import_each_other_by_whichever_way():
