@@ -76,8 +76,8 @@ oracle-netpol: $(VENV)/.ready ## long runs against Cilium's own engine, another 
 	@$(RUN) -m tests.oracles.incomplete --cases 10000
 	@$(RUN) -m tests.oracles.changing --sequences 1000
 	@$(RUN) -m tests.oracles.conformance
-	@$(RUN) -m tests.unit.netpol.published
-	@$(RUN) -m tests.unit.netpol.mutants --mutants 1000
+	@$(RUN) -m tests.programs.published
+	@$(RUN) -m tests.programs.mutants --mutants 1000
 
 oracle-bridge: $(VENV)/.ready ## a long run of the bridge's labels against Cilium's own packages
 	@$(RUN) -m tests.oracles.labels_campaign --cases 10000

@@ -26,8 +26,8 @@ from tests.oracles import brute, calico_campaign, campaign, random_calico
 from tests.oracles.cilium_oracle import CiliumOracle
 from tests.oracles.nca_oracle import NcaOracle
 from tests.oracles.random_cilium import cases
-from tests.unit.netpol.mutants import OPERATORS
-from tests.unit.netpol.mutants import campaign as mutation_campaign
+from tests.programs.mutants import OPERATORS
+from tests.programs.mutants import campaign as mutation_campaign
 
 pytestmark = pytest.mark.engine
 
@@ -302,7 +302,7 @@ def _shown(objects, source, destination, protocol, *, calico, analyzer):
 
 @pytest.mark.timeout(2400)
 def test_mutants_of_translations_are_caught():
-    """A bounded run; 1,000 and more with `python -m tests.unit.netpol.mutants`."""
+    """A bounded run; 1,000 and more with `python -m tests.programs.mutants`."""
     seen = mutation_campaign(150, seed=SEED)
     print(dict(seen))
     caught = {name.split()[0] for name in seen if name.endswith(" changes")}

@@ -14,7 +14,7 @@ from operations.refresh.blockers.judge import Surroundings
 from operations.refresh.engine import explain
 from operations.refresh.model.actions import Action
 from operations.refresh.plan import planning
-from tests.faults.schedules import LIMIT, request
+from tests.programs.schedules import LIMIT, request
 from tests.unit.refresh.simulation import Sim, Violation, scenario
 
 OFTEN = 0.1

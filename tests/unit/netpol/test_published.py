@@ -12,7 +12,7 @@ import pytest
 from netpol import Flow, decide, load
 from netpol.model.errors import UndecidableError
 from operations.policy import main
-from tests.unit.netpol.published import DIRECTORIES, Row, against, missed, row, write
+from tests.programs.published import DIRECTORIES, Row, against, missed, row, write
 
 
 def call(capsys, *arguments):

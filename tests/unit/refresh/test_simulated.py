@@ -10,7 +10,7 @@ import pytest
 from migration.journeys import NodeKind
 from operations.refresh.model.request import RefreshRequest
 from operations.refresh.model.values import Sizes
-from tests.faults.schedules import play
+from tests.programs.schedules import play
 from tests.unit.refresh.simulation import Scenario, Sim, Workload
 
 SEEDS = 40
@@ -52,7 +52,7 @@ def test_random_schedules_break_no_invariant(seed):
 
 
 TRACE = """
-from tests.faults.schedules import play
+from tests.programs.schedules import play
 for seed in (1, 5, 44):
     sim = play(seed)
     print(seed, sim.now, sim.kills, sorted(sim.answers.items()))

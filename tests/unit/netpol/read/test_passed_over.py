@@ -8,7 +8,7 @@ import pytest
 
 from netpol import PolicyError, from_objects
 from operations.policy import main
-from tests.unit.netpol.published import write
+from tests.programs.published import write
 from tests.unit.netpol.worlds import CLUSTER, knp
 
 DENY = knp("{podSelector: {}, policyTypes: [Ingress]}", "deny")

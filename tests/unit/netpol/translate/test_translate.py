@@ -16,7 +16,7 @@ from netpol.compare.prove import prove
 from netpol.translate.manifests import EXPANDED, SOURCE
 from netpol.translate.translation import Translation, translate
 from tests.oracles import random_calico
-from tests.unit.netpol.mutants import TINY, campaign
+from tests.programs.mutants import TINY, campaign
 from tests.unit.netpol.worlds import (
     ISOLATED,
     OUTWARD,

@@ -1,6 +1,6 @@
 """Small faults for translations: each operator changes one thing that a person could get wrong.
 
-`python -m tests.unit.netpol.mutants --mutants 1000 --seed 1` makes that many and prints what became of them.
+`python -m tests.programs.mutants --mutants 1000 --seed 1` makes that many and prints what became of them.
 """
 
 # ruff: noqa: S311

@@ -1,4 +1,4 @@
-"""Ten thousand seeded schedules in simulated time: `python -m tests.faults.schedules [FIRST] [COUNT]`.
+"""Ten thousand seeded schedules in simulated time: `python -m tests.programs.schedules [FIRST] [COUNT]`.
 
 Prints one JSON line; exit code 1 when a seed broke an invariant or did not end.
 """

@@ -1,6 +1,6 @@
 """Small directories in the shape that people publish: charts and their output, kustomizations, dumps, GitOps trees.
 
-`python -m tests.unit.netpol.published` prints a table: what was read, how far the translation holds, what the proof of
+`python -m tests.programs.published` prints a table: what was read, how far the translation holds, what the proof of
 the files written says, the exit codes of lint, translate, prove and explain, and the seconds and memory that all four
 took. It exits 1 where fewer than 15 directories are exact or bound, more than 2 undecided, or one takes too much.
 """
