@@ -253,7 +253,8 @@ def _of_init_containers(pair: tuple[World, World], names: Iterable[str]) -> tupl
         return ()
     listed = ", ".join(sorted(names))
     return (
-        f"pods to come declare port names ({listed}) in containers, not in init containers, where Cilium sees none",
+        f"pods to come declare port names ({listed}) in containers, not in init containers, where Cilium sees none, "
+        "and once in a pod, as of two numbers Cilium takes the last",
     )
 
 

@@ -45,8 +45,8 @@ def _prove(before: World, after: World, *, most: int, strict: bool, limit: int |
     if not proof.equal:
         return replace(proof, grade=Grade.REFUSED)
     if not before.families_stated:
-        stated = " and ".join(f"IPv{f}" for f in sorted(before.families))
-        proof = replace(proof, assumptions=(*proof.assumptions, f"{stated} only: nobody stated the address families"))
+        taken = "IPv4 and IPv6, as policies name both" if before.families == {4, 6} else "IPv4 only"
+        proof = replace(proof, assumptions=(*proof.assumptions, f"{taken}: nobody stated the address families"))
     beyond = _beyond(before, after, limit or (_LIMIT_OF_WHOLE if before.whole and not strict else DEFAULT_LIMIT), most)
     return _put_together(before, proof, beyond, strict=strict)
 

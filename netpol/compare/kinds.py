@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
-from netpol.model.identity import CLUSTER, NAMESPACE_LABELS, SERVICE_ACCOUNT
+from netpol.model.identity import CLUSTER, NAMESPACE_LABELS, SERVICE_ACCOUNT, is_key, is_value
 from netpol.model.named import NAMESPACE_NAMES
 from netpol.model.selector import ALL, NOTHING, Global, Has, In, Not, NotIn, Selector, Text, both, either
 from netpol.model.world import Namespace
@@ -85,7 +85,22 @@ def normal(selector: Selector) -> Selector:
         key = NAME_OF_ACCOUNT
     elif key.startswith(NAMESPACE_LABELS):
         key = OF_NAMESPACE + key.removeprefix(NAMESPACE_LABELS)
-    return replace(selector, key=key)
+    return _possible(replace(selector, key=key))
+
+
+def _possible(selector: Has | In | NotIn | Text) -> Selector:
+    """The selector without labels that the API server gives to nobody."""
+    key = selector.key
+    if key in (NAME_OF_NAMESPACE, NAME_OF_ACCOUNT):
+        return selector
+    if not is_key(key.removeprefix(OF_NAMESPACE).removeprefix(OF_ACCOUNT)):
+        return ALL if isinstance(selector, NotIn) else NOTHING
+    if not isinstance(selector, In | NotIn) or all(map(is_value, selector.values)):
+        return selector
+    values = frozenset(filter(is_value, selector.values))
+    if not values:
+        return ALL if isinstance(selector, NotIn) else NOTHING
+    return replace(selector, values=values, single=len(values) == 1)
 
 
 # --- dividing

@@ -369,7 +369,7 @@ def assumed(*worlds: World) -> tuple[str, ...]:
                     f"{endpoint.meta} polices node {endpoint.node} itself; flows from and to the node were compared at "
                     "the pod only"
                 ] = None
-            out |= dict.fromkeys(_on_hosts(calico))
+            out |= dict.fromkeys((*world.beyond, *_on_hosts(calico)))
             for other in (*world.of(ClusterPolicy), *world.of(AdminPolicy)):
                 if not calico.enforces(other):
                     version = ".".join(map(str, world.calico_version))

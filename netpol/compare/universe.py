@@ -185,7 +185,7 @@ class Universe:
                     seen += [_look(p, asked, accounts), node.engines, node.recognised]
             ports: PortSignature = ()
             if pod.ports and self.names:
-                found = [(q.name.lower(), q.protocol, q.number, q.init) for q in pod.ports]
+                found = [(q.name.lower(), q.protocol, q.number, q.calico_only) for q in pod.ports]
                 ports = tuple(sorted(f for f in found if f[0] in self.names))
             for addresses in self._addresses(pod):
                 key = (*seen, node_class, ports, self._atom(addresses[0], 4), self._atom(addresses[1], 6))

@@ -296,7 +296,9 @@ class CiliumModel:
         if owner.pod is None or (direction == EGRESS and not self.recognised(owner)):
             return False
         return any(
-            p.name.lower() == port.port.name and (p.protocol, p.number, p.init) == (packet.protocol, packet.port, False)
+            p.name.lower() == port.port.name
+            and (p.protocol, p.number) == (packet.protocol, packet.port)
+            and not p.calico_only
             for p in owner.pod.ports
         )
 

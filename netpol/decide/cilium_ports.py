@@ -38,7 +38,7 @@ def of_cluster(entries: Iterable[Entry], pods: Iterable[Pod]) -> Iterator[Entry]
     """
     numbers: dict[tuple[str, int], set[int]] = {}
     for pod in pods:
-        for port in (p for p in pod.ports if not p.init):
+        for port in (p for p in pod.ports if not p.calico_only):
             numbers.setdefault((port.name.lower(), port.protocol), set()).add(port.number)
     for entry in entries:
         if entry.direction == EGRESS and entry.ports is not None:

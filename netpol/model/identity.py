@@ -54,6 +54,23 @@ def in_identity(key: str) -> bool:
     return ignored == 0 or included > ignored
 
 
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+_DOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LONGEST_DOMAIN = 253
+
+
+def is_key(key: str) -> bool:
+    """Whether Kubernetes takes this for the key of a label (apimachinery, IsQualifiedName)."""
+    prefix, slash, name = key.rpartition("/")
+    fits = not slash or (len(prefix) <= _LONGEST_DOMAIN and _DOMAIN.fullmatch(prefix) is not None)
+    return fits and _NAME.fullmatch(name) is not None
+
+
+def is_value(value: str) -> bool:
+    """Whether Kubernetes takes this for the value of a label (apimachinery, IsValidLabelValue)."""
+    return not value or _NAME.fullmatch(value) is not None
+
+
 def identity_labels(
     labels: Mapping[str, str],
     namespace: str,

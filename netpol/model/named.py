@@ -1,13 +1,14 @@
-"""Which namespaces policies name: they exist for those who write the policies, whether or not somebody gives them."""
+"""What policies name: namespaces, which exist for those who write the policies, and address families."""
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 
 from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS
 from netpol.model.selector import In, Selector, atoms
-from netpol.model.values import CiliumService, Meta, Policy, ServiceRef
+from netpol.model.values import ICMP6, CiliumService, Meta, Policy, ServiceRef
 
 GIVEN_BY_KUBERNETES = "kubernetes.io/metadata.name"
 _NAME = "projectcalico.org/name"
@@ -30,6 +31,22 @@ def namespaces_named(policies: Iterable[Policy]) -> set[str]:
     for policy in policies:
         out |= {n for n in _names(policy, "") if n}
     return out
+
+
+def names_six(value: object) -> bool:
+    """Whether a policy, or any value within one, is about IPv6 by a network, a version or a protocol."""
+    if isinstance(value, ipaddress.IPv6Network | ipaddress.IPv6Address):
+        return True
+    if isinstance(value, Selector | Meta | str):
+        return False
+    if isinstance(value, tuple):
+        return any(map(names_six, value))
+    if not is_dataclass(value):
+        return False
+    # Who tells versions apart has both.
+    told_apart = getattr(value, "ip_version", None) is not None or getattr(value, "family", None) == 6
+    protocols = (getattr(value, name, None) for name in ("protocol", "not_protocol"))
+    return told_apart or ICMP6 in protocols or any(names_six(getattr(value, one.name)) for one in fields(value))
 
 
 def _names(value: object, field: str) -> Iterator[str]:

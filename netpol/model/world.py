@@ -60,12 +60,23 @@ class Rest(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedPort:
-    """`init`: declared by an init container. Calico counts it, Cilium (pkg/k8s/labels.go, 1.20) does not."""
+    """`calico_only`: Calico counts it, Cilium (pkg/k8s/labels.go, 1.20) does not: an init container declares it, or a
+    later container declares its name again.
+    """
 
     name: str
     protocol: int
     number: int
-    init: bool = False
+    calico_only: bool = False
+
+
+def shadowed(ports: Iterable[NamedPort]) -> tuple[NamedPort, ...]:
+    """Ports of a pod in the order of its containers: of one name, the last is all that Cilium knows."""
+    listed = tuple(ports)
+    last = {p.name.lower(): i for i, p in enumerate(listed) if not p.calico_only}
+    return tuple(
+        p if p.calico_only or last[p.name.lower()] == i else replace(p, calico_only=True) for i, p in enumerate(listed)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +219,8 @@ class World:
     `kube-apiserver`. `host_addresses`: addresses that each node serves itself. `pod_cidrs`: where pods without a
     known address may be. `families_stated`: whether somebody said the families, or an address did. `other_protocols`:
     whether pods may speak IP protocols other than TCP, UDP, SCTP and ICMP. `accepted`: what somebody accepts of the
-    differences to another world. `rest`: what is taken of what is not in here. `derived`: what was worked out about
+    differences to another world. `rest`: what is taken of what is not in here. `beyond`: what objects say that is not
+    modelled; proofs name it. `derived`: what was worked out about
     this world; no part of its value.
     """
 
@@ -230,6 +242,7 @@ class World:
     other_protocols: bool = True
     accepted: tuple[Accepted, ...] = ()
     rest: Rest = Rest.ABSENT
+    beyond: tuple[str, ...] = ()
     derived: Derived = field(default_factory=Derived, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

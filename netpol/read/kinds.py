@@ -37,7 +37,7 @@ _SETTINGS: Final = frozenset(
     (
         # Calico
         "IPPool", "IPReservation", "IPAMBlock", "IPAMConfig", "IPAMConfiguration", "IPAMHandle", "BlockAffinity",
-        "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "ClusterInformation", "FelixConfiguration",
+        "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "ClusterInformation",
         "KubeControllersConfiguration", "Node", "WorkloadEndpoint", "License", "LicenseKey",
         # Kubernetes
         "Ingress", "IngressClass", "IPAddress", "ServiceCIDR", "ClusterCIDR",
@@ -55,7 +55,6 @@ _UNSEEN: Final = {
     "CiliumEgressGatewayPolicy": "it changes source addresses outside the cluster, which is not modelled",
     "CiliumEnvoyConfig": "what a proxy does within a connection is not modelled",
     "CiliumClusterwideEnvoyConfig": "what a proxy does within a connection is not modelled",
-    "FelixConfiguration": "Calico's defaults are assumed",
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netpol.model.errors import Place, PolicyError, WorldError
+from netpol.model.named import names_six
 from netpol.model.ranges import IPAddress
 from netpol.model.values import PROTOCOLS, HostEndpoint, Meta, NetworkSet, Policy
 from netpol.model.world import (
@@ -24,9 +25,11 @@ from netpol.model.world import (
     ServicePort,
     Slice,
     World,
+    shadowed,
 )
 from netpol.read import documents
 from netpol.read.common import object_name, spec_of
+from netpol.read.felix import FELIX, felix
 from netpol.read.kinds import passed_over
 from netpol.read.notes import Notes
 from netpol.read.policies import parse, parses
@@ -69,6 +72,8 @@ class Parts:
     services: list[Service] = field(default_factory=list)
     service_accounts: list[ServiceAccount] = field(default_factory=list)
     slices: list[Slice] = field(default_factory=list)
+    beyond: list[str] = field(default_factory=list)
+    """What objects say that is not modelled, in words."""
 
     def put(self, value: Value) -> None:
         """Take in what `value_of` made of an object."""
@@ -126,6 +131,9 @@ def from_readers(
     seen = _Seen(own)
     for reader in readers:
         try:
+            if (reader.kind[0].partition("/")[0], reader.kind[1]) in FELIX:
+                parts.beyond += [told for told in taken(reader, felix) if told not in parts.beyond]
+                continue
             value = value_of(reader, own)
             if value is not None and seen.first(reader, value):
                 parts.put(value)
@@ -161,9 +169,7 @@ def from_parts(
     elif known_nodes and missing:
         raise WorldError(f"pods are on nodes that are not given: {', '.join(missing[:5])}")
     if "families" not in options:
-        used = {a.version for pod in pods for a in pod.addresses}
-        options["families_stated"] = bool(used)
-        options["families"] = frozenset((used or {4}) | ({6} if options.get("six_egress") else set()))
+        options |= _families(pods, parts.policies, six_egress=bool(options.get("six_egress")))
     if not known_nodes:
         pods = [replace(pod, node="") for pod in pods]
     slices = _by_service(parts.slices)
@@ -175,8 +181,17 @@ def from_parts(
         services=tuple(_with_slices(service, slices) for service in parts.services),
         slices=tuple(s for s in parts.slices if s.service),
         service_accounts=tuple(parts.service_accounts),
+        beyond=tuple(parts.beyond),
         **options,
     ).with_named()
+
+
+def _families(pods: Iterable[Pod], policies: Iterable[Policy], *, six_egress: bool) -> dict[str, Any]:
+    """The families of the pods' addresses; where there are none, those that policies name."""
+    used = {a.version for pod in pods for a in pod.addresses}
+    # Who writes rules for IPv6 has it: without it, what they open or close would be lost in silence.
+    meant = used or ({4, 6} if any(map(names_six, policies)) else {4})
+    return {"families_stated": bool(used), "families": frozenset(meant | ({6} if six_egress else set()))}
 
 
 _NAMELESS = Meta(name="", api="", kind="")
@@ -262,7 +277,7 @@ def _pod(reader: Reader) -> Pod | None:
             name = port.text("name", "")
             if name and number:
                 protocol = PROTOCOLS[port.text("protocol", "TCP", choices=("TCP", "UDP", "SCTP"))]
-                ports.append(NamedPort(name=name, protocol=protocol, number=number, init=key != "containers"))
+                ports.append(NamedPort(name=name, protocol=protocol, number=number, calico_only=key != "containers"))
     addresses: tuple[IPAddress, ...] = ()
     if status is not None:
         listed = [item.text("ip", "") for item in status.children("podIPs")]
@@ -274,7 +289,7 @@ def _pod(reader: Reader) -> Pod | None:
         labels=meta.labels("labels"),
         service_account=spec.text("serviceAccountName", "default"),
         addresses=addresses,
-        ports=tuple(ports),
+        ports=shadowed(ports),
         host_network=spec.flag("hostNetwork"),
     )
 

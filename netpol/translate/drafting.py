@@ -33,7 +33,8 @@ from netpol.translate.closing import closes, may_share, passing
 from netpol.translate.coverage import Coverage
 from netpol.translate.emit import Draft, Writer
 from netpol.translate.groups import Groups
-from netpol.translate.manifests import SOURCE, distinct, manifest_of
+from netpol.translate.manifests import SOURCE, manifest_of
+from netpol.translate.naming import Taken, distinct, key_of
 from netpol.translate.prune import needed
 from netpol.translate.saying import Rule, Sayer, is_native
 from netpol.translate.services import Written
@@ -45,13 +46,14 @@ class Drafting:
     """One translation in the making: rules in order, drafts, and what could not be said."""
 
     def __init__(
-        self, before: World, kept: tuple[Policy, ...], *, closing: bool = True, written: Written | None = None
+        self, before: World, kept: tuple[Policy, ...], taken: Taken, *, closing: bool, written: Written
     ) -> None:
         """`closing`: whether a Deny of everything may become default deny, and later allows be cut down for it.
 
-        `written`: the services that rules have written out.
+        `taken`: objects that are there already. `written`: the services that rules have written out.
         """
-        self.groups = Groups(calico_model(before), before.families)
+        self.taken = taken
+        self.groups = Groups(calico_model(before), before.families, taken)
         after = before.with_policies((*kept, *self.groups.values)).enforced_by("cilium")
         self.universe = Universe((before, after))
         self.target = CalicoRows(CalicoShared(self.universe), 0)
@@ -62,7 +64,7 @@ class Drafting:
         self.owners: list[CalicoPolicy] = []
         self.sayer = Sayer(self.writer)
         self.closing = closing
-        self.written = written or {}
+        self.written = written
         self.closed: list[CalicoPolicy] = []
         """Policies whose Deny of everything became default deny."""
         self._kept = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in kept}
@@ -401,15 +403,11 @@ class Drafting:
 
     # --- writing
     def manifests(self) -> list[dict[str, Any]]:
-        out = []
-        for i, owner in enumerate(self.owners):
-            drafts = [d for d in self.sayer.drafts if d.owner == i]
-            if drafts:
-                out.append(manifest_of(owner, drafts))
+        said = [(owner, [d for d in self.sayer.drafts if d.owner == i]) for i, owner in enumerate(self.owners)]
+        out = [manifest_of(owner, drafts) for owner, drafts in said if drafts]
         out += self.groups.manifests({name for draft in self.drafts for name in draft.groups}, SOURCE)
         out = copy.deepcopy(out)
-        out.sort(key=lambda m: (m["kind"], m["metadata"].get("namespace", ""), m["metadata"]["name"]))
-        return distinct(out)
+        return distinct(sorted(out, key=key_of), self.taken)
 
 
 def _outside(box: Box, earlier: list[Rule]) -> Box:

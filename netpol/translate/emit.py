@@ -11,7 +11,7 @@ from typing import Any
 from netpol.compare.sets import bits, union
 from netpol.decide import calico
 from netpol.decide.calico_kubernetes import ORCHESTRATOR
-from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
+from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, is_key, is_value
 from netpol.model.ranges import Ranges, of_networks
 from netpol.model.selector import ALL, NOTHING, Has, In, Not, NotIn, Selector, Text, both, either, equals, to_dnf
 from netpol.model.values import INGRESS, NetworkSet
@@ -138,11 +138,15 @@ class Writer:
             values = frozenset(v for v in self._values(key) if selector.accepts(v))
             self.expanded.add(key)
             return In(target, values) if values else NOTHING
+        # The API server refuses selectors by labels that it gives to nobody.
+        if not is_key(key.removeprefix(calico.NAMESPACE_PREFIX)):
+            return ALL if isinstance(selector, NotIn) else NOTHING
         if isinstance(selector, Has):
             return Has(target)
-        if not selector.values:
+        values = frozenset(filter(is_value, selector.values))
+        if not values:
             return NOTHING if isinstance(selector, In) else ALL
-        return type(selector)(target, selector.values, single=len(selector.values) == 1)
+        return type(selector)(target, values, single=len(values) == 1)
 
     def _values(self, key: str) -> Iterable[str]:
         """The values that a label has in this world, on pods or their namespaces."""

@@ -14,6 +14,7 @@ from netpol.decide import calico
 from netpol.decide.calico import CalicoModel
 from netpol.model.ranges import Ranges, of_networks
 from netpol.model.values import CidrGroup, Entity, Meta, NetworkSet
+from netpol.translate.naming import Taken, fitting, free
 
 KIND = "CiliumCIDRGroup"
 
@@ -21,17 +22,15 @@ KIND = "CiliumCIDRGroup"
 class Groups:
     """The groups of one world's network sets."""
 
-    def __init__(self, model: CalicoModel, families: Iterable[int]) -> None:
+    def __init__(self, model: CalicoModel, families: Iterable[int], taken: Taken = ()) -> None:
+        """`taken`: objects that are there already."""
         self.model = model
         self.families = tuple(families)
         self.names: dict[Meta, str] = {}
+        theirs = {name for kind, _, name in taken if kind == KIND}
         for known, _ in sorted(model.sets, key=lambda s: (s[0].meta.namespace, s[0].meta.name)):
-            taken = set(self.names.values())
-            plain = name = name_of(known.meta)
-            number = 2
-            while name in taken:
-                name, number = f"{plain}-{number}", number + 1
-            self.names[known.meta] = name
+            self.names[known.meta] = name = free(name_of(known.meta), theirs)
+            theirs.add(name)
 
     @property
     def values(self) -> tuple[CidrGroup, ...]:
@@ -82,4 +81,4 @@ class Groups:
 def name_of(meta: Meta) -> str:
     """A group's name: that of a global set, or `NAMESPACE.NAME`."""
     name = f"{meta.namespace}.{meta.name}" if meta.namespace else meta.name
-    return re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "set"
+    return fitting(re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.") or "set")

@@ -10,6 +10,7 @@ from netpol.model.identity import NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT
 from netpol.model.selector import Has, In, Not, NotIn, Selector, Text
 from netpol.model.values import DIRECTIONS, CalicoPolicy, Meta
 from netpol.translate.emit import Draft
+from netpol.translate.naming import fitting
 
 SOURCE = "eks-cilium/translated-from"
 
@@ -38,18 +39,6 @@ def bound(manifest: dict[str, Any]) -> dict[str, Any]:
     meta = manifest["metadata"]
     said = {BOUND: "the objects it was made from; prove again when pods, labels or services change"}
     return {**manifest, "metadata": {**meta, "annotations": {**meta["annotations"], **said}}}
-
-
-def distinct(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Names are kept from the policies; where two became one, the tier is told apart by a number."""
-    seen: dict[tuple[str, str, str], int] = {}
-    for manifest in manifests:
-        meta = manifest["metadata"]
-        key = (manifest["kind"], meta.get("namespace", ""), meta["name"])
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] > 1:
-            meta["name"] = f"{meta['name']}-{seen[key]}"
-    return manifests
 
 
 def manifest_of(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
@@ -100,7 +89,7 @@ def manifest_of(owner: CalicoPolicy, drafts: list[Draft]) -> dict[str, Any]:
 
 def _name(meta: Meta) -> str:
     name = re.sub(r"[^a-z0-9.-]+", "-", meta.name.lower()).strip("-.") or "policy"
-    return f"{name}-as-calico" if meta.api.startswith("networking.k8s.io") else name
+    return fitting(name, "-as-calico" if meta.api.startswith("networking.k8s.io") else "")
 
 
 def _rule_object(draft: Draft, namespace: str) -> dict[str, Any]:

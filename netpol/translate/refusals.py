@@ -119,7 +119,7 @@ def blame(
     if led:
         reason = f"{', '.join(led)}: written out by selector and ports, and its EndpointSlices hold something else"
         return Refusal(policy=decided.policy, rule=decided.rule, reason=reason, example=example)
-    named = _of_init_container(example)
+    named = _of_calico_alone(example)
     if named:
         return Refusal(policy=decided.policy, rule=decided.rule, reason=named, example=example)
     if other.policy.startswith(("NetworkPolicy ", "ClusterNetworkPolicy ")):
@@ -132,14 +132,15 @@ def blame(
     return Refusal(policy=policy, rule=rule, reason=reason, example=example)
 
 
-def _of_init_container(example: Counterexample) -> str:
-    """The reason where the destination names the port in an init container, which only Calico reads."""
+def _of_calico_alone(example: Counterexample) -> str:
+    """The reason where the destination names the port where only Calico reads it."""
     pod, packet = example.before.ends[1].pod, example.packet
     for port in pod.ports if pod is not None else ():
-        if port.init and (port.protocol, port.number) == (packet.protocol, packet.port):
+        if port.calico_only and (port.protocol, port.number) == (packet.protocol, packet.port):
             return (
-                f"pod {pod} has the port name {port.name} of an init container, where Cilium reads none. Write "
-                f"{port.number} in the policy, or name the port in another container"
+                f"pod {pod} has the port name {port.name} of an init container, where Cilium reads none, or again in "
+                f"a later container, and Cilium reads the last. Write {port.number} in the policy, or name the port "
+                "once, in a container that stays"
             )
     return ""
 

@@ -106,9 +106,10 @@ def translate(world: World, *, strict: bool = False) -> Translation:
     beside = tuple(
         p for p in world.policies if isinstance(p, CiliumPolicy | CidrGroup) and SOURCE not in p.meta.annotations
     )
+    taken = {(p.meta.kind, p.meta.namespace, p.meta.name) for p in beside}
     best: Translation | None = None
     for closing in (True, False):
-        drafting = Drafting(with_probes(said), kept, closing=closing, written=written)
+        drafting = Drafting(with_probes(said), kept, taken, closing=closing, written=written)
         drafting.run()
         made = _translation(before, (*kept, *beside), drafting, strict=strict)
         if best is None or best.refused or made.complete:
@@ -116,9 +117,9 @@ def translate(world: World, *, strict: bool = False) -> Translation:
         if made.complete or not drafting.closed:
             break
     assert best is not None  # noqa: S101
-    taken = sizes(before.with_policies(best.policies()).enforced_by("cilium"))
-    too_much = [Refusal(policy=_ALL, rule="", reason=str(s), way=s.fix) for s in taken if s.over]
-    return replace(best, refused=(*hosts(world), *best.refused, *too_much), left_out=left_out, sizes=taken)
+    large = sizes(before.with_policies(best.policies()).enforced_by("cilium"))
+    too_much = [Refusal(policy=_ALL, rule="", reason=str(s), way=s.fix) for s in large if s.over]
+    return replace(best, refused=(*hosts(world), *best.refused, *too_much), left_out=left_out, sizes=large)
 
 
 def _translation(before: World, kept: tuple[Policy, ...], drafting: Drafting, *, strict: bool) -> Translation:

@@ -22,7 +22,10 @@ _GROUPS = (
         ("ciliumnetworkpolicies", "ciliumclusterwidenetworkpolicies", "ciliumcidrgroups"),
     ),
 )
-_CALICO = ("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworksets", "networksets", "hostendpoints")
+_CALICO = (
+    *("tiers", "globalnetworkpolicies", "networkpolicies", "globalnetworksets", "networksets", "hostendpoints"),
+    "felixconfigurations",
+)
 _CLUSTER_POLICIES = ("v1beta1", "v1alpha2")
 """Versions of ClusterNetworkPolicy, the newest first; whichever is served shows all of them."""
 _ABSENT = 404

@@ -15,7 +15,7 @@ from netpol.model.world import CiliumOptions
 from netpol.read.cilium_config import declared, options, refuse_laid_over
 from prover.counting import counted
 
-_CONFIG: Final = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/cilium-config"
+CONFIG: Final = "cilium-config"
 _NODE_CONFIGS: Final = ("cilium.io/v2", "cilium.io/v2alpha1")
 
 
@@ -31,7 +31,7 @@ def of_cluster(kube: Cluster, version: tuple[int, int], values: Mapping[str, Any
         UndecidableError: nobody knows what it comes to; with the object, the key and the way out.
         kube.transport.KubeError, TimeoutError: the cluster cannot be read.
     """
-    live = kube.get(_CONFIG)
+    live = kube.get(f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps/{CONFIG}")
     if live is None:
         return declared(values or {}, version, counted)
     config = live.get("data") or {}

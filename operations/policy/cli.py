@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import reading
 from migration.names import ACCEPTED
 from netpol.model.errors import PolicyError
+from netpol.model.named import names_six
 from netpol.model.packets import Flow
 from netpol.model.ranges import PORT_MAX
 from netpol.model.values import AdminPolicy, ClusterPolicy, KubernetesPolicy
@@ -355,6 +356,9 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     after = before.with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
+    if not before.families_stated and any(map(names_six, found)):
+        both = frozenset((4, 6))
+        before, after = replace(before, families=both), replace(after, families=both)
     absent = lacking(before, after)
     if arguments.future:
         proof = resting(

@@ -18,15 +18,17 @@ from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
+from netpol.read.cilium_config import options, refuse_laid_over
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.access.connection import through_kubeconfig
 from operations.cluster.traffic import host_addresses, live_objects, live_version
-from operations.continuity.options import of_cluster
+from operations.continuity.options import CONFIG, of_cluster
 from operations.continuity.overlay import over
 from operations.continuity.worlds import apiserver
 from operations.exits import UsageError
 from operations.say import say
+from prover.counting import counted
 from reading.failure import Failure
 
 NEWEST = "3.32"
@@ -82,15 +84,15 @@ def world_of(
     running = None if arguments.calico_version is None else version(arguments.calico_version)
     coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
     local = _host_addresses(arguments)
-    told_options = CiliumOptions(version=coming or version(NEWEST_CILIUM))
     servers = tuple(network(c) for c in arguments.apiserver)
     blocks = tuple(network(c) for c in arguments.pod_cidr)
     if not arguments.live:
         readers = put_together(readers, [])
+        agents = _of_files(readers, coming or version(NEWEST_CILIUM))
     else:
         meant = _cluster(arguments)
         cluster = meant.kube
-        told_options = of_cluster(cluster, coming or meant.cilium or version(NEWEST_CILIUM), meant.values)
+        agents = of_cluster(cluster, coming or meant.cilium or version(NEWEST_CILIUM), meant.values)
         found = live_objects(cluster)
         servers = servers or apiserver(found)
         blocks = blocks or meant.pod_blocks
@@ -99,16 +101,16 @@ def world_of(
         if local is None:
             local = tuple(ipaddress.ip_address(a) for a in host_addresses(found))
             say(f"addresses that nodes serve themselves: {', '.join(map(str, local)) or 'none'}")
-    options: dict[str, Any] = {
+    given: dict[str, Any] = {
         "six_egress": arguments.six_egress,
         "apiserver": servers,
         "pod_cidrs": blocks,
         "calico_version": running or version(NEWEST),
         "cilium": replace(
-            told_options,
-            cluster_policies=told_options.cluster_policies or arguments.cluster_policies,
-            cidr_match_nodes=told_options.cidr_match_nodes or arguments.cidr_finds_nodes,
-            cluster=arguments.cluster_name or told_options.cluster,
+            agents,
+            cluster_policies=agents.cluster_policies or arguments.cluster_policies,
+            cidr_match_nodes=agents.cidr_match_nodes or arguments.cidr_finds_nodes,
+            cluster=arguments.cluster_name or agents.cluster,
         ),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
@@ -116,15 +118,30 @@ def world_of(
         "other_protocols": not arguments.no_other_protocols,
     }
     if local is not None:
-        options["host_addresses"] = local
+        given["host_addresses"] = local
     if arguments.families:
         if not re.fullmatch(r"[46](,[46])*", arguments.families):
             raise UsageError(f"--families {arguments.families!r}: write 4, 6 or 4,6")
-        options["families"] = frozenset(int(f) for f in arguments.families.split(","))
+        given["families"] = frozenset(int(f) for f in arguments.families.split(","))
     rules = [node_rule(text) for text in getattr(arguments, "nodes", [])]
     if rules:
-        options["engines"] = lambda labels: _chosen(labels, rules)
-    return once(from_readers(readers, notes=notes, **options), notes)
+        given["engines"] = lambda labels: _chosen(labels, rules)
+    return once(from_readers(readers, notes=notes, **given), notes)
+
+
+def _of_files(readers: Sequence[documents.Reader], cilium: tuple[int, int]) -> CiliumOptions:
+    """What Cilium's agents are told, where the files hold their configuration."""
+    of_kind: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for reader in readers:
+        api, kind = reader.kind
+        if isinstance(reader.value.get("metadata"), Mapping):
+            of_kind.setdefault((api.partition("/")[0], kind), []).append(reader.value)
+    config = next((c for c in of_kind.get(("v1", "ConfigMap"), ()) if c["metadata"].get("name") == CONFIG), None)
+    if config is None:
+        return CiliumOptions(version=cilium)
+    data = config.get("data") or {}
+    refuse_laid_over(of_kind.get(("cilium.io", "CiliumNodeConfig"), ()), data)
+    return options(data, cilium, counted)
 
 
 def _host_addresses(arguments: argparse.Namespace) -> tuple[IPAddress, ...] | None:

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import reading
 from netpol.translate.manifests import SOURCE
+from netpol.translate.naming import fitting
 from operations import written
 from reading.failure import USAGE, Failure
 
 BY: Final = "`python -m operations policy translate`"
+_LONGEST = 255
+"""Bytes of a file's name, on most file systems."""
 
 
 class NotOursError(Failure):
@@ -57,7 +60,7 @@ def name_of(manifest: Mapping[str, Any]) -> str:
         scope = "group" if manifest["kind"] == "CiliumCIDRGroup" else "cluster"
     elif scope in ("cluster", "group"):
         scope += "_"
-    return f"{scope}.{meta['name']}.yaml"
+    return fitting(f"{scope}.{meta['name']}", ".yaml", _LONGEST)
 
 
 def _ours(path: Path) -> bool:

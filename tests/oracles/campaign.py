@@ -20,7 +20,7 @@ from tests.oracles.cilium_oracle import CiliumOracle
 from tests.oracles.kinds import KINDS, OPTIONS, PEERS, REASONS, Parts, of_nodes, of_options, peer_kind
 from tests.oracles.random_cilium import Case, cases
 
-INIT_PORT = "a port name of an init container"
+INIT_PORT = "a port name that Calico alone knows"
 WANTED = (*KINDS, *OPTIONS, *PEERS, *REASONS, INIT_PORT)
 _LEAST = 0.01
 
@@ -97,7 +97,7 @@ def compare(case: Case, oracle: CiliumOracle, result: Result) -> None:
             result.parts.update(configured)
             result.parts.update((peer_kind(model, peer, packet), verdict.reason))
             if "named port" in parts.at(direction, subject) and destination.pod is not None:
-                result.parts.update({INIT_PORT} if any(p.init for p in destination.pod.ports) else ())
+                result.parts.update({INIT_PORT} if any(p.calico_only for p in destination.pod.ports) else ())
             result.parts.update(of_nodes(model, direction, subject, peer, packet.family))
             if verdict.allowed != truth[direction]:
                 result.disagreements.append(

@@ -13,7 +13,18 @@ from typing import Any
 from netpol import from_objects
 from netpol.model.packets import Packet, Party
 from netpol.model.values import ICMP, ICMP6, SCTP, TCP, UDP
-from netpol.model.world import CiliumOptions, Enforcement, Engine, NamedPort, Namespace, Node, Pod, Recognition, World
+from netpol.model.world import (
+    CiliumOptions,
+    Enforcement,
+    Engine,
+    NamedPort,
+    Namespace,
+    Node,
+    Pod,
+    Recognition,
+    World,
+    shadowed,
+)
 from prover.counting import counted
 
 NAMESPACES = {
@@ -202,9 +213,13 @@ def _case(rng: random.Random, flows: int) -> Case:
 def _pod(rng: random.Random, index: int, families: frozenset[int]) -> Pod:
     labels = {k: rng.choice(v) for k, v in LABELS.items() if rng.random() < 0.7}
     ports = tuple(
-        NamedPort(name=n, protocol=rng.choice((TCP, UDP)), number=rng.choice((53, 80, 8080)), init=rng.random() < 0.15)
-        for n in NAMES
-        if rng.random() < 0.5
+        NamedPort(
+            name=n,
+            protocol=rng.choice((TCP, UDP)),
+            number=rng.choice((53, 80, 8080)),
+            calico_only=rng.random() < 0.15,
+        )
+        for n in rng.choices(NAMES, k=rng.randint(0, 3))
     )
     addresses = [ipaddress.ip_address(f"10.0.{rng.choice((0, 1))}.{100 + index}")]
     if 6 in families:
@@ -216,7 +231,7 @@ def _pod(rng: random.Random, index: int, families: frozenset[int]) -> Pod:
         service_account=rng.choice(("default", "robot")),
         node="legacy" if index and rng.random() < 0.2 else rng.choice(("own", "far")),
         addresses=tuple(addresses),
-        ports=ports,
+        ports=shadowed(ports),
     )
 
 
@@ -235,7 +250,10 @@ def _ends(world: World, families: frozenset[int]) -> list[tuple[Party, dict[str,
             "labels": dict(pod.labels),
             "serviceAccount": pod.service_account,
             "ports": [
-                {"name": p.name, "port": p.number, "protocol": protocols[p.protocol]} for p in pod.ports if not p.init
+                {"name": p.name, "port": p.number, "protocol": protocols[p.protocol]}
+                for i, p in enumerate(pod.ports)
+                # Of one name the engine itself takes the last.
+                if any(q.name == p.name and not q.calico_only for q in pod.ports[i:])
             ],
         }
         out.append((Party(pod=pod, node=node), told))

@@ -56,3 +56,25 @@ def test_of_pods_to_come_it_is_assumed_that_they_name_no_ports_so():
     assert any("not in init containers" in line for line in proof.assumptions)
     same = calico(EGRESS)
     assert not any("init containers" in line for line in graded.prove(same, same).assumptions)
+
+
+def test_of_a_name_that_two_containers_declare_cilium_knows_the_last_number_and_calico_both():
+    pod = """
+apiVersion: v1
+kind: Pod
+metadata: {name: two, namespace: red, labels: {app: two}}
+spec:
+  nodeName: n1
+  containers:
+  - {name: a, ports: [{name: http, containerPort: 80}]}
+  - {name: b, ports: [{name: http, containerPort: 8080}]}
+status: {podIPs: [{ip: 10.0.0.7}]}
+"""
+    where = world(docs(pod, knp("{podSelector: {matchLabels: {app: two}}, ingress: [{ports: [{port: http}]}]}")))
+    verdicts = {
+        engine: [allows(where.enforced_by(engine), "red/web", "red/two", port=port) for port in (80, 8080)]
+        for engine in ("calico", "cilium")
+    }
+    assert verdicts == {"calico": [True, True], "cilium": [False, True]}
+    found = prove(where.enforced_by("calico"), where.enforced_by("cilium"))
+    assert not found.equal
