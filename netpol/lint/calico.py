@@ -15,7 +15,8 @@ from netpol.decide.calico import BUILT_IN_TIERS
 from netpol.decide.hosts import selected_endpoints
 from netpol.decide.models import calico_model
 from netpol.lint.finding import Finding
-from netpol.model.values import DIRECTIONS, CalicoPolicy, HostEndpoint, NetworkSet, Policy, Tier
+from netpol.model.selector import ALL
+from netpol.model.values import DIRECTIONS, CalicoPolicy, CalicoRule, HostEndpoint, NetworkSet, Policy, Tier
 from netpol.model.world import Namespace, World
 
 _KUBERNETES = "networking.k8s.io"
@@ -53,6 +54,8 @@ class CalicoLint:
                 # Who is told that a Deny comes too late is not told to remove it.
                 late = {(f.policy, f.rule) for f in traps if f.code == "deny-overridden"}
                 yield from (f for f in self._dead(direction, placed) if (f.policy, f.rule) not in late)
+            else:
+                yield from self._never_asked(direction)
         yield from self._shape()
 
     def _placed(self, direction: str) -> list[_Placed]:
@@ -106,6 +109,23 @@ class CalicoLint:
                         f"{names} come{'s' if one else ''} first and let{'s' if one else ''} through what it denies",
                         "give its policy a lower order than theirs (NetworkPolicy has 1000), or a tier before them",
                     )
+
+    def _never_asked(self, direction: str) -> Iterator[Finding]:
+        """Policies behind one of the same tier that decides, or passes on, whatever comes: also without any pods."""
+        for tier in self.rows.tiers[direction]:
+            first: CalicoPolicy | None = None
+            for policy, _, _ in tier.policies:
+                if first is not None:
+                    rule = next(r for r in first.rules(direction) if _takes_all(r))
+                    yield self._about(
+                        policy,
+                        "never-asked",
+                        f"{first.meta} {rule.where} comes first in tier {policy.tier} and takes every packet of every "
+                        f"pod ({rule.action}), so its {direction} rules are never asked",
+                        "give it a lower order, or a tier of its own before that one",
+                    )
+                elif _selects_all(policy) and any(_takes_all(r) for r in policy.rules(direction)):
+                    first = policy
 
     def _before(self, first: CalicoPolicy, second: CalicoPolicy, direction: str) -> bool:
         order = [p for tier in self.rows.tiers[direction] for p, _, _ in tier.policies]
@@ -273,6 +293,17 @@ class CalicoLint:
             message=message,
             fix=fix,
         )
+
+
+def _selects_all(policy: CalicoPolicy) -> bool:
+    narrowed = policy.namespace_selector or policy.service_account_selector
+    return not policy.meta.namespace and policy.selector == ALL and narrowed is None
+
+
+def _takes_all(rule: CalicoRule) -> bool:
+    """Whether a rule has no condition at all."""
+    plain = CalicoRule(action=rule.action, where=rule.where)
+    return rule.action != "Log" and rule == plain
 
 
 def _named(world: World) -> World:

@@ -94,6 +94,7 @@ def fill(command: argparse.ArgumentParser) -> None:
     four.add_argument("--engine", action="append", choices=["calico", "cilium"], help="left out: both")
     four.add_argument("--most", type=whole(1, 10_000), default=5, help="most flows to tell")
     _command(commands, "lint", "policies that are valid and yet not what somebody meant")
+    _sets_command(commands)
 
 
 def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
@@ -159,6 +160,25 @@ def _command(commands: Any, name: str, summary: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _sets_command(commands: Any) -> None:
+    text = "sets of addresses from AWS's published ranges, for Calico and for Cilium"
+    command: argparse.ArgumentParser = commands.add_parser("sets", help=text, description=text)
+    command.add_argument("--aws-ranges", required=True, type=Path, metavar="FILE", help="ip-ranges.json, as published")
+    command.add_argument("--service", required=True, action="append", help="such as AMAZON or S3; more than once")
+    command.add_argument("--region", required=True, action="append", help="such as eu-west-1 or GLOBAL; more than once")
+    command.add_argument(
+        "--except",
+        dest="without",
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="leave these addresses out as well",
+    )
+    command.add_argument("--name", default="aws-api", help="of the sets, for the policies that use them")
+    command.add_argument("--families", default="4", choices=("4", "6", "4,6"), help="default: 4")
+    command.add_argument("--out", type=Path, metavar="DIR", help="directory with calico/ and cilium/; else printed")
+
+
 def _engines(parser: argparse.ArgumentParser, default: str) -> None:
     choices = [e.value for e in Engine]
     parser.add_argument("--engine", action="append", choices=choices, help=f"on every node (default {default})")
@@ -194,6 +214,7 @@ def run(arguments: argparse.Namespace) -> int:
         "prove": _prove,
         "diff": _diff,
         "lint": _lint,
+        "sets": _sets,
     }
     try:
         code, answer = _meant(commands[arguments.policy_command], arguments)
@@ -399,3 +420,9 @@ def _lint(arguments: argparse.Namespace) -> Answer:
     for finding in findings:
         say(str(finding))
     return FAILED if findings else PASSED, {"missing": absent, "findings": [finding_of(f) for f in findings]}
+
+
+def _sets(arguments: argparse.Namespace) -> Answer:
+    from operations.policy import sets
+
+    return sets.answer(arguments)

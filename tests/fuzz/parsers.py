@@ -47,6 +47,7 @@ from operations.exits import UsageError
 from operations.guarding import guard
 from operations.guarding.freeze import of_state
 from operations.policy import given as policy_given
+from operations.policy import sets
 from operations.recover import locks, sidecars, stack_state
 from operations.refresh.cluster.lease import Memory
 from operations.refresh.model.request import InvalidRequest, NodeBudget
@@ -334,6 +335,13 @@ ACCEPTED = {
 }
 
 
+RANGES = {
+    "createDate": "2026-11-01-00-00-00",
+    "prefixes": [{"ip_prefix": "52.94.0.0/22", "region": "eu-west-1", "service": "AMAZON"}],
+    "ipv6_prefixes": [{"ipv6_prefix": "2a05:d000::/40", "region": "eu-west-1", "service": "AMAZON"}],
+}
+
+
 def _config() -> st.SearchStrategy[dict[str, str]]:
     """Data of a ConfigMap: texts under some of the names that the bridge looks at."""
     known = ("cluster-id", "max-connected-clusters", "labels", "cluster-name", "routing-mode", "policy-cidr-match-mode")
@@ -390,6 +398,7 @@ PARSERS: dict[str, Parser] = {
     "command line": Parser(_arguments(), _command),
     "options of policy": Parser(texts(), _policy_options),
     "flows": Parser(texts(), _flow),
+    "ranges of AWS": Parser(texts() | damaged(RANGES).map(as_json), lambda text: sets.prefixes(text, "f"), (UsageError, Unreadable)),
     "options of the bridge": Parser(texts() | damaged(json.loads(Options().dump())).map(as_json), Options.load, (InvalidOptions,)),
     "prefixes of labels": Parser(texts(), LabelFilter, (UnreadablePattern,)),
     "expressions of labels": Parser(texts(), lambda text: compiled(text).match("app.kubernetes.io/name"), (UnreadablePattern,)),
