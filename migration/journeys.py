@@ -86,6 +86,7 @@ class CheckId(StrEnum):
     LEGACY_HEALTHY = "legacy-healthy"
     CALICO_COMPLETE = "calico-complete"
     CALICO_SEES_PODS = "calico-sees-pods"
+    CALICO_CONVERTIBLE = "calico-convertible"
     NEXT_KUBERNETES = "next-kubernetes"
     CILIUM_OPERATOR_HEALTHY = "cilium-operator-healthy"
     CILIUM_CONFIGURED = "cilium-configured"

@@ -22,7 +22,8 @@ from reading.failure import Failure
 Ask = Callable[[Context], Evidence]
 SUBJECTS: Final = (
     *("guard", "identity", "mark", "nodes", "legacy", "cilium", "cilium_config"),
-    *("calico", "policies", "enforcement", "subnets", "surroundings", "workloads", "aws", "continuity", "proof"),
+    *("calico", "hand_over", "policies", "enforcement", "subnets", "surroundings", "workloads", "aws", "continuity"),
+    "proof",
 )
 AGAIN: Final = "Deploy the stage that the stack is at again, with `pulumi up --refresh`"
 """Puts back what somebody changed: without a refresh the engine compares with its own state only."""

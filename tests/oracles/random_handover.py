@@ -255,7 +255,7 @@ def _an_affinity(rng: random.Random, case: Case) -> None:
     term = {"matchExpressions": [{"key": "eks.amazonaws.com/compute-type", "operator": "NotIn", "values": ["fargate"]}]}
     required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}
     preferred = {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": term}]}
-    pods = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
+    pods: Obj = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}
     _parts(rng, case)["spec"]["template"]["spec"]["affinity"] = rng.choice(
         [{}, {"nodeAffinity": required}, {"nodeAffinity": preferred}, pods, {"nodeAffinity": {}}, None]
     )

@@ -41,7 +41,8 @@ def how_installed(seen: Seen) -> Decision:
                 "Calico",
                 f"by AWS's chart aws-calico, {found}",
                 "the chart is no longer kept up, and its Calico cannot be pinned without restarting it unenforced",
-                "Hand over to the Tigera operator as Calico's guide says (same version first), then survey again",
+                "Hand over to the Tigera operator as Calico's guide says; `python -m operations check --check "
+                "calico-convertible` names what it would refuse. Then survey again",
             )
     return absent("Calico", "no DaemonSet calico-node and no Installation: there is no Calico policy to carry over")
 

@@ -82,6 +82,7 @@ HOME: dict[CheckId, MakeWorld] = {
     CheckId.LEGACY_HEALTHY: LEGACY,
     CheckId.CALICO_COMPLETE: w.calico_world,
     CheckId.CALICO_SEES_PODS: w.calico_world,
+    CheckId.CALICO_CONVERTIBLE: w.chart_world,
     CheckId.NEXT_KUBERNETES: w.calico_world,
     CheckId.CILIUM_OPERATOR_HEALTHY: MIXED,
     CheckId.CILIUM_CONFIGURED: MIXED,
@@ -620,6 +621,48 @@ def the_vpc_cni_names_interfaces_otherwise(world):
 def a_pod_on_a_branch_interface(world):
     w.told(world.find("DaemonSet", "aws-node"), ENABLE_POD_ENI="true")
     world.find("Pod", "web-1")["metadata"]["annotations"] = {"vpc.amazonaws.com/pod-eni": "[]"}
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "daemonset calico-node: has the annotation meta.helm.sh/release-name. Take them off")
+def helm_has_annotated_calico_node(world):
+    world.find("DaemonSet", "calico-node")["metadata"]["annotations"] = {"meta.helm.sh/release-name": "aws-calico"}
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "daemonset calico-node: has an affinity. Take it off: the operator sets its own")
+def the_chart_keeps_off_fargate(world):
+    world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["affinity"] = affinity.on_linux_ec2()
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "daemonset calico-node: has HTTP_PROXY in container calico-node. Take it out")
+def a_variable_of_their_own(world):
+    container = world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]
+    container["env"].append({"name": "HTTP_PROXY", "value": "http://proxy"})
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "its limits (cpu 100m, memory 64Mi) go over into the Installation, and are too small")
+def the_limits_of_the_chart(world):
+    container = world.find("DaemonSet", "calico-node")["spec"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"limits": {"memory": "64Mi", "cpu": "100m"}}
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "deployment kube-system/calico-typha: is kept in place by Argo CD")
+def argo_keeps_typha(world):
+    world.find("Deployment", "calico-typha")["metadata"]["labels"]["argocd.argoproj.io/instance"] = "calico"
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "daemonset kube-system/calico-node: is kept in place by Terraform")
+def terraform_wrote_calico_node(world):
+    world.find("DaemonSet", "calico-node")["metadata"]["managedFields"] = [{"manager": "Terraform"}]
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "nodes: 3 nodes: the chart's typha and the operator's, one to a node, have no room")
+def three_nodes(world):
+    world.drop("Node", "old-d")
+
+
+@case(CheckId.CALICO_CONVERTIBLE, "felixconfiguration default: is not there, or cannot be read")
+def no_felix_configuration(world):
+    world.drop("FelixConfiguration")
 
 
 @case(CheckId.NEXT_KUBERNETES, "Calico v3.32.99 is tested with Kubernetes 1.33 to 1.36, not with 1.37")

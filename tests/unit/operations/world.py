@@ -41,6 +41,7 @@ from operations.cluster.standings import seen
 from operations.continuity.recognised import expected_labels
 from prover.counting import counted
 from prover.said import Said, now
+from tests.oracles import random_handover
 from tests.transport import Answers
 
 ACCOUNT, REGION, NAME = "111122223333", "eu-west-1", "shop"
@@ -75,6 +76,7 @@ PLURALS = {
     "Installation": "/apis/operator.tigera.io/v1/installations",
     "SecurityGroupPolicy": "/apis/vpcresources.k8s.aws/v1beta1/securitygrouppolicies",
     "HostEndpoint": "/apis/crd.projectcalico.org/v1/hostendpoints",
+    "IPPool": "/apis/crd.projectcalico.org/v1/ippools",
     "FelixConfiguration": "/apis/crd.projectcalico.org/v1/felixconfigurations",
     "ENIConfig": "/apis/crd.k8s.amazonaws.com/v1alpha1/eniconfigs",
     "ClusterInformation": "/apis/crd.projectcalico.org/v1/clusterinformations",
@@ -678,6 +680,18 @@ def calico_world(directory: Path) -> World:
         told(workload, FELIX_INTERFACEPREFIX="eni")
     wanted = calico_crds.complete("v3.32.99", native=False) or {}
     world.add(typha, *(calico_crd(definition) for definition in wanted.values()))
+    return world
+
+
+def chart_world(directory: Path) -> World:
+    """Calico as AWS's chart makes it, prepared for the operator: nothing left that it would refuse."""
+    world = legacy_world(directory)
+    world.drop("DaemonSet", "calico-node")
+    made = random_handover.Case()
+    made.node["spec"]["template"]["spec"]["containers"][0].pop("resources")
+    for part in (made.node, made.typha):
+        world.add({**part, "metadata": {"uid": part["metadata"]["name"], "resourceVersion": "1", **part["metadata"]}})
+    world.add(thing("FelixConfiguration", "default", spec={}), node("old-c", "aws"), node("old-d", "aws"))
     return world
 
 
