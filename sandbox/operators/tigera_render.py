@@ -211,6 +211,7 @@ def _typha(spec: Mapping[str, Any], nodes: int) -> Object:
             {
                 "name": TYPHA,
                 "image": f"quay.io/calico/typha:{CALICO_VERSION}",
+                "env": [{"name": "FELIX_INTERFACEPREFIX", "value": "eni"}],
                 "ports": [{"name": TYPHA, "containerPort": 5473, "hostPort": 5473, "protocol": "TCP"}],
             }
         ],
