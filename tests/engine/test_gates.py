@@ -35,7 +35,6 @@ from tests.engine.journey import Journey
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(300, func_only=True)]
 
 LEGACY = "cni-plugin=aws"
-DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CLUSTERWIDE = "/apis/cilium.io/v2/ciliumclusterwidenetworkpolicies/platform-deny-instance-metadata"
 
 
@@ -45,7 +44,7 @@ def rolled_out(hands: Hands, daemonset: str) -> bool:
 
 
 @pytest.mark.matrix
-def test_label_legacy_stops_at_a_node_that_is_not_ready_and_at_a_crd_of_calico_that_is_gone(replace_walk: Journey):
+def test_label_legacy_stops_at_a_node_that_is_not_ready(replace_walk: Journey):
     walked = replace_walk.at("baseline")
     hands = Hands(walked)
     labels = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
@@ -54,17 +53,6 @@ def test_label_legacy_stops_at_a_node_that_is_not_ready_and_at_a_crd_of_calico_t
         walked, "label-legacy", "FAILED  nodes-ready", "node dead-kubelet: is not Ready", "Repair or replace it"
     )
     hands.delete("/api/v1/nodes/dead-kubelet")
-    lost = hands.get(f"{DEFINITIONS}/ipreservations.crd.projectcalico.org")
-    hands.delete(f"{DEFINITIONS}/ipreservations.crd.projectcalico.org")
-    assert_stopped(
-        walked,
-        "label-legacy",
-        "FAILED  calico-complete",
-        "crd ipreservations.crd.projectcalico.org: does not exist, and Calico v3.32.1 needs it",
-        "kubectl apply --server-side",
-    )
-    kept = {key: lost["metadata"][key] for key in ("name", "labels", "annotations") if key in lost["metadata"]}
-    hands.create(DEFINITIONS, {"metadata": kept, "spec": lost["spec"]})
     # The DaemonSet controller counts anew only when something about a set changes, and may miss the end of a node.
     for daemonset in (
         "kube-system/daemonsets/aws-node",
