@@ -14,7 +14,6 @@ from migration.iam import NODE_POLICIES, VPC_CNI_POLICY, node_trust
 from migration.journeys import Piece
 from migration.user_data import node_user_data
 
-_AMI_TYPE = "AL2023_x86_64_STANDARD"
 _CREATE_TIMEOUT = "30m"
 
 
@@ -48,6 +47,7 @@ def node_groups(
             cluster=cluster.name,
             node_role=node_role,
             security_group_ids=settings.network.security_group_ids or (facts.security_group_ids if facts else ()),
+            cluster_security_groups=cluster.security_group_ids,
             tags=settings.cluster.tags,
             after=[*after, *before[role]],
         ).groups
@@ -101,33 +101,55 @@ class NodeGroups(Component):
         cluster: pulumi.Input[str],
         node_role: NodeRole,
         security_group_ids: Sequence[str],
+        cluster_security_groups: pulumi.Input[Sequence[str]],
         tags: Mapping[str, str],
         after: Sequence[pulumi.Resource],
     ) -> None:
         super().__init__(token("nodes", "NodeGroups"), f"{role}-nodes", after=after)
         self._cluster, self._node_role = cluster, node_role
         self._security_group_ids, self._tags = list(security_group_ids), dict(tags)
+        self._cluster_security_groups = cluster_security_groups
         self.groups: list[pulumi.Resource] = [self._group(group) for group in groups]
         self.register_outputs({"names": [group.name for group in groups]})
 
+    def _security_groups(self, group: Group) -> pulumi.Input[Sequence[str]] | None:
+        """None leaves them to EKS, which gives nodes the cluster's own; a group that names more has to repeat it."""
+        if not group.security_group_ids:
+            return self._security_group_ids or None
+        common = pulumi.Output.from_input(self._security_group_ids or self._cluster_security_groups)
+        return common.apply(lambda ids: list(dict.fromkeys([*ids, *group.security_group_ids])))
+
     def _group(self, group: Group) -> pulumi.Resource:
+        tags = {**self._tags, **group.tags}
         template = aws.ec2.LaunchTemplate(
             group.name,
             user_data=node_user_data(group),
             update_default_version=True,
-            vpc_security_group_ids=self._security_group_ids or None,
+            vpc_security_group_ids=self._security_groups(group),
             metadata_options=aws.ec2.LaunchTemplateMetadataOptionsArgs(
-                http_tokens="required", http_put_response_hop_limit=2
+                http_tokens=group.metadata_tokens, http_put_response_hop_limit=group.metadata_hop_limit
             ),
             block_device_mappings=[
                 aws.ec2.LaunchTemplateBlockDeviceMappingArgs(
-                    device_name="/dev/xvda",
+                    device_name=group.disk.device,
                     ebs=aws.ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
-                        volume_size=group.disk_gib, volume_type="gp3", encrypted="true", delete_on_termination="true"
+                        volume_size=group.disk.gib,
+                        volume_type=group.disk.type,
+                        iops=group.disk.iops,
+                        throughput=group.disk.throughput,
+                        kms_key_id=group.disk.kms_key,
+                        encrypted="true",
+                        delete_on_termination="true",
                     ),
                 )
             ],
-            tags=self._tags,
+            tag_specifications=[
+                aws.ec2.LaunchTemplateTagSpecificationArgs(resource_type=kind, tags=dict(group.tags))
+                for kind in ("instance", "volume")
+                if group.tags
+            ]
+            or None,
+            tags=tags,
             opts=self.child(),
         )
         return aws.eks.NodeGroup(
@@ -136,8 +158,9 @@ class NodeGroups(Component):
             node_group_name=group.name,
             node_role_arn=self._node_role.role.arn,
             subnet_ids=list(group.subnet_ids),
-            ami_type=_AMI_TYPE,
-            instance_types=[group.instance_type],
+            ami_type=group.ami_type,
+            capacity_type="SPOT" if group.spot else None,
+            instance_types=list(group.instance_types),
             release_version=group.release_version,
             launch_template=aws.eks.NodeGroupLaunchTemplateArgs(
                 id=template.id, version=template.latest_version.apply(str)
@@ -145,8 +168,8 @@ class NodeGroups(Component):
             scaling_config=aws.eks.NodeGroupScalingConfigArgs(
                 desired_size=group.initial_size, min_size=0, max_size=group.max_size
             ),
-            update_config=aws.eks.NodeGroupUpdateConfigArgs(max_unavailable=1),
-            tags=self._tags,
+            update_config=_update(group),
+            tags=tags,
             opts=self.child(
                 after=self._node_role.attachments,
                 protect=group.protect,
@@ -154,3 +177,13 @@ class NodeGroups(Component):
                 custom_timeouts=pulumi.CustomTimeouts(create=_CREATE_TIMEOUT, update="60m", delete="30m"),
             ),
         )
+
+
+def _update(group: Group) -> aws.eks.NodeGroupUpdateConfigArgs:
+    share = group.max_unavailable.endswith("%")
+    number = int(group.max_unavailable.rstrip("%"))
+    return aws.eks.NodeGroupUpdateConfigArgs(
+        max_unavailable=None if share else number,
+        max_unavailable_percentage=number if share else None,
+        update_strategy="MINIMAL" if group.minimal_update else None,
+    )

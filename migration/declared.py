@@ -25,8 +25,7 @@ def digest(settings: Settings, wanted: Desired, policies: Mapping[str, Sequence[
     """
     declared: dict[str, Any] = asdict(wanted)
     del declared["stage"]
-    for group in declared["groups"]:
-        del group["initial_size"]
+    declared["groups"] = [_group(group) for group in declared["groups"]]
     calico = settings.legacy.calico if settings.legacy and Piece.CALICO in wanted.pieces else None
     whole = {
         "desired": declared,
@@ -43,6 +42,31 @@ def digest(settings: Settings, wanted: Desired, policies: Mapping[str, Sequence[
         },
     }
     return hashlib.sha256(json.dumps(_texts(whole), sort_keys=True, default=_plain).encode()).hexdigest()[:32]
+
+
+_UNSAID: Mapping[str, Any] = {
+    "ami_type": "AL2023_x86_64_STANDARD",
+    "ami_family": "AL2023",
+    "spot": False,
+    "tags": {},
+    "security_group_ids": (),
+    "extra_user_data": None,
+    "max_unavailable": "1",
+    "minimal_update": False,
+    "metadata_hop_limit": 2,
+    "metadata_tokens": "required",
+}
+"""What every group had when nobody could say it: left out, so that the digest of such a group stays what it was."""
+_DISK: Mapping[str, Any] = {"device": "/dev/xvda", "type": "gp3", "iops": None, "throughput": None, "kms_key": None}
+
+
+def _group(declared: Mapping[str, Any]) -> dict[str, Any]:
+    found = {key: value for key, value in declared.items() if key not in _UNSAID or value != _UNSAID[key]}
+    del found["initial_size"]
+    types, disk = found.pop("instance_types"), found.pop("disk")
+    named = {"instance_type": types[0]} if len(types) == 1 else {"instance_types": types}
+    volume = {key: value for key, value in disk.items() if key in _DISK and value != _DISK[key]}
+    return {**found, **named, "disk_gib": disk["gib"]} | ({"disk": volume} if volume else {})
 
 
 def _texts(value: Any) -> Any:

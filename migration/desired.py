@@ -22,8 +22,10 @@ from migration.names import (
     KUBE_PROXY,
     LEGACY_CNI,
 )
-from migration.rules import addon_values, addressing, affinity
+from migration.rules import addon_values, addressing, affinity, images
 from migration.rules.affinity import Affinity
+from migration.rules.disks import DiskType
+from migration.rules.images import Family
 from migration.settings import Addon, NodeGroup, Settings
 
 
@@ -44,18 +46,45 @@ class Taint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Disk:
+    """The volume that holds images and what pods write."""
+
+    device: str
+    gib: int
+    type: DiskType
+    iops: int | None
+    throughput: int | None
+    """MiB/s."""
+    kms_key: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Group:
     """A managed node group with a launch template of its own."""
 
     name: str
     role: GroupRole
-    instance_type: str
+    instance_types: tuple[str, ...]
+    ami_type: str
+    """EKS's name of the kind of image, such as AL2023_x86_64_STANDARD."""
+    ami_family: Family
+    spot: bool
     initial_size: int
     """Nodes when the group is made. Sizes belong to the refresh afterwards."""
     max_size: int
     max_pods: int
     release_version: str | None
-    disk_gib: int
+    disk: Disk
+    tags: Mapping[str, str]
+    """Of the group, its instances and volumes, besides the cluster's."""
+    security_group_ids: tuple[str, ...]
+    """Besides those that all nodes have."""
+    extra_user_data: str | None
+    max_unavailable: str
+    """How many nodes EKS may replace at once: a number, or a share with %."""
+    minimal_update: bool
+    metadata_hop_limit: int
+    metadata_tokens: Literal["required", "optional"]
     subnet_ids: tuple[str, ...]
     kubelet_labels: Mapping[str, str]
     """Registered by kubelet itself, so that no pod can arrive before them."""
@@ -231,6 +260,7 @@ def _groups(
         group = NodeGroup(
             name=CANARY_GROUP,
             instance_type=canary.instance_type,
+            ami_family=canary.ami_family,
             size=zones,
             max_size=zones,
             max_pods=canary.max_pods,
@@ -249,23 +279,42 @@ def _group(settings: Settings, group: NodeGroup, role: GroupRole, protected: fro
     taints = () if legacy else (Taint(key=AGENT_NOT_READY_TAINT, value="true"),)
     if role is GroupRole.CANARY:
         taints = (*taints, Taint(key=CANARY_TAINT, value="true"))
+    taints = (*taints, *(Taint(key=t.key, value=t.value, effect=t.effect) for t in group.taints))
     max_pods = group.max_pods
     if max_pods is None:
-        limits = addressing.LIMITS[group.instance_type]
-        max_pods = (
+        # The smallest type counts: the scheduler would send a pod to a node that has no address for it.
+        max_pods = min(
             addressing.vpc_cni_max_pods(limits)
             if legacy
             else addressing.cilium_max_pods(limits, prefix_delegation=settings.cilium.prefix_delegation)
+            for limits in images.known(group.types)
         )
     return Group(
         name=group.name,
         role=role,
-        instance_type=group.instance_type,
+        instance_types=group.types,
+        ami_type=group.ami_type,
+        ami_family=group.ami_family,
+        spot=group.capacity_type == "spot",
         initial_size=size,
         max_size=group.upper_bound,
         max_pods=max_pods,
         release_version=group.release_version,
-        disk_gib=group.disk_gib,
+        disk=Disk(
+            device=images.DATA_DISK[group.ami_family],
+            gib=group.disk_gib,
+            type=group.disk_type,
+            iops=group.disk_iops,
+            throughput=group.disk_throughput,
+            kms_key=group.disk_kms_key,
+        ),
+        tags=group.tags,
+        security_group_ids=group.security_group_ids,
+        extra_user_data=group.extra_user_data,
+        max_unavailable=group.max_unavailable,
+        minimal_update=group.update_strategy == "minimal",
+        metadata_hop_limit=group.metadata_hop_limit,
+        metadata_tokens=group.metadata_tokens,
         subnet_ids=group.subnet_ids or settings.network.subnet_ids,
         kubelet_labels={**group.labels, CNI_LABEL: LEGACY_CNI if legacy else CILIUM_CNI},
         kubelet_taints=taints,

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 from typing import Final
 
-from migration.rules import instances
 from migration.rules.instances import InstanceType
 
 CILIUM_OWN_ADDRESSES: Final = 2
@@ -13,9 +12,6 @@ CILIUM_OWN_ADDRESSES: Final = 2
 
 PODS_CAP_SMALL, PODS_CAP_LARGE, LARGE_VCPUS = 110, 250, 30
 """Kubernetes' recommended pods per node, up to and above 30 vCPUs, as the EKS AMI's own calculator applies it."""
-
-
-LIMITS: Final[Mapping[str, InstanceType]] = instances.table().types
 
 
 def vpc_cni_max_pods(limits: InstanceType) -> int:

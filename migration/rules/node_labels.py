@@ -44,14 +44,8 @@ def problems(labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
     for key, value in labels.items():
         if found := _key(key):
             yield key, value, *found
-        elif len(value) > _LONGEST or not _VALUE.fullmatch(value):
-            yield (
-                key,
-                value,
-                f"is not a label value: at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at "
-                "each end",
-                "Choose such a value",
-            )
+        elif reason := value_problem(value):
+            yield key, value, reason, "Choose such a value"
     size = sum(len(key) + len(value) + 2 for key, value in labels.items())
     if size > MOST_BYTES:
         yield (
@@ -62,27 +56,45 @@ def problems(labels: Mapping[str, str]) -> Iterator[tuple[str, str, str, str]]:
         )
 
 
-def _key(key: str) -> tuple[str, str] | None:
+def value_problem(value: str) -> str:
+    """Why a text is no value of a label or taint; empty where it is one."""
+    if len(value) <= _LONGEST and _VALUE.fullmatch(value):
+        return ""
+    return f"is not a label value: at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at each end"
+
+
+def key_problem(key: str) -> str:
+    """Why a text is no key of a label or taint; empty where it is one."""
     domain, slash, name = key.rpartition("/")
     if slash and (len(domain) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(domain)):
-        return "is not a label key: what stands before / is not a domain name", "Write it as DOMAIN/NAME or NAME"
+        return "is not a label key: what stands before / is not a domain name"
     if len(name) > _LONGEST or not _NAME.fullmatch(name):
-        reason = f"at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at each end"
-        return f"is not a label key: {reason}", "Choose such a key"
+        return (
+            f"is not a label key: at most {_LONGEST} letters, digits, '-', '_' and '.', a letter or digit at each end"
+        )
+    return ""
+
+
+def _key(key: str) -> tuple[str, str] | None:
+    domain, slash, _ = key.rpartition("/")
+    if reason := key_problem(key):
+        fix = "Write it as DOMAIN/NAME or NAME" if slash and "domain" in reason else "Choose such a key"
+        return reason, fix
     return _taken(key, domain)
 
 
 def _taken(key: str, domain: str) -> tuple[str, str] | None:
-    if key in {CNI_LABEL, EXCLUDE_FROM_LB_LABEL} or _below(domain, ANNOTATION_PREFIX):
+    if key in {CNI_LABEL, EXCLUDE_FROM_LB_LABEL} or below(domain, ANNOTATION_PREFIX):
         return "is set by this program, which tells nodes apart by it", "Remove it"
-    if _below(domain, "eks.amazonaws.com"):
+    if below(domain, "eks.amazonaws.com"):
         return "is set by EKS", "Remove it"
     if key in _ITS_OWN:
         return "is set by kubelet, as the machine is", "Remove it"
-    if any(_below(domain, one) for one in _KUBERNETES) and not any(_below(domain, one) for one in _KUBELETS):
+    if any(below(domain, one) for one in _KUBERNETES) and not any(below(domain, one) for one in _KUBELETS):
         return "is of Kubernetes itself, and kubelet does not start with it", "Use a domain of your own"
     return None
 
 
-def _below(domain: str, of: str) -> bool:
+def below(domain: str, of: str) -> bool:
+    """Whether a domain is another one or lies below it."""
     return domain == of or domain.endswith(f".{of}")

@@ -28,8 +28,19 @@ CALICO_KUBERNETES: Final[Mapping[Minor, tuple[Minor, Minor]]] = {
 CILIUM_DEFAULT: Final = "1.20.2"
 CALICO_DEFAULT: Final = "v3.32.1"
 KUBERNETES_DEFAULT: Final = "1.35"
+PREFIX_DELEGATION: Final = (1, 20, 2)
+"""First Cilium whose prefix delegation this program counts on."""
 MINIMUM_KERNEL: Final[Minor] = (5, 10)
 """Cilium 1.18 and later (Documentation/operations/system_requirements.rst)."""
+
+
+def release(version: str) -> tuple[int, ...]:
+    """`"v1.20.2"` -> `(1, 20, 2)`.
+
+    Raises:
+        ValueError: it is not MAJOR.MINOR.PATCH.
+    """
+    return tuple(int(part) for part in version.removeprefix("v").split("."))
 
 
 def is_version(text: str) -> bool:

@@ -17,7 +17,7 @@ from migration.settings.cluster import Cluster, cluster_problems
 from migration.settings.legacy import Legacy
 from migration.settings.model import Image, Model
 from migration.settings.network import Network, address_problems
-from migration.settings.nodes import group_problems
+from migration.settings.node_problems import group_problems
 from migration.settings.problem import InvalidSettings, Problem
 from migration.settings.refresh import Refresh
 from migration.settings.wrong_values import every
@@ -141,6 +141,7 @@ def _contradictions(settings: Settings) -> Iterable[Problem]:
     yield from group_problems(
         {"legacy.groups": settings.legacy.groups if settings.legacy else (), "cilium.groups": settings.cilium.groups},
         settings.cilium.canary,
+        prefixes=settings.cilium.prefix_delegation,
     )
     yield from _version_problems(settings)
     yield from chart_problems(settings.cilium, settings.journey)
@@ -186,7 +187,7 @@ def _exception_problems(names: tuple[str, ...]) -> Iterable[Problem]:
 
 def _aws_problems(settings: Settings) -> Iterable[Problem]:
     """What EKS or EC2 would refuse after the deploy has begun, or take for something else."""
-    network, legacy = settings.network, settings.legacy.groups if settings.legacy else ()
+    network = settings.network
     yield from starmap(Problem, aws_rules.services(network.service_cidr))
     yield from starmap(Problem, aws_rules.vpc(network.vpc_cidrs))
     yield from starmap(Problem, aws_rules.twice("network.peerCidrs", network.peer_cidrs))
@@ -197,9 +198,6 @@ def _aws_problems(settings: Settings) -> Iterable[Problem]:
     yield from starmap(Problem, aws_rules.tags("cluster.tags", settings.cluster.tags))
     if settings.permissions_boundary is not None:
         yield from starmap(Problem, aws_rules.policy("permissionsBoundary", settings.permissions_boundary))
-    for section, groups in (("legacy.groups", legacy), ("cilium.groups", settings.cilium.groups)):
-        for index, group in enumerate(groups):
-            yield from starmap(Problem, aws_rules.ids(f"{section}.{index}.subnetIds", "subnet", group.subnet_ids))
 
 
 def _version_problems(settings: Settings) -> Iterable[Problem]:
@@ -209,6 +207,13 @@ def _version_problems(settings: Settings) -> Iterable[Problem]:
         if version is not None and not re.fullmatch(r"v?[0-9]{1,4}\.[0-9]{1,4}\.[0-9]{1,4}", version):
             yield Problem(key, version, "is not a version", "Write it as MAJOR.MINOR.PATCH")
             return
+    if settings.cilium.prefix_delegation and versions.release(settings.cilium.version) < versions.PREFIX_DELEGATION:
+        yield Problem(
+            "cilium.prefixDelegation",
+            True,
+            f"Cilium {settings.cilium.version} may fall back to single addresses without a word",
+            f"Use Cilium {'.'.join(map(str, versions.PREFIX_DELEGATION))} or newer, or leave it out",
+        )
     if settings.cluster.adopt:
         return  # the cluster's own version is a fact: checked when the facts are there
     for misfit in versions.misfits(kubernetes=settings.cluster.version, cilium=settings.cilium.version, calico=calico):

@@ -80,8 +80,11 @@ _HANGING = tuple(
         ("network", r"cilium\.values"),
         ("network.vpcCidrs", r"network\.peerCidrs$"),
         ("network.serviceCidr", r"network\.peerCidrs$"),
-        ("cilium", r"cilium\.(values|groups\.[0-9]+\.instanceType|canary\.instanceType)|legacy\.calico\.version"),
-        ("legacy", r"legacy\.groups\.[0-9]+\.instanceType|cilium\.version"),
+        (
+            "cilium",
+            r"cilium\.(values|groups\.[0-9]+\.(instanceTypes?|architecture)|canary\.instanceType|prefixDelegation)|legacy\.calico\.version",
+        ),
+        ("legacy", r"legacy\.groups\.[0-9]+\.(instanceTypes?|architecture)|cilium\.version"),
     )
 )
 """Key → problems that a stand-in for it may make up."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from migration.rules import addressing
+from migration.rules import addressing, images, instances
 from operations.refresh.blockers import Blocker, Weight
 
 
@@ -27,20 +27,18 @@ class Addresses:
     @property
     def unknown(self) -> tuple[str, ...]:
         """Types whose network limits are not known here, while nodes are to come."""
-        return tuple(sorted({t for t in self.types if t not in addressing.LIMITS})) if self.nodes else ()
+        return tuple(sorted({t for t in self.types if instances.known(t) is None})) if self.nodes else ()
 
     def needed(self) -> dict[str, int]:
         """Addresses by zone. A pod may land in another zone, so each must take an even share of those that move, or
         what it has now if that is more. Of several types the one that asks for most counts: which zone gets which
         is not known.
-
-        Raises:
-            KeyError: a type is not known.
+        What is not known is left out: `unknown` names it.
         """
         zones = sorted(self.free)
         share = ceil(self.nodes / max(len(zones), 1))
         even = ceil(sum(self.moving.values()) / max(len(zones), 1))
-        kinds = [addressing.LIMITS[t] for t in set(self.types)] if self.nodes else []
+        kinds = images.known(sorted(set(self.types))) if self.nodes else []
         found = {}
         for zone in zones:
             pods = max(even, self.moving.get(zone, 0)) + share * self.each
@@ -61,7 +59,7 @@ def blockers(addresses: Addresses) -> Iterator[Blocker]:
             "instance types",
             f"the network limits of {', '.join(addresses.unknown)} are not known here, so nobody can tell how many "
             "addresses its nodes take",
-            "Compare free addresses by hand, or use a known type",
+            f"Read the types anew with `{instances.REFRESH}`, or use a known type",
             Weight.NOT_NOW,
         )
         return

@@ -166,7 +166,7 @@ def addresses_of(context: Context, world: World, strategy: Strategy) -> Addresse
 
 
 def types(groups: Iterable[NodeGroup]) -> list[str]:
-    return [group.instance_type for group in groups if group.size]
+    return [name for group in groups if group.size for name in group.types]
 
 
 def addresses(context: Context, nodes: int, kinds: Iterable[str], moving: Iterable[str]) -> Addresses:

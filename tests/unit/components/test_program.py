@@ -454,3 +454,63 @@ def test_calico_goes_before_the_last_node_on_which_its_operator_can_take_it_down
     groups = {name for name in recording.of(NODE_GROUP) if name != "canary"}
     assert len(groups) > 1
     assert groups <= behind(recording, "installation")
+
+
+LAUNCH_TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
+
+
+def test_a_group_is_launched_as_it_is_written():
+    group = {
+        "name": "graviton",
+        "size": 4,
+        "instanceTypes": ["m7g.large", "m6g.large"],
+        "amiFamily": "Bottlerocket",
+        "capacityType": "spot",
+        "tags": {"team": "shop"},
+        "diskGib": 100,
+        "diskIops": 4000,
+        "diskKmsKey": "alias/nodes",
+        "securityGroupIds": ["sg-9"],
+        "maxUnavailable": "25%",
+        "updateStrategy": "minimal",
+        "metadataHopLimit": 1,
+    }
+    recording = record(raw(stage="move-workloads", cilium={"groups": [group]}), state=state_at("canary"))
+    made, template = recording.of(NODE_GROUP)["graviton"].inputs, recording.of(LAUNCH_TEMPLATE)["graviton"].inputs
+    assert made["amiType"] == "BOTTLEROCKET_ARM_64"
+    assert made["instanceTypes"] == ["m7g.large", "m6g.large"]
+    assert made["capacityType"] == "SPOT"
+    assert made["updateConfig"] == {"maxUnavailablePercentage": 25, "updateStrategy": "MINIMAL"}
+    assert made["tags"] == template["tags"] == {"team": "shop"}
+    assert template["tagSpecifications"] == [
+        {"resourceType": kind, "tags": {"team": "shop"}} for kind in ("instance", "volume")
+    ]
+    # What more security groups a group has does not take the cluster's own away.
+    assert template["vpcSecurityGroupIds"] == ["sg-1", "sg-9"]
+    assert template["metadataOptions"] == {"httpTokens": "required", "httpPutResponseHopLimit": 1}
+    (disk,) = template["blockDeviceMappings"]
+    assert disk["deviceName"] == "/dev/xvdb"
+    assert disk["ebs"] == {
+        "volumeSize": 100,
+        "volumeType": "gp3",
+        "iops": 4000,
+        "kmsKeyId": "alias/nodes",
+        "encrypted": "true",
+        "deleteOnTermination": "true",
+    }
+
+
+def test_a_group_that_says_nothing_new_is_registered_as_before():
+    made, template = (
+        owned("canary").of(NODE_GROUP)["general"].inputs,
+        owned("canary").of(LAUNCH_TEMPLATE)["general"].inputs,
+    )
+    assert made.keys() == {
+        *("clusterName", "nodeGroupName", "nodeRoleArn", "subnetIds", "amiType", "instanceTypes", "launchTemplate"),
+        *("scalingConfig", "updateConfig", "tags"),
+    }
+    assert made["updateConfig"] == {"maxUnavailable": 1}
+    assert template.keys() == {"userData", "updateDefaultVersion", "metadataOptions", "blockDeviceMappings", "tags"}
+    assert template["blockDeviceMappings"][0]["ebs"].keys() == {
+        *("volumeSize", "volumeType", "encrypted", "deleteOnTermination"),
+    }

@@ -89,8 +89,9 @@ def test_an_adopted_cluster_has_no_legacy_settings():
 def test_an_unknown_instance_type_asks_for_its_pods():
     found = problems(cilium={"groups": [{"name": "workers", "size": 1, "instanceType": "x9.mega"}]})
     assert found == [
-        'cilium.groups.0.instanceType = "x9.mega": its limits are not known here, so the number of pods it can hold is '
-        "not either. Set cilium.groups.0.maxPods"
+        'cilium.groups.0.instanceType = "x9.mega": is not among the known types, so nothing says how many pods it holds '
+        "and which image runs there. Set cilium.groups.0.maxPods and cilium.groups.0.architecture, or read the types "
+        "anew with `python -m operations instances --refresh migration/rules/instances.json`"
     ]
 
 
