@@ -35,7 +35,10 @@ def known(types: Sequence[str]) -> list[InstanceType]:
 
 def architecture(types: Sequence[str], asked: Architecture | None) -> Architecture:
     """As asked, or as the types are."""
-    return asked or next((kind.architecture for kind in known(types)), "x86_64")
+    if asked is not None:
+        return asked
+    kinds = known(types)
+    return kinds[0].architecture if kinds else "x86_64"
 
 
 def variant(types: Sequence[str], asked: Variant | None) -> Variant:

@@ -29,9 +29,16 @@ AMI_TYPES = {
     "AL2023_ARM_64_STANDARD": ("amazon-linux-2023", "arm64", "arm64"),
     "BOTTLEROCKET_x86_64": ("bottlerocket", "x86_64", "amd64"),
     "BOTTLEROCKET_ARM_64": ("bottlerocket", "arm64", "arm64"),
+    "AL2023_x86_64_NVIDIA": ("amazon-linux-2023", "x86_64", "amd64"),
+    "AL2023_ARM_64_NVIDIA": ("amazon-linux-2023", "arm64", "arm64"),
+    "AL2023_x86_64_NEURON": ("amazon-linux-2023", "x86_64", "amd64"),
+    "BOTTLEROCKET_x86_64_NVIDIA": ("bottlerocket", "x86_64", "amd64"),
+    "BOTTLEROCKET_ARM_64_NVIDIA": ("bottlerocket", "arm64", "arm64"),
+    "BOTTLEROCKET_x86_64_FIPS": ("bottlerocket", "x86_64", "amd64"),
+    "BOTTLEROCKET_ARM_64_FIPS": ("bottlerocket", "arm64", "arm64"),
     "CUSTOM": ("custom", "x86_64", "amd64"),
 }
-"""AMI type of a node group: family, EC2's architecture, Kubernetes' architecture."""
+"""AMI type of a node group, the ones without a driver first: family, EC2's architecture, Kubernetes' architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,5 +97,5 @@ def release_version(version: str) -> str:
 
 def ami_id(version: str, ami_type: str) -> str:
     """A stable made-up image id for a Kubernetes version and AMI type."""
-    number = KUBERNETES_VERSIONS.index(version) * 16 + sorted(AMI_TYPES).index(ami_type) + 1
+    number = KUBERNETES_VERSIONS.index(version) * 16 + list(AMI_TYPES).index(ami_type) + 1
     return f"ami-0{number:016x}"

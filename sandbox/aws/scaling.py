@@ -61,6 +61,8 @@ def _launch_in(aws: Aws, group: Json, zone: str, cause: str) -> str | None:
     """Launch one instance in a zone; None, and a failed activity, when it cannot."""
     template, version = resolve(aws, group["LaunchTemplate"])
     data = version["LaunchTemplateData"]
+    if group.get("types"):  # of several, the next in turn: a mixed group has some of each
+        data = {**data, "InstanceType": group["types"][len(group["members"]) % len(group["types"])]}
     places = [
         place for place in group["VPCZoneIdentifier"].split(",") if subnet(aws, place)["AvailabilityZone"] == zone
     ]

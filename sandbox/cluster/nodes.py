@@ -12,7 +12,7 @@ import functools
 import logging
 from typing import Any
 
-from sandbox.aws.catalog import instance_type, release_version
+from sandbox.aws.catalog import AMI_TYPES, instance_type, release_version
 from sandbox.aws.ec2.core import tags_of, zone_id
 from sandbox.cluster.userdata import Registration, parse
 from sandbox.world import Controller, KubeError, World
@@ -33,6 +33,8 @@ def node_of(
     """The Node that the kubelet of an instance registers. `version`: v1.35.4-eks-…; `group`: its managed group."""
     kind = instance_type(instance["InstanceType"])
     zone = instance["Placement"]["AvailabilityZone"]
+    rocket = group is not None and group["amiType"].startswith("BOTTLEROCKET")
+    machine = "aarch64" if kind.arm else "x86_64"
     region, arch = zone[:-1], "arm64" if kind.arm else "amd64"
     name = instance["PrivateDnsName"]
     pods = registration.max_pods or min(kind.max_pods, 110)
@@ -90,8 +92,9 @@ def node_of(
             ],
             "nodeInfo": {
                 "architecture": arch, "operatingSystem": "linux", "kubeletVersion": version,
-                "kubeProxyVersion": "", "osImage": "Amazon Linux 2023.9.20260415",
-                "kernelVersion": f"6.12.40-64.114.amzn2023.{'aarch64' if kind.arm else 'x86_64'}",
+                "kubeProxyVersion": "",
+                "osImage": "Bottlerocket OS 1.49.0 (aws-k8s)" if rocket else "Amazon Linux 2023.9.20260415",
+                "kernelVersion": "6.12.40" if rocket else f"6.12.40-64.114.amzn2023.{machine}",
                 "containerRuntimeVersion": "containerd://2.1.4", "bootID": instance["InstanceId"],
                 "machineID": instance["InstanceId"], "systemUUID": instance["InstanceId"],
             },
@@ -170,7 +173,9 @@ class NodeController:
 
     def _register(self, cluster: Json, instance: Json, now: float) -> None:
         with self._aws.lock:
-            group, registration = self._group(instance), _registration(instance["user_data"])
+            group = self._group(instance)
+            family = AMI_TYPES[group["amiType"]][0] if group and group["amiType"] != "CUSTOM" else ""
+            registration = _registration(instance["user_data"], family)
             if not self._may_join(cluster, instance, registration, group):
                 return
             kubernetes = group["version"] if group else cluster["version"]

@@ -23,6 +23,7 @@ __all__ = ["Registration", "parse"]
 
 _NODE_CONFIG = re.compile(r"""["']?kind["']?:\s*["']?NodeConfig\b""")
 """JSON is YAML too."""
+_TOML = re.compile(r"^\s*\[settings\b", re.MULTILINE)
 
 
 @dataclass
@@ -35,15 +36,21 @@ class Registration:
     cluster: str | None = None
 
 
-def parse(user_data: str) -> Registration:
-    """Read user data as a launch template holds it: base64 of MIME, YAML, TOML or a script."""
+def parse(user_data: str, family: str = "") -> Registration:
+    """Read user data as a launch template holds it: base64 of MIME, YAML, TOML or a script.
+
+    Args:
+        family: what reads it: "bottlerocket" knows TOML alone, "amazon-linux-2023" all but TOML; left out: anything.
+    """
     found = Registration()
     for kind, text in _parts(_decoded(user_data)):
+        if family and (family == "bottlerocket") != bool(_TOML.search(text)):
+            continue  # that system makes nothing of it
         if kind == "application/node.eks.aws" or _NODE_CONFIG.search(text):
             for document in yaml.safe_load_all(text):
                 if isinstance(document, dict) and document.get("kind") == "NodeConfig":
                     _node_config(document.get("spec") or {}, found)
-        elif re.search(r"^\s*\[settings\b", text, re.MULTILINE):
+        elif _TOML.search(text):
             _bottlerocket(tomllib.loads(text).get("settings", {}), found)
         else:
             _script(text, found)

@@ -71,6 +71,8 @@ def launch(aws: Aws, place: str, data: Json, tags: dict[str, str], template: Jso
         "Monitoring": {"State": "disabled"}, "SourceDestCheck": True, "VirtualizationType": "hvm",
         "user_data": data.get("UserData", ""), "template": template or {},
     }  # fmt: skip
+    if (data.get("InstanceMarketOptions") or {}).get("MarketType") == "spot":
+        record["InstanceLifecycle"] = "spot"
     _set_state(record, "pending")
     if data.get("IamInstanceProfile"):
         profile = data["IamInstanceProfile"]

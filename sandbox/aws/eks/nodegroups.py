@@ -85,6 +85,14 @@ def _taints(values: Json, taints: list[Json]) -> list[Json]:
     return taints
 
 
+def _fitting(values: Json, ami_type: str, types: list[str]) -> None:
+    """The image runs on each of the types."""
+    for name in types:
+        machine = "arm64" if instance_type(name).arm else "x86_64"
+        if ami_type != "CUSTOM" and AMI_TYPES[ami_type][1] != machine:
+            raise _invalid(values, f"[{name}] is not a valid instance type for requested amiType {ami_type}")
+
+
 def _template_data(aws: Aws, values: Json, record: Json, reference: Json | None) -> Json:
     """What EKS launches: the user's template and its own choices, in a template of its own."""
     owner = cluster(aws, record["clusterName"])
@@ -129,11 +137,12 @@ def _template_data(aws: Aws, values: Json, record: Json, reference: Json | None)
         if "InstanceType" in data
         else values.get("instanceTypes") or record.get("instanceTypes") or ["t3.medium"]
     )
-    for name in types:
-        instance_type(name)
+    _fitting(values, record["amiType"], types)
     if "InstanceType" not in data:
         record["instanceTypes"] = types
     data["InstanceType"] = types[0]
+    if record["capacityType"] == "SPOT":
+        data["InstanceMarketOptions"] = {"MarketType": "spot"}
     groups = owner["resourcesVpcConfig"]["clusterSecurityGroupId"]
     if not data.get("SecurityGroupIds") and not any(i.get("Groups") for i in data.get("NetworkInterfaces", [])):
         data["SecurityGroupIds"] = [groups]
@@ -210,6 +219,7 @@ def create_nodegroup(aws: Aws, values: Json) -> Json:
             ],
         },
     )  # fmt: skip
+    find_group(aws, group_name)["types"] = record.get("instanceTypes", [data["InstanceType"]])
     record["resources"] = {"autoScalingGroups": [{"name": group_name}]}
     record["own_template"] = template["LaunchTemplateId"]
     if owner["accessConfig"]["authenticationMode"] != "CONFIG_MAP":
@@ -305,6 +315,7 @@ def update_nodegroup_version(aws: Aws, values: Json) -> Json:
     version = add_version(aws, template, data, "arn:aws:sts::aws:eks")
     group = find_group(aws, record["resources"]["autoScalingGroups"][0]["name"])
     group["LaunchTemplate"]["Version"] = str(version["VersionNumber"])
+    group["types"] = record.get("instanceTypes", [data["InstanceType"]])
     if reference is not None:
         params |= {
             "LaunchTemplateVersion": record["launchTemplate"]["version"],

@@ -15,6 +15,7 @@ from migration.desired import Group, GroupRole, desired
 from migration.rules import images
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
+from sandbox.userdata import parse
 from tests.unit.migration.examples import adopted, facts, greenfield, owned, raw
 
 
@@ -206,6 +207,18 @@ def test_bottlerocket_registers_the_same_in_its_own_form():
             },
         }
     }
+
+
+@pytest.mark.parametrize(("family", "system"), [("AL2023", "amazon-linux-2023"), ("Bottlerocket", "bottlerocket")])
+def test_nodes_of_either_family_register_the_same(family, system):
+    """As the local EKS reads it."""
+    found = parse(node_user_data(made(amiFamily=family, labels={"team": "shop"}, taints=TAINTS)), system)
+    assert found.labels == {"cni-plugin": "cilium", "team": "shop"}
+    assert found.max_pods == 30
+    assert found.taints == [
+        {"key": "node.cilium.io/agent-not-ready", "effect": "NoSchedule", "value": "true"},
+        *({**taint, "value": taint["value"]} if taint.get("value") else taint for taint in TAINTS),
+    ]
 
 
 def test_what_is_added_for_bottlerocket_is_merged_and_loses_nothing():

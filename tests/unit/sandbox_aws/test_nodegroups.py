@@ -184,3 +184,18 @@ def test_a_template_with_an_image_makes_a_group_of_type_custom_without_a_release
     assert group["amiType"] == "CUSTOM"
     assert "releaseVersion" not in group
     assert {i["ImageId"] for i in account.aws.table("ec2.instances").values()} == {"ami-1"}
+
+
+def test_a_mixed_group_on_spot_launches_its_types_in_turn(account: Account):
+    name = account.nodegroup(
+        size=4, instanceTypes=["m7g.large", "m6g.large"], amiType="BOTTLEROCKET_ARM_64", capacityType="SPOT"
+    )["resources"]["autoScalingGroups"][0]["name"]
+    assert Counter(member["InstanceType"] for member in account.members(name)) == {"m7g.large": 2, "m6g.large": 2}
+    launched = list(account.aws.table("ec2.instances").values())
+    assert {(i["Architecture"], i.get("InstanceLifecycle")) for i in launched} == {("arm64", "spot")}
+
+
+def test_an_image_of_another_architecture_is_refused(account: Account):
+    eks = account.client("eks")
+    with pytest.raises(eks.exceptions.InvalidParameterException, match=r"m7g.large.*AL2023_x86_64_STANDARD"):
+        account.nodegroup(instanceTypes=["m7g.large"])

@@ -70,3 +70,19 @@ def test_bottlerocket_settings_give_them_too():
 def test_user_data_without_a_word_to_kubelet_says_nothing(text: str):
     found = parse(text)
     assert (found.labels, found.taints, found.max_pods, found.cluster) == ({}, [], None, None)
+
+
+ROCKET = "[settings.kubernetes]\nmax-pods = 20\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "pods"),
+    [
+        (MIME, "amazon-linux-2023", 29),
+        (MIME, "bottlerocket", None),
+        (ROCKET, "bottlerocket", 20),
+        (ROCKET, "amazon-linux-2023", None),
+    ],
+)
+def test_a_system_makes_nothing_of_the_form_of_another_one(text: str, family: str, pods: int | None):
+    assert parse(text, family).max_pods == pods

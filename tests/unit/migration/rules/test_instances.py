@@ -27,6 +27,12 @@ METAL = {**LARGE, "InstanceType": "m9x.metal", "BareMetal": True}
 METAL.pop("Hypervisor")
 
 
+def known(name: str) -> instances.InstanceType:
+    found = instances.known(name)
+    assert found is not None
+    return found
+
+
 def refreshed(*answers: Any):
     return instances.from_ec2(answers, instances.table(), source="test", read="2026-11-28")
 
@@ -42,16 +48,16 @@ def refreshed(*answers: Any):
     ],
 )
 def test_limits_are_those_that_ec2_tells(name, numbers):
-    kind = instances.known(name)
+    kind = known(name)
     assert (kind.interfaces, kind.addresses_per_interface, kind.vcpus) == numbers
 
 
 def test_accelerators_architecture_and_hypervisor_are_known():
-    assert (instances.known("g5g.xlarge").architecture, instances.known("g5g.xlarge").nvidia) == ("arm64", 1)
-    assert (instances.known("trn1.32xlarge").neurons, instances.known("trn1.32xlarge").neuron_cores) == (16, 32)
-    assert not instances.known("m4.large").nitro
-    assert instances.known("m5.metal").nitro
-    assert instances.known("m5.large").branches == 9
+    assert (known("g5g.xlarge").architecture, known("g5g.xlarge").nvidia) == ("arm64", 1)
+    assert (known("trn1.32xlarge").neurons, known("trn1.32xlarge").neuron_cores) == (16, 32)
+    assert not known("m4.large").nitro
+    assert known("m5.metal").nitro
+    assert known("m5.large").branches == 9
     assert instances.known("m5.lrage") is None
 
 
@@ -87,8 +93,8 @@ def test_a_refresh_takes_the_interfaces_of_the_default_network_card():
 def test_a_refresh_keeps_what_the_region_does_not_have_and_what_ec2_does_not_tell():
     wider = {**LARGE, "InstanceType": "m5.large", "VCpuInfo": {"DefaultVCpus": 64}}
     now = refreshed(wider)
-    assert now.types["m5.large"] == dataclasses.replace(instances.known("m5.large"), vcpus=64)
-    assert now.types["c5.large"] == instances.known("c5.large")
+    assert now.types["m5.large"] == dataclasses.replace(known("m5.large"), vcpus=64)
+    assert now.types["c5.large"] == known("c5.large")
 
 
 def test_bare_metal_takes_prefixes_and_macs_are_no_nodes():
