@@ -11,6 +11,7 @@ from typing import Any, Final
 import reading
 from migration.facts import Decision, Facts, InvalidFacts, Verdict
 from migration.journeys import Journey, Piece, Stage
+from migration.names import CANARY_GROUP
 from operations import evidence
 from operations.access.context import FACTS_HINT, Context, facts_path
 from operations.arguments import of_stack
@@ -22,6 +23,7 @@ from operations.survey.gather import gather
 from operations.survey.gathered import Gathered
 from operations.survey.moved import moved
 from operations.survey.policy_files import Filed
+from operations.survey.propose import section
 from operations.survey.surveyed import facts_of, pinned
 from reading import Unreadable
 
@@ -44,6 +46,11 @@ def fill(command: Any) -> None:
         action="store_true",
         help="at any stage: read again what may move (versions, images, blocks, groups), keep everything else",
     )
+    how.add_argument(
+        "--propose",
+        action="store_true",
+        help="print a section cilium.groups that mirrors the node groups that there are; writes nothing",
+    )
     command.set_defaults(run=run)
 
 
@@ -57,6 +64,10 @@ def run(args: argparse.Namespace) -> int:
     if args.moved and context.facts is None:
         raise UsageError(f"nothing was surveyed yet that could have moved. {FACTS_HINT}")
     gathered = gather(context.aws, context.kube, context.cluster_name)
+    if args.propose:
+        ours = {CANARY_GROUP, *(g.name for g in context.settings.cilium.groups)}
+        print(section(gathered, context.settings.network.subnet_ids, ours), end="")
+        return 0
     if args.moved:
         return _moved(context, gathered, args.out)
     changed = pinned(gathered)
@@ -73,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
     for line in summary(facts.decisions):
         say(line)
     refused = len(facts.refused)
+    say("for node groups like those that there are: `python -m operations survey --propose`")
     say(f"{len(facts.decisions)} items, {refused} refused; {'written to ' if written else 'not written: '}{path}")
     failed = bool(refused) or not written
     filed = _policies(context, gathered, facts) if written and args.out is None else None

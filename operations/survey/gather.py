@@ -162,8 +162,9 @@ def _templates(aws: Aws, groups: Sequence[Obj], scaling: Mapping[str, Obj]) -> d
     wanted: dict[str, Obj] = {g["nodegroupName"]: g["launchTemplate"] for g in groups if g.get("launchTemplate")}
     managed = {name for group in groups for name in scaling_group_names(group)}
     for name, group in scaling.items():
-        if name not in managed and group.get("LaunchTemplate"):
-            template = group["LaunchTemplate"]
+        mixed = (group.get("MixedInstancesPolicy") or {}).get("LaunchTemplate") or {}
+        template = group.get("LaunchTemplate") or mixed.get("LaunchTemplateSpecification")
+        if name not in managed and template:
             wanted[name] = {"id": template.get("LaunchTemplateId"), "version": template.get("Version", "$Default")}
     found = {}
     for name, template in wanted.items():

@@ -9,13 +9,13 @@ from typing import Any
 import botocore.session
 import pytest
 import yaml
+from sandbox.userdata import parse
 
 from migration.declared import digest
 from migration.desired import Group, GroupRole, desired
 from migration.rules import images
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
-from sandbox.userdata import parse
 from tests.unit.migration.examples import adopted, facts, greenfield, owned, raw
 
 
