@@ -1,11 +1,23 @@
 """Everything that is known to keep a refresh from ending, or to cost something, from the cluster as it is."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from operations.refresh.blockers import Blocker, Weight, addresses, budgets, in_order, pods, spread, volumes, webhooks
+from operations.refresh.blockers import (
+    Blocker,
+    Weight,
+    addresses,
+    budgets,
+    homes,
+    in_order,
+    pods,
+    spread,
+    volumes,
+    webhooks,
+)
 from operations.refresh.blockers.addresses import Addresses
+from operations.refresh.blockers.homes import Place
 from operations.refresh.blockers.spread import Spreading
 from operations.refresh.blockers.volumes import Volume
 from operations.refresh.blockers.webhooks import Hook
@@ -22,8 +34,8 @@ class Surroundings:
     volumes: Sequence[Volume] = ()
     new_zones: frozenset[str] = frozenset()
     """Zones in which new nodes can be; empty: not known."""
-    places: Sequence[Mapping[str, str]] = ()
-    """Labels of nodes that take pods in, and what is known of those to come; empty: not known."""
+    places: Sequence[Place] = ()
+    """Nodes that take pods in, there or to come; empty: not known."""
     hooks: Sequence[Hook] = ()
     addresses: Addresses | None = None
     """None where nodes are given back to groups that stand in subnets of their own."""
@@ -53,7 +65,7 @@ def judge(world: World, request: RefreshRequest, goal: Goal, around: Surrounding
     ]
     for pod in leaving:
         found += pods.blockers(pod, world.old, world.nodes, marked=request.marked)
-        found += pods.homeless(pod, around.places)
+        found += homes.blockers(pod, around.places)
     return in_order(found)
 
 

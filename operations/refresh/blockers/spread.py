@@ -8,35 +8,16 @@ stays empty, no other may hold more than `maxSkew` pods: the rest is not schedul
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from migration.names import CANARY_TAINT
 from operations.cluster import selectors
 from operations.refresh.blockers import Blocker, Weight
-from operations.refresh.blockers.pods import may_run
+from operations.refresh.blockers.homes import Place
 from operations.refresh.model.present import Present
 from operations.refresh.model.values import Pod, Spread
 
 CANARY: Final[Mapping[str, str]] = {"key": CANARY_TAINT, "value": "true", "effect": "NoSchedule"}
-
-
-@dataclass(frozen=True)
-class Place:
-    """A node that is there, or one to come."""
-
-    labels: Mapping[str, str]
-    taints: Sequence[Mapping[str, Any]] = ()
-    whole: bool = True
-    """All its labels are known."""
-
-    def takes(self, pod: Pod) -> bool:
-        """Whether its taints keep no such pod away."""
-        hard = (t for t in self.taints if t.get("effect") in {"NoSchedule", "NoExecute"})
-        return all(any(_tolerates(toleration, taint) for toleration in pod.tolerations) for taint in hard)
-
-    def asked_for(self, pod: Pod) -> bool:
-        """Whether it is one of those that the pod asks for by node selector or affinity."""
-        return not pod.asks or any(may_run(term, self.labels, whole=self.whole) for term in pod.asks)
 
 
 @dataclass(frozen=True)
@@ -103,13 +84,3 @@ def _counts_itself(pod: Pod, rule: Spread) -> bool:
         return rule.selector is not None and selectors.matches(rule.selector, pod.labels)
     except selectors.UnknownOperator:
         return True
-
-
-def _tolerates(toleration: Mapping[str, Any], taint: Mapping[str, Any]) -> bool:
-    """Source: core/v1 Toleration; an empty key with Exists tolerates everything, an empty effect every effect."""
-    if toleration.get("effect") not in (None, "", taint.get("effect")):
-        return False
-    key, exists = toleration.get("key") or "", toleration.get("operator") == "Exists"
-    if key != taint.get("key"):
-        return not key and exists
-    return exists or (toleration.get("value") or "") == (taint.get("value") or "")

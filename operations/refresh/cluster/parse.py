@@ -16,6 +16,7 @@ from migration.names import (
     REFRESH_TAINT,
     SYSTEM_NAMESPACE,
 )
+from operations.refresh.cluster.needs import needs
 from operations.refresh.model import marks
 from operations.refresh.model.values import DisruptionBudget, Node, Owner, Pod, Spread, Workload, share
 
@@ -103,13 +104,19 @@ def pod(obj: Obj, target_cni: str) -> Pod:
         asks=asks,
         host_network=bool(spec.get("hostNetwork")),
         spread=spread,
-        tolerations=tuple(spec.get("tolerations") or ()) if spread else (),
+        tolerations=tuple(t for t in spec.get("tolerations") or () if spread or not _everybodys(t)),
+        needs=needs(spec),
         mark=marks.of(meta.get("annotations") or {}, meta.get("labels") or {}),
         scratch=any("emptyDir" in v or "hostPath" in v for v in volumes),
         claims=tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v),
         took=_took(obj) if ready else 0.0,
         problem="" if ready else _problem(obj),
     )
+
+
+def _everybodys(toleration: Obj) -> bool:
+    """One that admission gives every pod (DefaultTolerationSeconds)."""
+    return toleration.get("key") in {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
 
 
 def _took(obj: Obj) -> float:

@@ -90,7 +90,9 @@ class Pod:
     """Takes the address of its node."""
     spread: tuple[Spread, ...] = ()
     tolerations: tuple[Mapping[str, Any], ...] = ()
-    """Kept of pods with a spread."""
+    """Those that every pod has are left out, but of pods with a spread."""
+    needs: tuple[tuple[str, int], ...] = ()
+    """Resource and amount that its node has to have: thousandths of CPUs, bytes, whole numbers of others."""
     mark: str = ""
     """What its owner wrote on it to have it left alone, as key=value."""
     scratch: bool = False

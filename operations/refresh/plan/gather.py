@@ -12,8 +12,9 @@ from operations.access.context import Context
 from operations.cluster import objects
 from operations.evidence import UnknownError
 from operations.refresh.blockers.addresses import Addresses, count
+from operations.refresh.blockers.homes import Place
 from operations.refresh.blockers.judge import Surroundings
-from operations.refresh.blockers.spread import CANARY, Place, Spreading
+from operations.refresh.blockers.spread import CANARY, Spreading
 from operations.refresh.blockers.volumes import volume
 from operations.refresh.blockers.webhooks import Hook, hooks
 from operations.refresh.cluster import groups as grouping
@@ -24,6 +25,7 @@ from operations.refresh.cluster.live import WORKLOADS
 from operations.refresh.model.request import InvalidRequest, RefreshRequest, Strategy
 from operations.refresh.model.terms import Goal
 from operations.refresh.model.world import World
+from operations.refresh.plan import coming
 
 ADMISSION: Final = "/apis/admissionregistration.k8s.io/v1"
 AUTOSCALERS: Final = ("cluster-autoscaler", "karpenter")
@@ -113,14 +115,17 @@ def webhooks(context: Context) -> list[Hook]:
     return hooks(configurations, kube.items("/apis/discovery.k8s.io/v1/endpointslices"))
 
 
-def places(context: Context, world: World) -> list[Mapping[str, str]]:
-    """Labels of the Cilium nodes that are there, canaries too, and of those that the groups will make."""
-    made = [
-        {**group.labels, CNI_LABEL: CILIUM_CNI, objects.NODEGROUP: group.name}
-        for group in context.settings.cilium.groups
-        if group.size
+def places(context: Context, world: World) -> list[Place]:
+    """The Cilium nodes that are there, canaries too, and for each group and type one of those that it will make."""
+    there, groups = (
+        [node for node in context.kube.nodes() if objects.name(node) in world.new],
+        context.settings.cilium.groups,
+    )
+    sized = any(group.size for group in groups)  # where none is, an autoscaler may make nodes of any
+    return [
+        *(Place(objects.labels(node), node["spec"].get("taints") or (), whole=False) for node in there),
+        *(place for group in groups if group.size or not sized for place in coming.places(group)),
     ]
-    return [*(objects.labels(node) for node in context.kube.nodes() if objects.name(node) in world.new), *made]
 
 
 def spreading(context: Context, zones: Sequence[str]) -> Spreading:
@@ -136,15 +141,15 @@ def spreading(context: Context, zones: Sequence[str]) -> Spreading:
     there = [n for n in nodes if not objects.is_canary(n) and not n["spec"].get("unschedulable")]
     others = [Place(objects.labels(n), n["spec"].get("taints") or ()) for n in there if objects.is_cilium(n)]
     groups = [group for group in context.settings.cilium.groups for _ in range(group.size)]
-    coming = [
-        _to_come({**group.labels, **own, objects.NODEGROUP: group.name}, f"to come {n}", z, ())
+    later = [
+        _to_come({**group.labels, **own, objects.NODEGROUP: group.name}, f"to come {n}", z, coming.taints(group))
         for n, (group, z) in enumerate(zip(groups, cycle(zones or [""]), strict=False))
     ]
     return Spreading(
         canaries=live or made,
         moments={
             "now": [Place(objects.labels(n), n["spec"].get("taints") or ()) for n in there],
-            "when all have moved": [*others, *coming[len(others) :]],
+            "when all have moved": [*others, *later[len(others) :]],
         },
     )
 

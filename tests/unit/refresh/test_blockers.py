@@ -8,6 +8,7 @@ import pytest
 
 from kube.transport import Obj
 from migration.journeys import CheckId, NodeKind
+from migration.settings import NodeGroup
 from operations.checks import registry
 from operations.evidence import Verdict
 from operations.refresh.cluster import parse
@@ -116,6 +117,24 @@ def strange(app: str) -> Any:
     return {"matchExpressions": [{"key": "app", "operator": "Resembles", "values": [app]}]}
 
 
+GROUP = "eks.amazonaws.com/nodegroup"
+SPOT = {"key": "lifecycle", "value": "spot", "effect": "NoSchedule"}
+
+
+def asking(**requests: str) -> Obj:
+    return {"name": "c", "resources": {"requests": requests}}
+
+
+def regroup(world: World, *, beside: bool = False, **over: Any) -> None:
+    """The settings' Cilium group with other values, or such a group beside it."""
+    values = {"name": "more" if beside else "new", "size": 2, **over}
+    groups = [NodeGroup.model_validate(values), *(world.settings.cilium.groups if beside else ())]
+    cilium = world.settings.cilium.model_copy(update={"groups": tuple(groups)})
+    world.settings = world.settings.model_copy(update={"cilium": cilium})
+    if beside:
+        world.sizes["more"] = 0
+
+
 Change = Callable[[World], object]
 BOUND: Final = {"key": HOSTNAME, "operator": "In", "values": ["old-a"]}
 CASES: Final[dict[str, tuple[Change, str, str]]] = {
@@ -189,6 +208,46 @@ CASES: Final[dict[str, tuple[Change, str, str]]] = {
         "pod shop/pinned",
         "asks by node selector or affinity for team",
     ),
+    "a pod that asks for its node group": (
+        lambda c: c.add(w.pod("pinned", "old-a", nodeSelector={"eks.amazonaws.com/nodegroup": "old"})),
+        "pod shop/pinned",
+        "asks by node selector or affinity for eks.amazonaws.com/nodegroup",
+    ),
+    "a pod of another architecture": (
+        lambda c: c.add(w.pod("pinned", "old-a", nodeSelector={"kubernetes.io/arch": "arm64"})),
+        "pod shop/pinned",
+        "asks by node selector or affinity for kubernetes.io/arch",
+    ),
+    "a pod that wants spot": (
+        lambda c: c.add(w.pod("pinned", "old-a", nodeSelector={"eks.amazonaws.com/capacityType": "SPOT"})),
+        "pod shop/pinned",
+        "asks by node selector or affinity for eks.amazonaws.com/capacityType",
+    ),
+    "a pod too large for the new type": (
+        lambda c: c.add(w.pod("large", "old-a", containers=[asking(cpu="1"), asking(cpu="1001m", memory="1Gi")])),
+        "pod shop/large",
+        "asks for 2.001 CPUs, and new nodes that it may run on have 2",
+    ),
+    "a pod whose beginning is too large": (
+        lambda c: c.add(w.pod("large", "old-a", initContainers=[asking(memory="16Gi")])),
+        "pod shop/large",
+        "asks for 16384 MiB of memory, and new nodes that it may run on have 8092",
+    ),
+    "a pod that wants a GPU": (
+        lambda c: c.add(w.pod("model", "old-a", containers=[{"resources": {"limits": {"nvidia.com/gpu": "1"}}}])),
+        "pod shop/model",
+        "asks for 1 NVIDIA GPUs, and new nodes that it may run on have 0",
+    ),
+    "a pod on a branch interface": (
+        lambda c: c.add(w.pod("branch", "old-a", containers=[asking(**{"vpc.amazonaws.com/pod-eni": "1"})])),
+        "pod shop/branch",
+        "asks for vpc.amazonaws.com/pod-eni, which only the VPC CNI gives",
+    ),
+    "a pod that no group's taints let in": (
+        lambda c: (regroup(c, taints=[SPOT]), c.drop("Pod", "web-2")),
+        "pod shop/web-1",
+        "tolerates no new node that it may run on: they have",
+    ),
     "a volume on a local disk": (
         lambda c: c.add(*claimed({"local": {"path": "/mnt"}})),
         "pod shop/db-0",
@@ -255,6 +314,29 @@ PASS: Final[dict[str, Change]] = {
             "shy",
             "old-a",
             **required({"matchFields": [{"key": "metadata.name", "operator": "NotIn", "values": ["x"]}]}),
+        )
+    ),
+    "a pod that fits, with what starts before it": lambda c: c.add(
+        w.pod("fits", "old-a", containers=[asking(cpu="1500m")], initContainers=[asking(cpu="2")])
+    ),
+    "a pod that wants what nobody here counts": lambda c: c.add(
+        w.pod("odd", "old-a", containers=[asking(**{"example.com/dongle": "1", "ephemeral-storage": "900Gi"})])
+    ),
+    "a pod that tolerates the group's taint": lambda c: (
+        regroup(c, taints=[SPOT]),
+        c.drop("Pod"),
+        c.add(w.pod("spot", "old-a", tolerations=[{"key": "lifecycle", "operator": "Exists"}])),
+    ),
+    "a pod that avoids a taint by a group without it": lambda c: regroup(c, taints=[SPOT], beside=True),
+    "a pod for which one type of a mixed group is large enough": lambda c: (
+        regroup(c, instanceTypes=["m5.large", "m5.2xlarge"]),
+        c.add(w.pod("large", "old-a", containers=[asking(cpu="7")])),
+    ),
+    "a pod of either node group": lambda c: c.add(
+        w.pod(
+            "either",
+            "old-a",
+            **required({"matchExpressions": [{"key": GROUP, "operator": "In", "values": ["old", "new"]}]}),
         )
     ),
     "a pod that asks for what kubelet will say": lambda c: c.add(
