@@ -215,6 +215,11 @@ def contradictions(settings: Settings, facts: Facts) -> Iterator[Problem]:
         if block not in network.vpc_cidrs:
             reason = f"{block} of {known.vpc_id} is missing: what pods send there would get the address of their node"
             yield Problem("network.vpcCidrs", [str(b) for b in network.vpc_cidrs], reason, f'Add "{block}"')
+    owners = {group.name for group in facts.groups if group.kind == "managed"}
+    for index, group in enumerate(settings.cilium.groups):
+        if group.name in owners:
+            reason = "the cluster's owner has a node group of this name, and EKS makes no second one"
+            yield Problem(f"cilium.groups.{index}.name", group.name, reason, "Choose another name")
     if "version" in cluster.model_fields_set and cluster.version != known.version:
         reason = f"the cluster is its owner's, and runs {known.version}"
         yield Problem("cluster.version", cluster.version, reason, "Remove the key: it is for owned clusters")

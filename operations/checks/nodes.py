@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from kube.transport import Obj
 from migration.journeys import CheckId, Piece
@@ -52,9 +53,11 @@ def unready(nodes: Iterable[Obj], *, bound: bool = True) -> Iterator[Finding]:
 @check(CheckId.CNI_KNOWN)
 def cni_known(context: Context) -> Answer:
     """Nothing but the VPC CNI writes CNI configuration, and no node is marked as somebody else's."""
+    values: Any = context.settings.cilium.values
+    chained = (values.get("cni") or {}).get("exclusive") is False
     findings = [
-        *foreign_cnis("daemonset", context.kube.daemonsets()),
-        *foreign_cnis("pod", (p for p in context.kube.pods() if objects.owner_kind(p) != "DaemonSet")),
+        *foreign_cnis("daemonset", context.kube.daemonsets(), chained=chained),
+        *foreign_cnis("pod", (p for p in context.kube.pods() if objects.owner_kind(p) != "DaemonSet"), chained=chained),
         *foreign_labels(context.kube.nodes()),
     ]
     return Answer(f"{SYSTEM_NAMESPACE}/{AWS_NODE} is the only CNI", tuple(findings))

@@ -1,6 +1,6 @@
 """AWS under the nodes: addresses, and whether new nodes stand as the old ones do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -73,7 +73,40 @@ def nodes_alike(context: Context) -> Answer:
     ours = standings(context, [n for n in nodes if objects.is_cilium(n)])
     if not legacy:
         return Answer("no legacy node is left to compare with")
-    return Answer(f"{len(ours)} Cilium nodes compared with {len(legacy)} legacy ones", tuple(unlike(legacy, ours)))
+    findings = (*unlike(legacy, ours), *guarded_otherwise(legacy, planned(context)))
+    return Answer(f"{len(ours)} Cilium nodes compared with {len(legacy)} legacy ones", findings)
+
+
+def planned(context: Context) -> dict[str, frozenset[str]]:
+    """Cilium group -> security groups that its nodes will have. The nodes that stand for it now, canaries, have those
+    that all share."""
+    common = context.settings.network.security_group_ids or (context.facts.security_group_ids if context.facts else ())
+    if not common:
+        cluster = context.aws.cluster(context.cluster_name) or {}
+        common = ((cluster.get("resourcesVpcConfig") or {}).get("clusterSecurityGroupId", ""),)
+    return {group.name: frozenset({*common, *group.security_group_ids}) for group in context.settings.cilium.groups}
+
+
+def guarded_otherwise(legacy: Iterable[Standing], groups: Mapping[str, frozenset[str]]) -> Iterator[Finding]:
+    """Legacy nodes whose security groups no Cilium group has, and groups that have one of nobody's."""
+    sets = {node.security_groups: node.name for node in legacy}
+    every = frozenset().union(*sets)
+    for old, node in sorted(sets.items(), key=lambda it: it[1]):
+        nearest = min(groups, key=lambda name: (len(old - groups[name]), name))
+        if lacking := old - groups[nearest]:
+            yield Finding(
+                f"node {node}",
+                f"has {objects.some(old)}, and no Cilium group has all of them: {nearest} will lack "
+                f"{objects.some(lacking)}",
+                "Set securityGroupIds of the group that takes its workloads, or network.securityGroupIds for all nodes",
+            )
+    for name, own in groups.items():
+        if extra := own - every:
+            yield Finding(
+                f"node group {name}",
+                f"gives its nodes {objects.some(extra)}, which no legacy node has",
+                "Take it out of securityGroupIds",
+            )
 
 
 def unlike(legacy: Iterable[Standing], ours: Iterable[Standing]) -> Iterator[Finding]:

@@ -16,9 +16,19 @@ FOREIGN_CNIS: Final = re.compile(
 """In names or images of what writes CNI configuration, or changes it."""
 
 
-def foreign_cnis(kind: str, things: Iterable[Obj]) -> Iterator[Finding]:
-    """DaemonSets that write into the CNI directory of their node or are known to, and pods that write there."""
+MESH_CNIS: Final = re.compile(r"\b(istio-cni|linkerd-cni)\b")
+"""In names of the DaemonSets of meshes, which chain a plugin behind whatever CNI there is."""
+
+
+def foreign_cnis(kind: str, things: Iterable[Obj], *, chained: bool) -> Iterator[Finding]:
+    """DaemonSets that write into the CNI directory of their node or are known to, and pods that write there.
+
+    Args:
+        chained: whether the plugins of meshes are let be: Cilium leaves them there (`cni.exclusive: false`).
+    """
     for thing in things:
+        if chained and kind == "daemonset" and MESH_CNIS.search(objects.name(thing)):
+            continue
         if kind == "daemonset" and objects.key(thing) == f"{SYSTEM_NAMESPACE}/{AWS_NODE}":
             continue
         spec = thing["spec"]["template"]["spec"] if kind == "daemonset" else thing["spec"]

@@ -25,7 +25,7 @@ def is_there(seen: Seen) -> Decision:
 
 def several_cnis(seen: Seen) -> Decision:
     daemonsets = [d for d in seen.gathered.daemonsets if not (seen.begun and _is_our_cilium(d))]
-    found = [f"{f.object} {f.problem.split(';')[0]}" for f in foreign_cnis("daemonset", daemonsets)]
+    found = [f"{f.object} {f.problem.split(';')[0]}" for f in foreign_cnis("daemonset", daemonsets, chained=True)]
     operated = describe.installation(seen.gathered)
     kind = ((((operated or {}).get("spec") or {}).get("cni")) or {}).get("type", "AmazonVPC")
     if kind != "AmazonVPC":

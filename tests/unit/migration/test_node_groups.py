@@ -13,6 +13,7 @@ from sandbox.userdata import parse
 
 from migration.declared import digest
 from migration.desired import Group, GroupRole, desired
+from migration.facts import contradictions
 from migration.rules import images
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
@@ -93,6 +94,15 @@ def test_every_new_field_is_part_of_what_a_stage_declares(change):
     plain, other = (owned(cilium={"groups": [{"name": "w", "size": 3} | c]}) for c in ({}, change))
     one, two = (digest(s, desired(s, None, "move-workloads"), {}) for s in (plain, other))
     assert one != two
+
+
+def test_a_group_named_like_one_of_the_owners_is_refused():
+    groups = [{"name": name, "size": 1} for name in ("workers", "older")]
+    (found,) = contradictions(adopted(cilium={"groups": groups}), facts())
+    assert str(found) == (
+        'cilium.groups.1.name = "older": the cluster\'s owner has a node group of this name, and EKS makes no second one. '
+        "Choose another name"
+    )
 
 
 # -- images -------------------------------------------------------------------------------------------

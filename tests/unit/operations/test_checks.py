@@ -922,6 +922,36 @@ def zone_uncovered(world):
     world.drop("Node", "new-b")
 
 
+@case(CheckId.NODES_ALIKE, "no Cilium group has all of them: new will lack sg-db")
+def a_security_group_of_some_legacy_nodes(world):
+    some_instances(world, "old-b", SecurityGroups=[{"GroupId": "sg-1"}, {"GroupId": "sg-db"}])
+
+
+@case(CheckId.NODES_ALIKE, "node group new: gives its nodes sg-9, which no legacy node has")
+def a_security_group_of_nobodys(world):
+    cilium = world.settings.cilium
+    groups = tuple(group.model_copy(update={"security_group_ids": ("sg-9",)}) for group in cilium.groups)
+    world.settings = world.settings.model_copy(update={"cilium": cilium.model_copy(update={"groups": groups})})
+
+
+def test_the_plugin_of_a_mesh_is_let_be_where_cilium_leaves_it_there(tmp_path):
+    world = HOME[CheckId.CNI_KNOWN](tmp_path)
+    world.add(w.daemonset("istio-cni-node", "istio-system", 2))
+    assert registry()[CheckId.CNI_KNOWN](world.context).verdict is Verdict.FAILED
+    cilium = world.settings.cilium.model_copy(update={"values": {"cni": {"exclusive": False}}})
+    world.settings = world.settings.model_copy(update={"cilium": cilium})
+    assert registry()[CheckId.CNI_KNOWN](world.context).verdict is Verdict.PASSED
+
+
+def test_a_group_that_takes_over_what_some_legacy_nodes_have_is_alike(tmp_path):
+    world = HOME[CheckId.NODES_ALIKE](tmp_path)
+    some_instances(world, "old-b", SecurityGroups=[{"GroupId": "sg-1"}, {"GroupId": "sg-db"}])
+    cilium = world.settings.cilium
+    groups = tuple(group.model_copy(update={"security_group_ids": ("sg-db",)}) for group in cilium.groups)
+    world.settings = world.settings.model_copy(update={"cilium": cilium.model_copy(update={"groups": groups})})
+    assert registry()[CheckId.NODES_ALIKE](world.context).findings == ()
+
+
 def budget(name: str, allowed: int) -> Any:
     return w.thing(
         "PodDisruptionBudget",
