@@ -309,6 +309,8 @@ def _translate(arguments: argparse.Namespace) -> Answer:
         say(f"{count(len(written), 'policy', 'policies')} written to {arguments.out}")
         for path in removed:
             say(f"removed, as it was of an earlier translation: {path}")
+        for path in out.edited(arguments.out):
+            say(f"left as it is, as somebody edited it since a translation wrote it: {path}")
     else:
         say(reading.dump_all(result.manifests))
     code = PASSED if result.complete else FAILED if result.grade is Grade.REFUSED else UNKNOWN

@@ -49,6 +49,11 @@ def earlier(directory: Path) -> list[Path]:
     return [path for path in written.yaml_files(directory) if _ours(path)]
 
 
+def edited(directory: Path) -> list[Path]:
+    """The files in a directory that a translation wrote and somebody edited since: they are deployed as they are."""
+    return [path for path in written.yaml_files(directory) if written.was_edited(path, BY)]
+
+
 def name_of(manifest: Mapping[str, Any]) -> str:
     """`NAMESPACE.NAME.yaml`, or `cluster.NAME.yaml`, or `group.NAME.yaml` for a CIDR group.
 

@@ -158,13 +158,13 @@ def test_of_two_replicas_one_takes_over_at_whatever_write_the_other_is_killed(ap
         proxy = Cutting(api, bridges.server, n, "after")
         try:
             proxy.victim = bridges.start(f"first-{n}", server=proxy.url)
-            eventually(lambda n=n: holder(bridges) == f"first-{n}", 90)
+            held_by(bridges, f"first-{n}", 90)
             bridges.start(f"second-{n}")
             changes(api, 100 + n)
             run_out(api, proxy)
             assert proxy.struck
             in_step(api)
-            eventually(lambda n=n: holder(bridges) == f"second-{n}", 60)
+            held_by(bridges, f"second-{n}", 60)
         finally:
             proxy.stop()
             bridges.end()
@@ -172,8 +172,13 @@ def test_of_two_replicas_one_takes_over_at_whatever_write_the_other_is_killed(ap
         assert identities <= {i["metadata"]["name"] for i in api.all(IDENTITIES)}
 
 
-def holder(bridges: Bridges) -> str:
-    try:
-        return bridges.holder()
-    except client.exceptions.NotFoundException:
-        return ""
+def held_by(bridges: Bridges, name: str, seconds: float) -> None:
+    """Wait until a replica holds the Lease."""
+
+    def holds() -> bool:
+        try:
+            return bridges.holder() == name
+        except client.exceptions.NotFoundException:
+            return False
+
+    eventually(holds, seconds)

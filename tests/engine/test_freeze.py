@@ -133,6 +133,22 @@ def test_what_went_on_while_the_freeze_was_away_is_found_after_it_is_back(replac
     assert_says(shown, "the gate of move-workloads does not pass", "is not as it was since it was proved")
 
 
+def test_what_changed_after_its_proof_and_before_the_freeze_is_kept_only_once_it_is_proved(replace_walk: Journey):
+    walked = replace_walk.at("pin-legacy")
+    hands = Hands(walked)
+    # Its file says what the gate proves; no deploy looks at the object as long as the file does not change.
+    hands.patch(OURS, {"spec": {"egress": [{"action": "Allow"}]}}, manager="night-shift")
+    stopped = walked.set(stage="install-cilium").up()
+    assert stopped.code != 0, stopped
+    assert_says(stopped, "do not keep every verdict, so their digests are not kept", "169.254.169.254")
+    assert MESSAGE in refusal(hands, "PATCH", OURS, {"spec": {"order": 1}})
+    again = walked.up("--skip-preview", "--refresh")
+    assert again.code == 0, again
+    checked = walked.operations("check", "--check", "calico-unchanged")
+    assert checked.code == 0, checked
+    assert_says(checked, "as proved: ")
+
+
 def test_a_person_with_a_deployers_rights_is_refused_with_kubectl_and_told_what_to_do(replace_walk: Journey):
     walked = replace_walk.at("canary")
     stranger = refusal(Hands(walked), "PATCH", OURS, {"spec": {"order": 1}}, manager="pulumix")

@@ -113,8 +113,9 @@ def test_a_translated_file_that_somebody_edited_is_theirs_from_then_on(run, tmp_
     code, answer, _ = run(out, gnp(DENY, "one"))
     assert (code, "was edited since a translation wrote it" in answer["error"]) == (64, True)
     assert (out / "cluster.two.yaml").exists()
-    code, answer, _ = run(out, gnp(INWARD, "two"))
+    code, answer, text = run(out, gnp(INWARD, "two"))
     assert (code, answer["removed"], edited.read_text()) == (0, [], theirs)
+    assert f"left as it is, as somebody edited it since a translation wrote it: {edited}" in text
 
 
 def test_the_same_policies_give_the_same_bytes_and_a_file_from_before_seals_is_taken_over(run, tmp_path):
