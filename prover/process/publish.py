@@ -69,7 +69,7 @@ class Publisher(threading.Thread):
     def round(self) -> None:
         """Publish if it is time."""
         if self._halted.is_set() or not self._mine():
-            self._shown, self._told = None, None
+            self._shown = None
             return
         state = self._state()
         found = state.judgement
@@ -102,9 +102,8 @@ class Publisher(threading.Thread):
 
     def _tell(self, said: Said) -> None:
         """An Event when the verdict is another one, and now and then while it is not *equal*."""
-        first = self._told is None and said.verdict is Verdict.EQUAL
         again = said.verdict is not Verdict.EQUAL and self._clock() - self._told_at >= AGAIN
-        if not first and (said.verdict is not self._told or again):
+        if said.verdict is not self._told or again:
             trouble = requests.event(self._transport, self._options, said)
             if trouble:
                 log.warning("cannot make an Event: %s", trouble)

@@ -116,7 +116,7 @@ class Api:
             return Response(404, {"message": "not found"})
         if method == "GET":
             return Response(200, copy.deepcopy(there))
-        wanted = body.get("preconditions", {}) if method == "DELETE" else body["metadata"]
+        wanted = body.get("preconditions", {}) if method == "DELETE" else body.get("metadata", {})
         for field in ("uid", "resourceVersion"):
             if wanted.get(field, there["metadata"][field]) != there["metadata"][field]:
                 return Response(409, {"message": f"{field} is another one"})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from prover.covering import Covering
 from prover.said import MOST_AGE, Said, Seen, Verdict, now
@@ -112,3 +116,15 @@ def test_a_verdict_that_is_not_equal_says_why():
     seen = Seen()
     seen.look(said(verdict=Verdict.DIFFERENT, why="a flow changes its verdict"), at=0.0, wall=0.0)
     assert seen.trouble(at=1.0) == "different: a flow changes its verdict"
+
+
+def test_alert_rules_name_metrics_that_there_are():
+    from prover.process.metrics import exposition  # noqa: PLC0415
+    from prover.process.work import State  # noqa: PLC0415
+
+    shown = set(re.findall(r"^(eks_\w+)", exposition(State(None, 1.0, 0, 0.0), publishes=False), re.MULTILINE))
+    rules = yaml.safe_load((Path(__file__).parents[3] / "docs" / "prover-alerts.yaml").read_text())
+    [group] = rules["groups"]
+    named = {name for rule in group["rules"] for name in re.findall(r"eks_\w+", rule["expr"])}
+    assert len(named) > 2
+    assert named <= shown

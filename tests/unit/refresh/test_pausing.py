@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 
 from kube.transport import Response
 from operations.refresh.cluster.proof import Published
+from operations.refresh.engine import explain
 from operations.refresh.engine.decision import Decision, Waits
 from operations.refresh.model.pausing import PATIENCE, Pausing
-from operations.refresh.run import progress, runner
+from operations.refresh.run import progress
 from operations.refresh.run.progress import Snapshot
 from operations.refresh.run.runner import Runner
 from prover.said import Said, Verdict, now
@@ -42,7 +44,7 @@ class Kube:
         return self.answer
 
     def publish(self, **said: Any) -> None:
-        whole = {"verdict": Verdict.EQUAL, "published": now(), "by": "one", "beat": 1} | said
+        whole: dict[str, Any] = {"verdict": Verdict.EQUAL, "published": now(), "by": "one", "beat": 1} | said
         self.answer = Response(200, {"data": Said(**whole).data()})
 
 
@@ -107,12 +109,12 @@ class Proof:
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> Any:
     """(how a run ended, its engine, what it showed), by its proof and the rounds that it would take of five seconds."""
-    monkeypatch.setattr(runner.explain, "waits", lambda *_: ())
+    monkeypatch.setattr(explain, "waits", lambda *_: ())
 
     def start(proof: Proof, rounds: int) -> tuple[Any, Engine, list[Snapshot]]:
         clock = iter(range(0, 10_000, 5))
         engine, shown = Engine(rounds), list[Snapshot]()
-        live: Any = SimpleNamespace(events=runner.queue.SimpleQueue(), troubles={}, apply=None)
+        live: Any = SimpleNamespace(events=queue.SimpleQueue(), troubles={}, apply=None)
         lease = SimpleNamespace(paused=False, lost=False, held=lambda: True)
         made = Runner(
             engine=engine,  # type: ignore[arg-type]
