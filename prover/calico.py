@@ -13,6 +13,8 @@ from prover.kinds import NATIVE, STORED
 TOLD_BY: Final = "CALICO_API_GROUP"
 """Environment variable by which the operator tells Calico's parts which group to use."""
 MIGRATIONS: Final = "/apis/migration.projectcalico.org/v1beta1/datastoremigrations"
+TRACES: Final = ("clusterinformations", "tiers", "felixconfigurations", "globalnetworkpolicies", "networkpolicies")
+"""What a Calico that runs keeps: calico-node writes the first when it starts, and tiers since v3.29."""
 _MOVING: Final = frozenset({"Migrating", "WaitingForConflictResolution"})
 _MOVED: Final = frozenset({"Converged", "Complete"})
 

@@ -12,8 +12,6 @@ from prover import calico as prover
 from prover import kinds
 
 STORED, NATIVE = kinds.STORED, kinds.NATIVE
-_TRACES: Final = ("clusterinformations", "tiers", "felixconfigurations", "globalnetworkpolicies", "networkpolicies")
-"""What a Calico that runs keeps: calico-node writes the first when it starts, and tiers since v3.29."""
 _LOOK: Final = "Look at `kubectl get --raw /apis`, the DaemonSet calico-node and `kubectl get datastoremigrations`"
 
 
@@ -82,7 +80,7 @@ def _found(kube: Cluster) -> str:
     chosen = (
         prover.told(runs) or _moved(kube) or (NATIVE if not _served(kube, STORED) and _served(kube, NATIVE) else STORED)
     )
-    if runs and not any(kube.custom(chosen, plural) for plural in _TRACES):
+    if runs and not any(kube.custom(chosen, plural) for plural in prover.TRACES):
         raise UnknownError(
             f"calico-node runs and nothing of Calico is under {chosen}: where its policies are cannot be told",
             _LOOK,

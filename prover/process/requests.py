@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from kube.events import tell
 from kube.transport import MERGE, KubeError, Obj, Response, Transport
-from prover.calico import MIGRATIONS
+from prover.calico import MIGRATIONS, TRACES
 from prover.kinds import CORE, NATIVE, STORED, Of, of_calico
 from prover.names import NAME, PROOF
 from prover.options import Options
@@ -13,8 +13,6 @@ from prover.said import Said, Verdict
 
 SECONDS: Final = 5.0
 DAEMONSETS: Final = "/apis/apps/v1/daemonsets?fieldSelector=metadata.name%3Dcalico-node"
-_TRACE: Final = "clusterinformations"
-"""What a Calico that runs keeps: calico-node writes it when it starts."""
 _CALICO: Final = (*of_calico(STORED), *of_calico(NATIVE))
 
 
@@ -24,7 +22,7 @@ def _right(of: Of) -> tuple[str, str, tuple[str, ...]]:
 
 RIGHTS: Final = (
     *map(_right, (*CORE, *_CALICO)),
-    *((group.rpartition("/")[0], _TRACE, ("list",)) for group in (STORED, NATIVE)),
+    *((group.rpartition("/")[0], trace, ("list",)) for group in (STORED, NATIVE) for trace in TRACES),
     ("apps", "daemonsets", ("list",)),
     (MIGRATIONS.split("/")[2], "datastoremigrations", ("list",)),
 )
@@ -113,7 +111,7 @@ def traces(transport: Transport, group: str) -> bool:
     Raises:
         KubeError: nobody can tell.
     """
-    return bool(listed(transport, f"/apis/{group}/{_TRACE}?limit=1"))
+    return any(listed(transport, f"/apis/{group}/{trace}?limit=1") for trace in TRACES)
 
 
 def _found(transport: Transport, path: str) -> Obj | None:

@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -77,7 +78,7 @@ def followed(monkeypatch: pytest.MonkeyPatch) -> Followed:
     """Everything that is told until the server has nothing more to say."""
     monkeypatch.setattr("kube.watch.random.uniform", lambda *_: 0.0)
 
-    def follow(lists: list[Response], bodies: list[Body | Exception], kind: type[Watcher] = Watcher) -> Any:
+    def follow(lists: list[Response], bodies: list[Body | Exception], kind: Callable[..., Watcher] = Watcher) -> Any:
         server, events = Server(lists, bodies), queue.SimpleQueue[Any]()
         watcher = kind(server, "pods", "/api/v1/pods", lambda item: item["metadata"]["name"], events)
         watcher.start()
@@ -119,6 +120,15 @@ def test_a_version_that_is_too_old_is_listed_anew(followed: Followed, expired: B
     lists = [Response(200, {"items": [pod(n, 1)], "metadata": {"resourceVersion": n}}) for n in ("1", "2")]
     told, _ = followed(lists, [expired, Body()])
     assert told == [Listed("pods", ["1"]), Listed("pods", ["2"])]
+
+
+def test_a_kind_that_is_not_served_is_none_of_it_and_is_looked_for_again(followed: Followed):
+    absent = Response(404, {"message": "the server could not find the requested resource"})
+    there = Response(200, {"items": [pod("a", 1)], "metadata": {"resourceVersion": "7"}})
+    told, _ = followed([absent, there], [Body(status=404)], partial(Watcher, absent=0.0))
+    assert told == [Listed("pods", []), Listed("pods", ["a"]), Listed("pods", [])]
+    told, _ = followed([absent, there], [Body()])
+    assert [type(one) for one in told] == [Trouble, Listed, Trouble]
 
 
 def test_what_cannot_be_read_is_told_and_so_is_its_end(followed: Followed):
