@@ -4,12 +4,11 @@ import base64
 import email
 import hashlib
 import tomllib
-from typing import Any
+from typing import Any, cast
 
 import botocore.session
 import pytest
 import yaml
-from sandbox.userdata import parse
 
 from migration.declared import digest
 from migration.desired import Group, GroupRole, desired
@@ -17,6 +16,7 @@ from migration.facts import contradictions
 from migration.rules import images
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data
+from sandbox.cluster.userdata import parse
 from tests.unit.migration.examples import adopted, facts, greenfield, owned, raw
 
 
@@ -38,14 +38,15 @@ def refused(cilium: Any = None, **over: Any) -> list[str]:
 def parts(group: Group) -> list[tuple[str, str]]:
     message = email.message_from_bytes(base64.b64decode(node_user_data(group)))
     return [
-        (part.get_content_type(), part.get_payload(decode=True).decode())
+        (part.get_content_type(), cast("bytes", part.get_payload(decode=True)).decode())
         for part in message.walk()
         if not part.is_multipart()
     ]
 
 
 def rocket(group: Group) -> dict[str, Any]:
-    return tomllib.loads(base64.b64decode(node_user_data(group)).decode())["settings"]
+    settings: dict[str, Any] = tomllib.loads(base64.b64decode(node_user_data(group)).decode())["settings"]
+    return settings
 
 
 # -- what was written before goes on ------------------------------------------------------------------
@@ -91,7 +92,8 @@ def test_a_group_that_says_nothing_new_declares_what_it_declared_before(settings
     ids=lambda change: next(iter(change)),
 )
 def test_every_new_field_is_part_of_what_a_stage_declares(change):
-    plain, other = (owned(cilium={"groups": [{"name": "w", "size": 3} | c]}) for c in ({}, change))
+    plain = owned(cilium={"groups": [{"name": "w", "size": 3}]})
+    other = owned(cilium={"groups": [{"name": "w", "size": 3} | change]})
     one, two = (digest(s, desired(s, None, "move-workloads"), {}) for s in (plain, other))
     assert one != two
 
@@ -129,7 +131,8 @@ def test_the_image_fits_the_types(said, kind):
 
 def test_every_image_is_one_that_eks_has():
     model = botocore.session.get_session().get_service_model("eks")
-    assert set(images.every_ami_type()) <= set(model.shape_for("AMITypes").enum)
+    known: Any = model.shape_for("AMITypes")
+    assert set(images.every_ami_type()) <= set(known.enum)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +297,7 @@ def test_user_data_has_room_for_what_it_is_given_or_says_so():
 
 # -- kubelet, EC2 and EBS -----------------------------------------------------------------------------
 
-BAD = {
+BAD: dict[str, tuple[dict[str, Any], str]] = {
     "a taint's key": ({"taints": [{"key": "a b", "effect": "NoSchedule"}]}, "its key is not a label key"),
     "a taint's value": ({"taints": [{"key": "a", "value": "b c", "effect": "NoSchedule"}]}, "its value is not"),
     "a taint's effect": ({"taints": [{"key": "a", "effect": "NO_SCHEDULE"}]}, "taints.0.effect"),

@@ -42,7 +42,7 @@ def agents(server, monkeypatch):  # noqa: F811
         else:
             monkeypatch.setitem(PAGES, CONFIG, {"kind": "ConfigMap", "apiVersion": "v1", "data": config})
         monkeypatch.setitem(PAGES, "/apis/cilium.io/v2/ciliumnodeconfigs", list(laid_over))
-        return server.address
+        return str(server.address)
 
     return told
 

@@ -125,6 +125,16 @@ def asking(**requests: str) -> Obj:
     return {"name": "c", "resources": {"requests": requests}}
 
 
+def both(*changes: Callable[[w.World], None]) -> Callable[[w.World], None]:
+    """One change after the other."""
+
+    def made(world: w.World) -> None:
+        for change in changes:
+            change(world)
+
+    return made
+
+
 def regroup(world: World, *, beside: bool = False, **over: Any) -> None:
     """The settings' Cilium group with other values, or such a group beside it."""
     values = {"name": "more" if beside else "new", "size": 2, **over}
@@ -244,7 +254,7 @@ CASES: Final[dict[str, tuple[Change, str, str]]] = {
         "asks for vpc.amazonaws.com/pod-eni, which only the VPC CNI gives",
     ),
     "a pod that no group's taints let in": (
-        lambda c: (regroup(c, taints=[SPOT]), c.drop("Pod", "web-2")),
+        both(lambda c: regroup(c, taints=[SPOT]), lambda c: c.drop("Pod", "web-2")),
         "pod shop/web-1",
         "tolerates no new node that it may run on: they have",
     ),
@@ -322,15 +332,15 @@ PASS: Final[dict[str, Change]] = {
     "a pod that wants what nobody here counts": lambda c: c.add(
         w.pod("odd", "old-a", containers=[asking(**{"example.com/dongle": "1", "ephemeral-storage": "900Gi"})])
     ),
-    "a pod that tolerates the group's taint": lambda c: (
-        regroup(c, taints=[SPOT]),
-        c.drop("Pod"),
-        c.add(w.pod("spot", "old-a", tolerations=[{"key": "lifecycle", "operator": "Exists"}])),
+    "a pod that tolerates the group's taint": both(
+        lambda c: regroup(c, taints=[SPOT]),
+        lambda c: c.drop("Pod"),
+        lambda c: c.add(w.pod("spot", "old-a", tolerations=[{"key": "lifecycle", "operator": "Exists"}])),
     ),
     "a pod that avoids a taint by a group without it": lambda c: regroup(c, taints=[SPOT], beside=True),
-    "a pod for which one type of a mixed group is large enough": lambda c: (
-        regroup(c, instanceTypes=["m5.large", "m5.2xlarge"]),
-        c.add(w.pod("large", "old-a", containers=[asking(cpu="7")])),
+    "a pod for which one type of a mixed group is large enough": both(
+        lambda c: regroup(c, instanceTypes=["m5.large", "m5.2xlarge"]),
+        lambda c: c.add(w.pod("large", "old-a", containers=[asking(cpu="7")])),
     ),
     "a pod of either node group": lambda c: c.add(
         w.pod(

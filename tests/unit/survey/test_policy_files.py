@@ -14,6 +14,7 @@ from migration import manifests
 from migration.facts import Facts
 from migration.guarding.freeze import digest
 from netpol import policies_from_files, policies_from_objects
+from netpol.model.values import CalicoPolicy, Policy
 from operations.access.context import Context
 from operations.survey import cli, policy_files
 from operations.survey.gathered import Gathered
@@ -66,9 +67,14 @@ def test_each_object_becomes_one_file_that_means_what_calico_reads(tmp_path: Pat
     assert files["GlobalNetworkPolicy/platform.deny"].annotations == {"note": "kept"}
     live = [{"apiVersion": STORED, "kind": "GlobalNetworkPolicy", **GLOBAL}]
     told = policies_from_files([tmp_path / "calico" / "globalnetworkpolicy.platform.deny.yaml"])
-    assert [(p.egress, p.selector) for p in told] == [(p.egress, p.selector) for p in policies_from_objects(live)]
+    assert [_said(p) for p in told] == [_said(p) for p in policies_from_objects(live)]
     for word in ("managedFields", "resourceVersion", "uid", "creationTimestamp", "projectcalico.org/metadata"):
         assert not any(word in text for text in content(tmp_path).values()), word
+
+
+def _said(policy: Policy) -> tuple[object, object]:
+    assert isinstance(policy, CalicoPolicy)
+    return policy.egress, policy.selector
 
 
 def test_the_same_cluster_gives_the_same_bytes_in_whatever_order_it_answers(tmp_path: Path):
@@ -172,7 +178,7 @@ def survey(monkeypatch: pytest.MonkeyPatch, directory: Path, found: Gathered, *w
         aws=None,  # type: ignore[arg-type]
         directory=directory,
     )
-    monkeypatch.setattr(cli.Context, "load", lambda *_, **__: context)
+    monkeypatch.setattr(Context, "load", lambda *_, **__: context)
     monkeypatch.setattr(cli, "gather", lambda *_: found)
     parser = argparse.ArgumentParser()
     cli.fill(parser)
