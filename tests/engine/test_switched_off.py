@@ -143,8 +143,9 @@ def test_no_way_to_run_the_engine_leaves_a_node_bare(
             run = partial(cut_short, act=act) if (version, name) in ENDLESS else act
             done = run(older(walked, tmp_path / "bin") if version != "current" else walked)
             assert bare(hands, before) == [], done
-            # Whoever excludes what depends on everything has excluded everything, and is told that all is well.
-            assert done.code != 0 or state(walked) == kept, done
+            # Whoever excludes what depends on everything has excluded everything but what stands behind it.
+            gone = kept.keys() - state(walked).keys()
+            assert done.code != 0 or all("eks-cilium:migration:Settle$" in name for name in gone), done
             walked.set(stage=stage)
             if state(walked) != kept:
                 walked.at(stage)
