@@ -51,11 +51,14 @@ from operations.policy import sets
 from operations.recover import locks, sidecars, stack_state
 from operations.refresh.cluster.lease import Memory
 from operations.refresh.model.request import InvalidRequest, NodeBudget
+from prover import options as prover_options
+from prover.said import Said, Verdict
 from reading import Unreadable
 from tests.fuzz.inputs import as_json, contents, damaged, texts
 from tests.oracles import random_calico, random_cilium
 from tests.unit.migration.examples import TERM, adopted, facts, raw
 from tests.unit.netpol.read.test_parse import EVERY_KIND
+from tests.unit.prover.cluster import options as prover_told
 
 MOST_SECONDS = 5.0
 """For one input: none of them is larger than a few hundred kilobytes."""
@@ -399,6 +402,8 @@ PARSERS: dict[str, Parser] = {
     "options of policy": Parser(texts(), _policy_options),
     "flows": Parser(texts(), _flow),
     "ranges of AWS": Parser(texts() | damaged(RANGES).map(as_json), lambda text: sets.prefixes(text, "f"), (UsageError, Unreadable)),
+    "options of the prover": Parser(texts() | damaged(json.loads(prover_told(accepted=(ACCEPTED,)).dump())).map(as_json), prover_options.Options.load, (prover_options.InvalidOptions,)),
+    "what the prover publishes": Parser(damaged(dict(Said(verdict=Verdict.EQUAL).data())), lambda data: Said.of(data if isinstance(data, dict) else {})),
     "options of the bridge": Parser(texts() | damaged(json.loads(Options().dump())).map(as_json), Options.load, (InvalidOptions,)),
     "prefixes of labels": Parser(texts(), LabelFilter, (UnreadablePattern,)),
     "expressions of labels": Parser(texts(), lambda text: compiled(text).match("app.kubernetes.io/name"), (UnreadablePattern,)),

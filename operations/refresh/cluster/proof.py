@@ -39,14 +39,16 @@ class Published:
     def __init__(self, kube: Kube) -> None:
         self._kube, self._seen, self._lock = kube, Seen(), threading.Lock()
         self._halted = threading.Event()
+        self._unread = ""
 
     def look(self) -> None:
         """Once. What cannot be read now is what it was, and grows old."""
         at = time.monotonic()
         answer = self._kube.request("GET", PATH, seconds=5.0)
-        if answer.ok or answer.status == 404:
-            said = Said.of(answer.body.get("data") or {}) if answer.ok else None
-            with self._lock:
+        with self._lock:
+            self._unread = "" if answer.ok or answer.status == 404 else answer.text
+            if not self._unread:
+                said = Said.of(answer.body.get("data") or {}) if answer.ok else None
                 self._seen.look(said, at=at, wall=time.time())
 
     def __enter__(self) -> "Published":
@@ -63,6 +65,8 @@ class Published:
 
     def trouble(self) -> str:
         with self._lock:
+            if self._unread and self._seen.said is None:
+                return f"what the prover publishes cannot be read: {self._unread}"
             return self._seen.trouble(at=time.monotonic())
 
     def counterexample(self) -> str:
