@@ -39,6 +39,10 @@ _SETTINGS: Final = frozenset(
         "IPPool", "IPReservation", "IPAMBlock", "IPAMConfig", "IPAMConfiguration", "IPAMHandle", "BlockAffinity",
         "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "ClusterInformation",
         "KubeControllersConfiguration", "Node", "WorkloadEndpoint", "License", "LicenseKey",
+        # Calico Enterprise and Cloud
+        "UISettings", "UISettingsGroup", "GlobalThreatFeed", "GlobalAlert", "GlobalAlertTemplate", "GlobalReport",
+        "GlobalReportType", "AlertException", "ManagedCluster", "PacketCapture", "RemoteClusterConfiguration",
+        "DeepPacketInspection", "SecurityEventWebhook", "ExternalNetwork", "BFDConfiguration",
         # Kubernetes
         "Ingress", "IngressClass", "IPAddress", "ServiceCIDR", "ClusterCIDR",
         "Deployment", "DaemonSet", "ReplicaSet", "PodSecurityPolicy",

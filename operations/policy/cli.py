@@ -371,12 +371,12 @@ def _prove(arguments: argparse.Namespace) -> Answer:
     hosts: list[str] = []
     if arguments.without_hosts:
         before, hosts = without_hosts(before)
-    found = policies_after(arguments)
+    found, agents = policies_after(arguments, before.cilium)
     # Kubernetes' policies stay through the migration, unless the other side brings its own of the kind.
     own = tuple({type(p) for p in found})
     kubernetes = KubernetesPolicy | ClusterPolicy | AdminPolicy
     stays = [p for p in before.policies if isinstance(p, kubernetes) and not isinstance(p, own)]
-    after = before.with_policies([*found, *stays])
+    after = replace(before, cilium=agents).with_policies([*found, *stays])
     if not arguments.nodes:
         before, after = before.enforced_by(arguments.before_engine), after.enforced_by(arguments.after_engine)
     if not before.families_stated and any(map(names_six, found)):

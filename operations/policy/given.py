@@ -88,7 +88,8 @@ def world_of(
     blocks = tuple(network(c) for c in arguments.pod_cidr)
     if not arguments.live:
         readers = put_together(readers, [])
-        agents = _of_files(readers, coming or version(NEWEST_CILIUM))
+        coming = coming or version(NEWEST_CILIUM)
+        agents = _of_files(readers, coming) or CiliumOptions(version=coming)
     else:
         meant = _cluster(arguments)
         cluster = meant.kube
@@ -106,12 +107,7 @@ def world_of(
         "apiserver": servers,
         "pod_cidrs": blocks,
         "calico_version": running or version(NEWEST),
-        "cilium": replace(
-            agents,
-            cluster_policies=agents.cluster_policies or arguments.cluster_policies,
-            cidr_match_nodes=agents.cidr_match_nodes or arguments.cidr_finds_nodes,
-            cluster=arguments.cluster_name or agents.cluster,
-        ),
+        "cilium": _with_arguments(agents, arguments),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
         "assume": arguments.assume,
@@ -129,17 +125,34 @@ def world_of(
     return once(from_readers(readers, notes=notes, **given), notes)
 
 
-def _of_files(readers: Sequence[documents.Reader], cilium: tuple[int, int]) -> CiliumOptions:
-    """What Cilium's agents are told, where the files hold their configuration."""
-    of_kind: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+def _with_arguments(agents: CiliumOptions, arguments: argparse.Namespace) -> CiliumOptions:
+    """What agents are told, with what the command line adds."""
+    return replace(
+        agents,
+        cluster_policies=agents.cluster_policies or arguments.cluster_policies,
+        cidr_match_nodes=agents.cidr_match_nodes or arguments.cidr_finds_nodes,
+        cluster=arguments.cluster_name or agents.cluster,
+    )
+
+
+def _of_files(readers: Sequence[documents.Reader], cilium: tuple[int, int]) -> CiliumOptions | None:
+    """What Cilium's agents are told, where the files hold their configuration; None where they do not.
+
+    Raises:
+        UsageError: they hold two that differ.
+        UndecidableError: nobody knows what it comes to.
+    """
+    of_kind: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for reader in readers:
         api, kind = reader.kind
         if isinstance(reader.value.get("metadata"), Mapping):
-            of_kind.setdefault((api.partition("/")[0], kind), []).append(reader.value)
-    config = next((c for c in of_kind.get(("v1", "ConfigMap"), ()) if c["metadata"].get("name") == CONFIG), None)
-    if config is None:
-        return CiliumOptions(version=cilium)
-    data = config.get("data") or {}
+            of_kind.setdefault((api.partition("/")[0], kind), []).append(dict(reader.value))
+    configs = [c.get("data") or {} for c in of_kind.get(("v1", "ConfigMap"), ()) if c["metadata"].get("name") == CONFIG]
+    if not configs:
+        return None
+    if any(other != configs[0] for other in configs):
+        raise UsageError(f"{CONFIG} is given twice, and not alike: name the files of one cluster only")
+    data = configs[0]
     refuse_laid_over(of_kind.get(("cilium.io", "CiliumNodeConfig"), ()), data)
     return options(data, cilium, counted)
 
@@ -159,24 +172,32 @@ def _host_addresses(arguments: argparse.Namespace) -> tuple[IPAddress, ...] | No
         raise UsageError(f"--host-address: {error}. Give an address such as 169.254.170.23, or none") from error
 
 
-def policies_after(arguments: argparse.Namespace) -> tuple[Policy, ...]:
-    """The policies to compare with.
+def policies_after(arguments: argparse.Namespace, agents: CiliumOptions) -> tuple[tuple[Policy, ...], CiliumOptions]:
+    """The policies to compare with, and what Cilium's agents are told there.
+
+    Args:
+        arguments: the command line.
+        agents: what they are told where the other files do not say it.
 
     Raises:
+        UndecidableError: nobody knows what the other files' configuration of Cilium comes to.
         PolicyError: everything that is wrong with what was given so far.
         UsageError: there are none, and nobody said so.
     """
     notes = notes_of(arguments)
     found: tuple[Policy, ...] = ()
     if not arguments.after_nothing:
-        found = once(from_readers(read(arguments, arguments.after), notes=notes), notes).policies
+        readers = read(arguments, arguments.after)
+        found = once(from_readers(readers, notes=notes), notes).policies
+        there = _of_files(readers, agents.version)
+        agents = agents if there is None else _with_arguments(there, arguments)
     told(notes)
     if not found and not arguments.after_nothing:
         raise UsageError(
             f"{', '.join(map(str, arguments.after))}: no policy in there. To compare with no policies at all, say "
             "--after-nothing"
         )
-    return found
+    return found, agents
 
 
 def lacking(*worlds: World) -> list[dict[str, Any]]:

@@ -72,3 +72,23 @@ def test_the_configuration_of_cilium_counts_where_the_files_hold_it(tmp_path, ca
     )
     assert main(["explain", str(tmp_path), *flow]) == 2
     assert "Write default, always or never" in capsys.readouterr().err
+
+
+CONFIG = (
+    "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: cilium-config, namespace: {0}}}\ndata: {{enable-policy: {1}}}\n"
+)
+
+
+def test_the_configuration_beside_the_policies_to_compare_with_is_theirs(tmp_path, capsys):
+    (tmp_path / "before").mkdir()
+    (tmp_path / "after").mkdir()
+    deny = "{selector: app == 'db', types: [Ingress], ingress: [{action: Deny}]}"
+    (tmp_path / "before" / "all.yaml").write_text(docs(CLUSTER, gnp(deny)))
+    (tmp_path / "after" / "c.yaml").write_text(ccnp("{endpointSelector: {matchLabels: {app: db}}, ingress: [{}]}"))
+    asked = ["prove", str(tmp_path / "before"), "--whole", "--after", str(tmp_path / "after")]
+    assert main(asked) == 0
+    (tmp_path / "after" / "config.yaml").write_text(CONFIG.format("kube-system", "never"))
+    assert main(asked) == 1
+    (tmp_path / "after" / "other.yaml").write_text(CONFIG.format("elsewhere", "default"))
+    assert main(asked) == 64
+    assert "given twice, and not alike" in capsys.readouterr().err

@@ -122,3 +122,11 @@ def test_a_file_in_a_directory_that_is_no_yaml_and_says_no_kind_is_passed_over(t
 def test_no_word_is_lost_about_a_file_between_good_ones(tmp_path, capsys):
     code, answer, _ = told(tmp_path, capsys, {"a.yaml": CLUSTER, "b.yaml": "a: !x b\n", "c.yaml": DENY})
     assert (code, len(answer["skipped"])) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["UISettings", "GlobalThreatFeed", "GlobalAlert", "PacketCapture", "ManagedCluster"])
+def test_what_calico_enterprise_holds_beside_policies_is_passed_over_with_a_line(name, tmp_path, capsys):
+    other = f"apiVersion: projectcalico.org/v3\nkind: {name}\nmetadata: {{name: x}}\nspec: {{}}\n"
+    code, answer, _ = told(tmp_path, capsys, {"np.yaml": DENY, "other.yaml": other})
+    assert code == 0
+    assert [s["what"] for s in answer["skipped"]] == [f"{name} (projectcalico.org/v3)"]
