@@ -25,8 +25,8 @@ from components.probes import probes
 from components.prover import proved
 from components.workloads import legacy_label, moved_workloads
 from migration import manifests
-from migration.desired import GroupRole
 from migration.journeys import Piece
+from migration.node_groups import GroupRole
 from migration.transition import Asks, Direction, Move, plan_move
 from reading.failure import Failure
 

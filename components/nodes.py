@@ -9,9 +9,9 @@ import pulumi_aws as aws
 from components.cluster import Cluster
 from components.common import Component, token
 from components.deploy import Deploy
-from migration.desired import Group, GroupRole
 from migration.iam import NODE_POLICIES, VPC_CNI_POLICY, node_trust
 from migration.journeys import Piece
+from migration.node_groups import Group, GroupRole
 from migration.user_data import node_user_data
 
 _CREATE_TIMEOUT = "30m"

@@ -13,12 +13,12 @@ from pulumi.runtime.proto import resource_pb2
 from components.common import token
 from components.guarding.gate import MARKER, SETTLE
 from components.guarding.mark import MARK
-from migration.desired import GroupRole
 from migration.facts import Facts, contradictions
 from migration.guarding.freeze import SERVED_POLICY
 from migration.guarding.mark import Own
 from migration.journeys import Piece
 from migration.names import BRIDGE, CILIUM, FREEZE_POLICY, GUARD_POLICY, PROBE, PROJECT
+from migration.node_groups import GroupRole
 from migration.settings import InvalidSettings, Settings
 from migration.transition import Marker, Move, Recorded
 

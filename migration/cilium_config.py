@@ -1,8 +1,8 @@
 """What Cilium's agents must read in their configuration for the journey to hold: the live one, whoever wrote it. Pure.
 
-`chart_rules` judges the values before a deploy; this judges `cilium-config`, and CiliumNodeConfigs laid over it, which
-anybody with an editor may change afterwards. Source of the keys: the chart's templates/cilium-configmap.yaml and
-pkg/option (Cilium 1.20).
+`migration.rules.chart.rules` judges the values before a deploy; this judges `cilium-config`, and CiliumNodeConfigs laid
+over it, which anybody with an editor may change afterwards. Source of the keys: the chart's
+templates/cilium-configmap.yaml and pkg/option (Cilium 1.20).
 """
 
 from collections.abc import Iterator, Mapping

@@ -10,8 +10,8 @@ from typing import Any, Final, Literal
 
 from migration.facts import Facts
 from migration.names import AGENT_NOT_READY_TAINT
-from migration.rules.chart_fits import ONLY_CILIUM_NODES
-from migration.rules.chart_owned import HEALTH_PORT
+from migration.rules.chart.fits import ONLY_CILIUM_NODES
+from migration.rules.chart.owned import HEALTH_PORT
 from migration.settings import Settings
 
 
@@ -42,7 +42,7 @@ def egress_source(settings: Settings, facts: Facts | None) -> Literal["node", "p
 def cilium_values(settings: Settings, facts: Facts | None) -> dict[str, Any]:
     """The chart values of a stack.
 
-    The user's own (`cilium.values`) are laid over ours; `migration.rules.chart_rules` has seen to it that they leave
+    The user's own (`cilium.values`) are laid over ours; `migration.rules.chart.rules` has seen to it that they leave
     alone what the journey rests on. Lists that we need something in are added to instead of replaced.
     """
     chosen, network = settings.cilium, settings.network

@@ -6,90 +6,21 @@ Values that only a running cluster knows (its endpoint, a role's ARN) appear as 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Final, Literal
 
 from migration.cilium_values import cilium_values
 from migration.facts import DaemonSetFacts, Facts, InvalidFacts
 from migration.journeys import JOURNEYS, CheckId, NodeKind, Piece, Stage
 from migration.names import (
-    AGENT_NOT_READY_TAINT,
     AWS_NODE,
-    CANARY_GROUP,
-    CANARY_TAINT,
-    CILIUM_CNI,
     CNI_LABEL,
     KUBE_PROXY,
     LEGACY_CNI,
 )
-from migration.rules import addon_values, addressing, affinity, images
+from migration.node_groups import PIECE_OF, Group, node_groups
+from migration.rules import addon_values, affinity
 from migration.rules.affinity import Affinity
-from migration.rules.disks import DiskType
-from migration.rules.images import Family
-from migration.settings import Addon, NodeGroup, Settings
-
-
-class GroupRole(StrEnum):
-    LEGACY = "legacy"
-    CANARY = "canary"
-    CILIUM = "cilium"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Taint:
-    key: str
-    value: str
-    effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"] = "NoSchedule"
-
-    def __str__(self) -> str:
-        return f"{self.key}={self.value}:{self.effect}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Disk:
-    """The volume that holds images and what pods write."""
-
-    device: str
-    gib: int
-    type: DiskType
-    iops: int | None
-    throughput: int | None
-    """MiB/s."""
-    kms_key: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """A managed node group with a launch template of its own."""
-
-    name: str
-    role: GroupRole
-    instance_types: tuple[str, ...]
-    ami_type: str
-    """EKS's name of the kind of image, such as AL2023_x86_64_STANDARD."""
-    ami_family: Family
-    spot: bool
-    initial_size: int
-    """Nodes when the group is made. Sizes belong to the refresh afterwards."""
-    max_size: int
-    max_pods: int
-    release_version: str | None
-    disk: Disk
-    tags: Mapping[str, str]
-    """Of the group, its instances and volumes, besides the cluster's."""
-    security_group_ids: tuple[str, ...]
-    """Besides those that all nodes have."""
-    extra_user_data: str | None
-    max_unavailable: str
-    """How many nodes EKS may replace at once: a number, or a share with %."""
-    minimal_update: bool
-    metadata_hop_limit: int
-    metadata_tokens: Literal["required", "optional"]
-    subnet_ids: tuple[str, ...]
-    kubelet_labels: Mapping[str, str]
-    """Registered by kubelet itself, so that no pod can arrive before them."""
-    kubelet_taints: tuple[Taint, ...]
-    protect: bool
+from migration.settings import Addon, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,19 +109,14 @@ class Desired:
     def names(self) -> frozenset[str]:
         """A name for each thing that can be deleted by leaving the program: `piece`, or `piece/name` for groups."""
         singles = {str(piece) for piece in self.pieces - _GROUPED}
-        return frozenset(singles | {f"{_PIECE_OF[group.role]}/{group.name}" for group in self.groups})
+        return frozenset(singles | {f"{PIECE_OF[group.role]}/{group.name}" for group in self.groups})
 
     @property
     def protected_names(self) -> frozenset[str]:
         return frozenset(name for name in self.names if name.split("/")[0] in set(map(str, self.protected)))
 
 
-_PIECE_OF: Final = {
-    GroupRole.LEGACY: Piece.LEGACY_GROUPS,
-    GroupRole.CANARY: Piece.CANARY_GROUP,
-    GroupRole.CILIUM: Piece.CILIUM_GROUPS,
-}
-_GROUPED: Final = frozenset(_PIECE_OF.values())
+_GROUPED: Final = frozenset(PIECE_OF.values())
 _OWNERS: Final = frozenset(
     {
         Piece.CLUSTER,
@@ -229,7 +155,7 @@ def desired(settings: Settings, facts: Facts | None, stage_id: str) -> Desired:
         place=stage.place,
         pieces=pieces,
         protected=protected,
-        groups=_groups(settings, pieces, protected, start_empty=settings.journey != "greenfield"),
+        groups=node_groups(settings, pieces, protected, start_empty=settings.journey != "greenfield"),
         vpc_cni=_vpc_cni(settings, facts, stage, protected) if Piece.VPC_CNI in pieces else None,
         kube_proxy=_kube_proxy(settings, facts, stage, protected) if Piece.KUBE_PROXY in pieces else None,
         coredns=settings.coredns if Piece.COREDNS in pieces else None,
@@ -245,80 +171,6 @@ def desired(settings: Settings, facts: Facts | None, stage_id: str) -> Desired:
         legacy_label=("present" if stage.legacy_label else "absent") if legacy else None,
         refresh_to=stage.workloads if both else None,
         stage=stage,
-    )
-
-
-def _groups(
-    settings: Settings, pieces: frozenset[Piece], protected: frozenset[Piece], *, start_empty: bool
-) -> tuple[Group, ...]:
-    found: list[Group] = []
-    legacy = settings.legacy.groups if settings.legacy and Piece.LEGACY_GROUPS in pieces else ()
-    found += [_group(settings, group, GroupRole.LEGACY, protected, size=group.size) for group in legacy]
-    if Piece.CANARY_GROUP in pieces:
-        canary = settings.cilium.canary
-        zones = len(settings.network.subnet_ids)
-        group = NodeGroup(
-            name=CANARY_GROUP,
-            instance_type=canary.instance_type,
-            ami_family=canary.ami_family,
-            size=zones,
-            max_size=zones,
-            max_pods=canary.max_pods,
-        )
-        found.append(_group(settings, group, GroupRole.CANARY, protected, size=zones))
-    if Piece.CILIUM_GROUPS in pieces:
-        found += [
-            _group(settings, group, GroupRole.CILIUM, protected, size=0 if start_empty else group.size)
-            for group in settings.cilium.groups
-        ]
-    return tuple(found)
-
-
-def _group(settings: Settings, group: NodeGroup, role: GroupRole, protected: frozenset[Piece], *, size: int) -> Group:
-    legacy = role is GroupRole.LEGACY
-    taints = () if legacy else (Taint(key=AGENT_NOT_READY_TAINT, value="true"),)
-    if role is GroupRole.CANARY:
-        taints = (*taints, Taint(key=CANARY_TAINT, value="true"))
-    taints = (*taints, *(Taint(key=t.key, value=t.value, effect=t.effect) for t in group.taints))
-    max_pods = group.max_pods
-    if max_pods is None:
-        # The smallest type counts: the scheduler would send a pod to a node that has no address for it.
-        max_pods = min(
-            addressing.vpc_cni_max_pods(limits)
-            if legacy
-            else addressing.cilium_max_pods(limits, prefix_delegation=settings.cilium.prefix_delegation)
-            for limits in images.known(group.types)
-        )
-    return Group(
-        name=group.name,
-        role=role,
-        instance_types=group.types,
-        ami_type=group.ami_type,
-        ami_family=group.ami_family,
-        spot=group.capacity_type == "spot",
-        initial_size=size,
-        max_size=group.upper_bound,
-        max_pods=max_pods,
-        release_version=group.release_version,
-        disk=Disk(
-            device=images.DATA_DISK[group.ami_family],
-            gib=group.disk_gib,
-            type=group.disk_type,
-            iops=group.disk_iops,
-            throughput=group.disk_throughput,
-            kms_key=group.disk_kms_key,
-        ),
-        tags=group.tags,
-        security_group_ids=group.security_group_ids,
-        extra_user_data=group.extra_user_data,
-        max_unavailable=group.max_unavailable,
-        minimal_update=group.update_strategy == "minimal",
-        metadata_hop_limit=group.metadata_hop_limit,
-        metadata_tokens=group.metadata_tokens,
-        subnet_ids=group.subnet_ids or settings.network.subnet_ids,
-        kubelet_labels={**group.labels, CNI_LABEL: LEGACY_CNI if legacy else CILIUM_CNI},
-        kubelet_taints=taints,
-        protect=_PIECE_OF[role] in protected,
     )
 
 

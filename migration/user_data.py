@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import yaml
 
-from migration.desired import Group
+from migration.node_groups import Group
 from migration.rules import extra_user_data
 
 _BOUNDARY: Final = "//"

@@ -10,7 +10,7 @@ from bridge.labels import LabelFilter
 from bridge.patterns import Unreadable
 from netpol.model.errors import UndecidableError
 from netpol.model.identity import in_identity
-from netpol.read.cilium_config import ABOUT
+from prover.cilium_config import ABOUT
 
 
 @dataclass(frozen=True)

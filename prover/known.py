@@ -14,8 +14,8 @@ from netpol.decide.missing import services
 from netpol.model.ranges import IPNetwork
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Pod, Rest, Slice, World
-from netpol.read import cilium_config
 from netpol.read.world import Parts, from_parts
+from prover import cilium_config
 from prover.counting import counted
 from prover.kinds import CLUSTER_POLICIES, NODES, PODS, SERVICES, SLICES, Read
 from prover.options import Options

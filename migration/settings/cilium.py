@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from migration.rules import versions
-from migration.rules.chart_fits import Chosen
-from migration.rules.chart_keys import value_errors
-from migration.rules.chart_rules import refusals
+from migration.rules.chart.fits import Chosen
+from migration.rules.chart.keys import value_errors
+from migration.rules.chart.rules import refusals
 from migration.settings.model import Chart, Model
 from migration.settings.nodes import Canary, NodeGroup
 from migration.settings.problem import Problem

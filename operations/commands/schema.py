@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from migration.names import PROJECT
-from migration.rules import chart_keys
+from migration.rules.chart import keys as chart_keys
 from migration.settings import Settings
 from operations.commands.reference import reference
 from operations.exits import UsageError

@@ -12,7 +12,7 @@ from kube.cluster import Cluster
 from kube.transport import Obj
 from migration.names import SYSTEM_NAMESPACE
 from netpol.model.world import CiliumOptions
-from netpol.read.cilium_config import declared, options, refuse_laid_over
+from prover.cilium_config import declared, options, refuse_laid_over
 from prover.counting import counted
 
 CONFIG: Final = "cilium-config"

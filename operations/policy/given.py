@@ -18,7 +18,6 @@ from netpol.model.ranges import IPAddress, IPNetwork
 from netpol.model.values import Policy
 from netpol.model.world import CiliumOptions, Engine, Recognition, World
 from netpol.read import documents
-from netpol.read.cilium_config import options, refuse_laid_over
 from netpol.read.notes import Notes
 from netpol.read.world import from_readers
 from operations.access.connection import through_kubeconfig
@@ -28,6 +27,7 @@ from operations.continuity.overlay import over
 from operations.continuity.worlds import apiserver
 from operations.exits import UsageError
 from operations.say import say
+from prover.cilium_config import options, refuse_laid_over
 from prover.counting import counted
 from reading.failure import Failure
 

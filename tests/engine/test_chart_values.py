@@ -12,7 +12,8 @@ import yaml
 
 from migration.cilium_values import cilium_values
 from migration.names import CILIUM_CNI, CNI_LABEL
-from migration.rules import affinity, chart_keys
+from migration.rules import affinity
+from migration.rules.chart import keys as chart_keys
 from migration.settings import InvalidSettings
 from operations.commands.schema import chart_tree
 from sandbox import toolcache

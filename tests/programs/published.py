@@ -150,7 +150,7 @@ DIRECTORIES: dict[str, Directory] = {
         {"tiers.yaml": docs(tier("security", 100, "Pass"), tier("platform", 200, "Pass")), "sets.yaml": "apiVersion: projectcalico.org/v3\nkind: GlobalNetworkSet\nmetadata: {name: bad, labels: {threat: feed}}\nspec: {nets: [203.0.113.0/24]}\n",
          "gnp.yaml": docs(gnp("{tier: security, order: 1, selector: all(), types: [Egress], egress: [{action: Deny, destination: {selector: threat == 'feed'}}, {action: Pass}]}", "security.feeds"), CALICO_WEB, CALICO_DENY),
          "config.yaml": "apiVersion: projectcalico.org/v3\nkind: IPPool\nmetadata: {name: default}\nspec: {cidr: 10.0.0.0/16}\n---\napiVersion: projectcalico.org/v3\nkind: FelixConfiguration\nmetadata: {name: default}\nspec: {}\n---\napiVersion: projectcalico.org/v3\nkind: BGPPeer\nmetadata: {name: p}\nspec: {}\n", "pods.yaml": SHOP},
-        1, 2, said=("IPPool", "BGPPeer", "Calico's defaults are assumed"),
+        1, 2, said=("IPPool", "BGPPeer"),
     ),
     "a calico dump in both groups": Directory({"v3.yaml": as_list("List", CALICO_WEB, CALICO_DENY), "v1.yaml": as_list("List", crd(CALICO_WEB), crd(CALICO_DENY)), "pods.yaml": SHOP}, 0, 2, said=("the same is given as",)),
     "a v3 dump with copies": Directory(

@@ -65,7 +65,7 @@ def test_files_and_modules_that_sources_name_exist():
     [
         "see `migration/chart_rules.py`",
         "as `operations.access.state` says",
-        "as `migration.rules.chart_rules.nothing_of_that_name` says",
+        "as `migration.rules.chart.rules.nothing_of_that_name` says",
         "`nowhere.py` has it",
     ],
 )

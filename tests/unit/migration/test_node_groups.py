@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from migration.declared import digest
-from migration.desired import Group, GroupRole, desired
+from migration.desired import desired
 from migration.facts import contradictions
+from migration.node_groups import Group, GroupRole
 from migration.rules import images
 from migration.settings import InvalidSettings, Settings
 from migration.user_data import node_user_data

@@ -34,11 +34,11 @@ from migration.names import (
 )
 from migration.rules import affinity, calico_crds
 from migration.settings import Settings
-from netpol.read.cilium_config import options
 from operations.access.connection import Aws
 from operations.access.context import Context
 from operations.cluster.standings import seen
 from operations.continuity.recognised import expected_labels
+from prover.cilium_config import options
 from prover.counting import counted
 from prover.said import Said, now
 from tests.oracles import random_handover

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from migration.cilium_values import EVERYTHING, OPERATOR_TOLERATIONS, Slot, cilium_values
-from migration.rules import chart_keys
-from migration.rules.chart_free import FREE
-from migration.rules.chart_owned import OWNED
-from migration.rules.chart_rules import decided
+from migration.rules.chart import keys as chart_keys
+from migration.rules.chart.free import FREE
+from migration.rules.chart.owned import OWNED
+from migration.rules.chart.rules import decided
 from migration.settings import InvalidSettings, Settings
 from tests.unit.migration.examples import owned, raw
 

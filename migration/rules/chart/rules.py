@@ -1,16 +1,16 @@
 """Which chart values a stack may choose, and which the journey rests on.
 
-Every key of the pinned chart is decided: it is *owned* (`chart_owned`: only some values do what the journey counts on),
-or *free* (`chart_free`). What is decided nowhere is refused, so a key of a new chart has to be decided before anybody
+Every key of the pinned chart is decided: it is *owned* (`owned`: only some values do what the journey counts on),
+or *free* (`free`). What is decided nowhere is refused, so a key of a new chart has to be decided before anybody
 can use it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from migration.rules.chart_fits import Chosen
-from migration.rules.chart_free import FREE
-from migration.rules.chart_owned import LEAVE_OUT, OWNED, Owned
+from migration.rules.chart.fits import Chosen
+from migration.rules.chart.free import FREE
+from migration.rules.chart.owned import LEAVE_OUT, OWNED, Owned
 
 Refusal = tuple[str, object, str, str]
 """(dotted path, value, reason, what to do instead)"""

@@ -1,7 +1,7 @@
-"""Which keys and types the pinned Cilium chart takes; which of them a stack may choose is `chart_rules`.
+"""Which keys and types the pinned Cilium chart takes; which of them a stack may choose is `rules`.
 
 The chart's own schema lets unknown, misspelt and removed keys through, so a wrong key would silently do nothing.
-`chart_keys.json` beside this file is derived from the chart (`python -m operations schema chart --chart DIR`) and
+`keys.json` beside this file is derived from the chart (`python -m operations schema chart --chart DIR`) and
 committed; a test on the real chart checks that it is fresh.
 """
 

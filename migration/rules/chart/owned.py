@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from migration.names import AGENT_NOT_READY_TAINT, CILIUM, CILIUM_OPERATOR, SYSTEM_NAMESPACE
-from migration.rules.chart_fits import (
+from migration.rules.chart.fits import (
     Fits,
     as_set,
     bound,

@@ -6,7 +6,7 @@ them. Source: the templates of the chart, Cilium 1.20.
 
 from typing import Final
 
-from migration.rules.chart_fits import words
+from migration.rules.chart.fits import words
 
 FREE: Final = words(
     """
