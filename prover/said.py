@@ -55,17 +55,20 @@ class Said:
     def of(cls, data: Mapping[str, Any]) -> Self | None:
         """Of a ConfigMap's data; None where nothing was published yet, or nothing that can be read."""
         try:
+            age = float(data["age"])
+            if not age >= 0:
+                return None
             return cls(
                 verdict=Verdict(data["verdict"]),
                 why=str(data["why"]),
                 counterexample=str(data["counterexample"]),
                 since=str(data["since"]),
                 published=str(data["published"]),
-                age=max(0.0, float(data["age"])),
+                age=age,
                 beat=int(data["beat"]),
                 by=str(data["by"]),
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, OverflowError, TypeError, ValueError):
             return None
 
 

@@ -69,7 +69,14 @@ def test_what_is_published_is_read_back():
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"verdict": "fine"}, {**said().data(), "age": "young"}, {**said().data(), "beat": ""}]
+    "data",
+    [
+        {},
+        {"verdict": "fine"},
+        {**said().data(), "age": "young"},
+        {**said().data(), "age": "nan"},
+        {**said().data(), "beat": ""},
+    ],
 )
 def test_what_cannot_be_read_is_nothing(data: dict[str, str]):
     assert Said.of(data) is None
