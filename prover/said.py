@@ -34,7 +34,7 @@ class Said:
         since: when the verdict became what it is, UTC.
         published: when this was written, UTC.
         age: seconds, at the publication, since the verdict last covered the newest change seen.
-        beat: counts publications of one replica.
+        beat: grows with each publication of one replica.
         by: that replica.
     """
 

@@ -46,7 +46,8 @@ class Publisher(threading.Thread):
         self._since = ""
         self._at = self._told_at = float("-inf")
         self._told: Verdict | None = None
-        self._beat = 0
+        self._beat = int(time.time())
+        """Counts on through a start of the process anew, by which a reader would miss a renewal."""
         self.published = 0
 
     def wake(self) -> None:
