@@ -7,7 +7,7 @@ from tests.oracles import random_handover
 from tests.oracles.conversion_oracle import CHECKOUT, ConversionOracle, checkout
 
 FIRST, COUNT = 10_000, 1_000
-"""Other cases than those whose answers are written down."""
+"""Seeds of the cases."""
 
 pytestmark = pytest.mark.skipif(checkout() is None, reason=f"{CHECKOUT} names no checkout of tigera/operator")
 

@@ -3,8 +3,8 @@
     EKS_CILIUM_TIGERA_OPERATOR=DIR python -m tests.oracles.conversion_oracle > tests/unit/migration/rules/conversion.json
 
 DIR is a checkout of github.com/tigera/operator at v1.42.4. It has to be a checkout: the operator is built with a module
-of its own directory `api` in place of the one that it requires. What it answers is written down, so that whoever has no
-checkout holds the program against the same answers.
+of its own directory `api` in place of the one that it requires. What it answers can be written down, so that whoever has
+no checkout holds the program against the same answers.
 """
 
 from __future__ import annotations
