@@ -9,41 +9,25 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sandbox import lifecycle, processes, seeds
 from sandbox.lifecycle import ROOT
+from sandbox.project import ProjectFailed, Stack, json_of, stages_of, survey, translate
 
-PROJECT = "eks-cilium"
-_COMMAND = "command:local:Command"
 _CHANGES = ("create", "update", "replace", "delete", "import")
-# A gate in a preview does not wait, and a cluster takes a moment to settle: as long as a person would try again.
-_PREVIEW_PATIENCE = 120.0
-_PREVIEW_PAUSE = 5.0
-_DEPLOY_TIMEOUT = 3600.0
-_INTERRUPT_GRACE = 60.0
 _WATCH_END_SECONDS = 60.0
-
-_NOISE = re.compile(r"^@ |warning: using pulumi-|^.{600}")
 
 _TRANSLATED_BEFORE = "label-legacy"
 """Long before the stage that deploys them, so that they are reviewed when it comes."""
 
 Report = Callable[[str], None]
-
-
-class WalkFailed(RuntimeError):
-    """A step of the walk did not do what it should; the text ends with what the step itself said."""
 
 
 @dataclass(kw_only=True)
@@ -73,95 +57,6 @@ class Result:
         if not self.failed:
             del shown["failed"]
         return json.dumps(shown)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stack:
-    """One stack of the project, driven through the CLI. Everything it prints goes to a log of its own."""
-
-    name: str
-    directory: Path
-    """Of the sandbox."""
-    environment: Mapping[str, str]
-
-    @property
-    def logs(self) -> Path:
-        return self.directory / "walk" / self.name
-
-    def pulumi(self, *arguments: str, log: str = "pulumi", timeout: float = _DEPLOY_TIMEOUT) -> tuple[int, str]:
-        """Run `pulumi ARGUMENTS --stack NAME`; return exit code and stdout. Stderr goes to the log."""
-        self.logs.mkdir(parents=True, exist_ok=True)
-        argv = ["pulumi", *arguments, "--stack", self.name, "--non-interactive", "--color", "never"]
-        with (self.logs / f"{log}.log").open("a") as output:
-            print(f"$ {' '.join(argv)}", file=output, flush=True)
-            with (
-                subprocess.Popen(
-                    argv, cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, stderr=output, text=True
-                ) as process,
-                _ended(process),
-            ):
-                answer = process.communicate(timeout=timeout)[0]
-            print(answer, file=output, flush=True)
-        return process.returncode, answer
-
-    def must(self, *arguments: str, log: str = "pulumi") -> str:
-        code, answer = self.pulumi(*arguments, log=log)
-        if code:
-            raise WalkFailed(f"pulumi {' '.join(arguments[:2])} ended with code {code}:\n{self.tail(log)}")
-        return answer
-
-    def tail(self, log: str, lines: int = 40) -> str:
-        """What a log says in the end: the engine's diagnostics where it gave some."""
-        path = self.logs / f"{log}.log"
-        text = path.read_text().rpartition("\nDiagnostics:\n")[2]
-        shown = [line for line in text.splitlines() if line.strip() and not _NOISE.search(line)]
-        return "\n".join(shown[-lines:]) + f"\n(all of it: {path})"
-
-    def configure(self, values: Mapping[str, Any]) -> None:
-        """Write the project's settings into Pulumi.NAME.yaml; what the CLI keeps there besides stays."""
-        path = ROOT / f"Pulumi.{self.name}.yaml"
-        content = (yaml.safe_load(path.read_text()) if path.exists() else None) or {}
-        given = {f"{PROJECT}:{key}": value for key, value in values.items()}
-        content["config"] = {"aws:region": self.environment["AWS_REGION"], **given}
-        path.write_text(yaml.safe_dump(content, sort_keys=False))
-
-    def set(self, key: str, value: str) -> None:
-        self.must("config", "set", f"{PROJECT}:{key}", value)
-
-    def exists(self) -> bool:
-        return self.pulumi("stack", "output", "--json")[0] == 0
-
-    def reached(self) -> str | None:
-        """The stage that its last complete deploy reached."""
-        outputs: dict[str, str] = json.loads(self.must("stack", "output", "--json") or "{}")
-        return outputs.get("stage")
-
-    def preview(self, log: str) -> dict[str, Any]:
-        """The engine's own JSON of a preview. Tried again while a gate does not pass yet.
-
-        Raises WalkFailed with the reason that the preview gave.
-        """
-        deadline = time.monotonic() + _PREVIEW_PATIENCE
-        while True:
-            code, answer = self.pulumi("preview", "--json", log=log)
-            found = _json(answer)
-            if code == 0:
-                return found
-            reasons = _diagnostics(found) or self.tail(log)
-            if "does not pass" not in reasons or time.monotonic() > deadline:
-                raise WalkFailed(f"{log} fails:\n{reasons}")
-            time.sleep(_PREVIEW_PAUSE)
-
-    def reports(self) -> list[dict[str, Any]]:
-        """What the gates in the stack's state answered: one report for each Command whose stdout is one."""
-        state = json.loads(self.must("stack", "export"))
-        found = []
-        for resource in state["deployment"].get("resources", []):
-            if resource["type"] == _COMMAND:
-                report = _json(str(resource.get("outputs", {}).get("stdout") or ""))
-                if "verdict" in report and "checks" in report:
-                    found.append(report)
-        return found
 
 
 def walk(
@@ -194,7 +89,7 @@ def walk(
     walked = Stack(name=name, directory=directory, environment=environment)
     with _watcher(directory, walked.logs, result, report):
         try:
-            stages = _stages(journey, environment, until)
+            stages = stages_of(journey, environment, until)
             remaining = stages[_begin(walked, journey, stages, start, report, deny=deny) :]
             if keep and remaining == stages:
                 lifecycle.save(directory, f"{journey}-start", report)
@@ -207,7 +102,7 @@ def walk(
                     break
             if result.journey == "replace" and until in (None, stages[-1]) and previews:
                 result.greenfield_differences = _greenfield_differences(walked)
-        except (WalkFailed, seeds.SeedFailed, subprocess.TimeoutExpired) as error:
+        except (ProjectFailed, seeds.SeedFailed, subprocess.TimeoutExpired) as error:
             result.failed = str(error).partition("\n")[0]
             report(f"FAILED {error}")
     print(result.line(time.monotonic() - begun), flush=True)
@@ -225,7 +120,7 @@ def _begin(walked: Stack, journey: str, stages: list[str], start: str, report: R
     walked.must("stack", "init", "--no-select")
     walked.configure({"journey": journey, "stage": stages[0], **values})
     if start != "owned":
-        _survey(walked)
+        survey(walked)
     return 0
 
 
@@ -241,7 +136,7 @@ def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview
     report(f"{stage}: deploy")
     code, _ = walked.pulumi("up", "--yes", "--skip-preview", log=stage)
     if code:
-        raise WalkFailed(f"the deploy of {stage} ended with code {code}:\n{walked.tail(stage)}")
+        raise ProjectFailed(f"the deploy of {stage} ended with code {code}:\n{walked.tail(stage)}")
     changes = _last_changes(walked)
     gates = walked.reports()
     result.stages += 1
@@ -251,12 +146,12 @@ def _enter(walked: Stack, stage: str, result: Result, report: Report, *, preview
         if gate.get("simulated"):
             result.unproved.add("simulated")
     if code := walked.pulumi("preview", "--expect-no-changes", log=f"{stage}-again")[0]:
-        raise WalkFailed(f"{stage} is not at rest after its deploy:\n{walked.tail(f'{stage}-again')}")
+        raise ProjectFailed(f"{stage} is not at rest after its deploy:\n{walked.tail(f'{stage}-again')}")
     if result.stages == 1 and result.start == "owned":
         seeds.workloads(walked.directory)
         seeds.team_policies(walked.directory)
     if broken := seeds.unready(walked.directory):
-        raise WalkFailed(f"after {stage} workloads are not ready: {broken}")
+        raise ProjectFailed(f"after {stage} workloads are not ready: {broken}")
     answers = ", ".join(
         f"{gate['kind']} {sum(check['verdict'] == 'passed' for check in gate['checks'])}/{len(gate['checks'])}"
         for gate in gates
@@ -284,52 +179,6 @@ def _greenfield_differences(walked: Stack) -> int:
     return sum(number for kind, number in (found.get("changeSummary") or {}).items() if kind not in ("same", "read"))
 
 
-def _survey(walked: Stack) -> None:
-    (ROOT / f"facts.{walked.name}.yaml").unlink(missing_ok=True)
-    _operations(walked, "survey", log="survey")
-
-
-def translate(walked: Stack) -> None:
-    """What Cilium will enforce, as files for review: a walk takes them as they are."""
-    policies = walked.directory / lifecycle.POLICIES
-    _operations(
-        walked, "policy", "translate", "--live", policies / "calico", "--out", policies / "cilium", log="translate"
-    )
-
-
-def _operations(walked: Stack, *words: str | Path, log: str) -> None:
-    """A command of the project for this stack. Raises WalkFailed with what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "operations", *map(str, words), "--stack", walked.name],
-        cwd=ROOT,
-        env=walked.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    walked.logs.mkdir(parents=True, exist_ok=True)
-    (walked.logs / f"{log}.log").write_text(f"{done.stdout}\n{done.stderr}")
-    if done.returncode:
-        raise WalkFailed(f"`operations {words[0]} …` ended with code {done.returncode}:\n{done.stderr.strip()}")
-
-
-def _stages(journey: str, environment: Mapping[str, str], until: str | None) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "operations", "journey", "--json", journey],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise WalkFailed(f"the journey {journey!r} is not known:\n{done.stderr.strip()}")
-    found: list[str] = json.loads(done.stdout)
-    if until is not None and until not in found:
-        raise WalkFailed(f"{journey} has no stage {until!r}: choose among {', '.join(found)}")
-    return found
-
-
 @contextlib.contextmanager
 def _watcher(directory: Path, logs: Path, result: Result, report: Report) -> Iterator[None]:
     """Watch the cluster from outside while the block runs, then count what was seen into `result`."""
@@ -354,7 +203,7 @@ def _watcher(directory: Path, logs: Path, result: Result, report: Report) -> Ite
 
 
 def _count(findings: Path, result: Result, report: Report) -> None:
-    lines = [_json(line) for line in findings.read_text().splitlines()] if findings.exists() else []
+    lines = [json_of(line) for line in findings.read_text().splitlines()] if findings.exists() else []
     summary = lines[-1] if lines and lines[-1].get("summary") else None
     if summary is None:
         # Not having looked is not the same as having seen nothing.
@@ -371,35 +220,6 @@ def _count(findings: Path, result: Result, report: Report) -> None:
         result.unproved.add("watched without a gap")
     if not summary["enforcement_seen"]:
         result.unproved.add("policy was enforced at some time")
-
-
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Interrupt the CLI when the walk itself is interrupted or out of patience, so that it lets go of its lock."""
-    try:
-        yield
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_INTERRUPT_GRACE)
-        if process.poll() is None:
-            process.kill()
-        raise
-
-
-def _diagnostics(found: Mapping[str, Any]) -> str:
-    """The errors in a preview's JSON."""
-    listed = found.get("diagnostics") or []
-    return "\n".join(str(entry["message"]).strip() for entry in listed if entry.get("severity") == "error")
-
-
-def _json(text: str) -> dict[str, Any]:
-    """The JSON object in a text that may have other lines before it; empty when there is none."""
-    for begin in (0, text.find("\n{") + 1):
-        with contextlib.suppress(json.JSONDecodeError):
-            found = json.loads(text[begin:])
-            return found if isinstance(found, dict) else {}
-    return {}
 
 
 def _row(stage: str, changes: str, gates: str, seconds: str) -> str:

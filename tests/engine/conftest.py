@@ -10,7 +10,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox import charts, lifecycle, toolcache
-from sandbox.walk import Stack, walk
+from sandbox.project import Stack
+from sandbox.walk import walk
 from tests.engine.journey import Journey, quiet
 
 WALKS = "EKS_CILIUM_TEST_WALKS"

@@ -12,7 +12,7 @@ import boto3
 from kubernetes import client, config
 
 from sandbox import lifecycle
-from sandbox.walk import Stack
+from sandbox.project import Stack
 
 _OPERATIONS = re.compile(r"^\s*[-+~±]+\s.*\b(creating|updating|deleting|replacing|creating failed)\b", re.MULTILINE)
 

@@ -13,7 +13,7 @@ import yaml
 
 from sandbox import charts, toolcache
 from sandbox.lifecycle import ROOT
-from sandbox.walk import Stack
+from sandbox.project import Stack
 from tests.engine.project import environment
 from tests.unit.plugins_aws.conftest import QUICK
 from tests.unit.plugins_aws.world import REGION, running

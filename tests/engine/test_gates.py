@@ -8,7 +8,7 @@ from migration.names import GUARD_POLICY
 from operations.checks import AGAIN
 from operations.cluster import objects
 from sandbox import lifecycle
-from sandbox.walk import Stack
+from sandbox.project import Stack
 from tests.engine.hands import (
     ADMISSION,
     BUDGETS,

@@ -12,7 +12,7 @@ import pytest
 
 from migration.journeys import REPLACE
 from sandbox import seeds
-from sandbox.walk import translate
+from sandbox.project import translate
 from tests.engine.deploy import Deploy
 from tests.engine.journey import Journey
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sandbox import lifecycle
-from sandbox.walk import Stack
+from sandbox.project import Stack
 from tests.engine import witness
 from tests.engine.hands import (
     MARKS,

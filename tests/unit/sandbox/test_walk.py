@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from sandbox import lifecycle, walk
-from sandbox.walk import Result, Stack
+from sandbox import lifecycle, project, walk
+from sandbox.project import Stack
+from sandbox.walk import Result
 
 
 def _result(**changes: Any) -> Result:
@@ -90,7 +91,8 @@ def test_what_the_watcher_could_not_see_is_unproved(tmp_path: Path, change: dict
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.setattr(walk, "ROOT", tmp_path)
-    monkeypatch.setattr(walk, "_PREVIEW_PAUSE", 0)
+    monkeypatch.setattr(project, "ROOT", tmp_path)
+    monkeypatch.setattr(project, "_PREVIEW_PAUSE", 0)
     return Stack(name="sandbox-x", directory=tmp_path, environment={"AWS_REGION": "eu-west-1"})
 
 
@@ -120,7 +122,7 @@ def test_a_preview_is_tried_again_while_only_its_gate_is_not_ready(stack: Stack,
 
 def test_a_preview_with_another_error_fails_at_once_with_its_text(stack: Stack, monkeypatch: pytest.MonkeyPatch):
     calls = _answers(monkeypatch, _refused("stage 'x' does not exist"))
-    with pytest.raises(walk.WalkFailed, match="stage 'x' does not exist"):
+    with pytest.raises(project.ProjectFailed, match="stage 'x' does not exist"):
         stack.preview("p")
     assert len(calls) == 1
 
