@@ -9,7 +9,7 @@ import pytest
 from netpol.decide import calico_kubernetes
 from netpol.model.values import SCTP, TCP, UDP
 from tests.oracles import conformance
-from tests.oracles.cilium_oracle import CiliumOracle
+from tests.oracles.cilium_oracle import AGENTS, CiliumOracle
 
 pytestmark = pytest.mark.engine
 
@@ -71,7 +71,7 @@ def _by_the_engine(oracle: CiliumOracle, probe: conformance.Probe) -> bool:
     ends = [str(pod) for pod in pods]
     answer = oracle.ask(
         {
-            "config": {"ipv4": True, "ipv6": False, "cidrMatchMode": []},
+            "config": {"ipv4": True, "ipv6": False, "cidrMatchMode": [], **AGENTS},
             "policies": [o for o in probe.objects if o["kind"].endswith("NetworkPolicy")],
             "endpoints": [
                 {

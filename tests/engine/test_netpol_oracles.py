@@ -23,7 +23,7 @@ from netpol.model.packets import AddressEnd, NodeEnd, Packet, PodEnd, party
 from netpol.model.values import ICMP, ICMP6, TCP
 from netpol.translate.translation import Translation, translate
 from tests.oracles import brute, calico_campaign, campaign, random_calico
-from tests.oracles.cilium_oracle import CiliumOracle
+from tests.oracles.cilium_oracle import AGENTS, CiliumOracle
 from tests.oracles.nca_oracle import NcaOracle
 from tests.oracles.random_cilium import cases
 from tests.programs.mutants import OPERATORS
@@ -105,7 +105,7 @@ def _held(oracle: CiliumOracle, where: World, result: Translation, kept: list[di
     flows = [f for f in wanted if told[f[0]] is not None and told[f[1]] is not None]
     answer = oracle.ask(
         {
-            "config": {"ipv4": True, "ipv6": 6 in where.families, "cidrMatchMode": []},
+            "config": {"ipv4": True, "ipv6": 6 in where.families, "cidrMatchMode": [], **AGENTS},
             "policies": [*result.manifests, *kept],
             "endpoints": [t or {"ip": "203.0.113.1"} for t in told],
             "flows": [_flow(universe, f) for f in flows],

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Final
 
 from tests.oracles.go_program import GoProgram
+
+AGENTS: Final[dict[str, Any]] = {"enforcement": "default", "allowLocalhost": "always"}
+"""What agents are told where nobody tells them otherwise; a question has to say it."""
 
 
 class CiliumOracle(GoProgram):
