@@ -15,7 +15,7 @@ from tests.engine.bridge_cluster import Api, eventually
 from tests.engine.prover_cluster import Provers, policy, prepare
 from tests.engine.refresh_cluster import Moving
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.matrix]
 
 WEB = {
     "podSelector": {"matchLabels": {"app": "ledger"}},
@@ -29,7 +29,10 @@ BY_ADDRESS = {**WEB, "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}
 def moving(tmp_path: Path) -> Iterator[Moving]:
     found = Moving(tmp_path / "sandbox", proved=True)
     try:
-        yield found.up()
+        found.up()
+        code, _, text = found.run("survey")
+        assert code == 1, text  # the new nodes are there already, which a migration would be refused for
+        yield found
     finally:
         lifecycle.down(found.directory, print, purge=True)
 
