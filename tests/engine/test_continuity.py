@@ -28,6 +28,7 @@ def cilium_nodes(hands: Hands) -> list[str]:
     return [n["metadata"]["name"] for n in hands.nodes() if n["metadata"]["labels"].get("cni-plugin") == "cilium"]
 
 
+@pytest.mark.matrix
 def test_with_the_bridge_left_out_the_journey_stops_before_any_cilium_node_exists_and_goes_on_with_it(
     replace_walk: Journey,
 ):
