@@ -9,12 +9,13 @@ import pulumi
 import reading
 from components.common import token
 from components.shipped import Shipped
+from migration.before import calico_version, enforcer
 from migration.desired import Desired
 from migration.facts import Facts
 from migration.journeys import JOURNEYS, Piece
 from migration.mixtures import mixtures
 from migration.names import ACCEPTED, BRIDGE, CILIUM_CNI, CNI_LABEL, PROVER, SYSTEM_NAMESPACE
-from migration.rules.versions import CALICO_DEFAULT, minor
+from migration.rules.versions import minor
 from migration.settings import Settings
 from netpol.model.world import Engine, Recognition
 from prover.options import InvalidOptions, Options
@@ -24,18 +25,16 @@ from prover.ship import manifests
 
 def options(settings: Settings, facts: Facts | None, wanted: Desired, accepted: Sequence[Mapping[str, Any]]) -> Options:
     """What the prover is told."""
-    absent = facts is not None and facts.calico.kind == "absent"
-    owned = settings.legacy.calico.version if settings.legacy else None
-    calico = (facts.calico.version if facts else None) or owned or CALICO_DEFAULT
+    before = enforcer(facts)
     there = mixtures(JOURNEYS[settings.journey], wanted.stage)
     return Options(
         moments=tuple(Moment.of(name, stage.enforcement, legacy=Recognition.BRIDGE) for name, stage in there),
-        before=frozenset() if absent else frozenset({Engine.CALICO}),
+        before=frozenset({Engine(before)}) if before else frozenset(),
         namespace=SYSTEM_NAMESPACE,
         bridge=BRIDGE,
         node_label=CNI_LABEL,
         cilium_nodes=(CILIUM_CNI,),
-        calico_version=minor(calico),
+        calico_version=calico_version(settings, facts),
         cilium_version=minor(settings.cilium.version),
         pod_blocks=tuple(settings.network.vpc_cidrs),
         accepted=tuple(accepted),

@@ -4,6 +4,7 @@ Whoever holds it stops writing well before another one may take it. Times are co
 one's clock says nothing here, but a Lease that did not change for its whole duration has been given up.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -41,6 +42,16 @@ def blank(namespace: str, name: str) -> Obj:
         "metadata": {"name": name, "namespace": namespace},
         "spec": {},
     }
+
+
+def beside(lease: Obj, annotation: str) -> dict[str, Any]:
+    """The JSON object in an annotation of a Lease; empty where there is none that can be read."""
+    text = ((lease.get("metadata") or {}).get("annotations") or {}).get(annotation) or "{}"
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ def write(texts: Mapping[Path, str], directory: Path, earlier: Collection[Path])
     return Outcome(tuple(texts), stale)
 
 
+def taken(path: Path) -> bool:
+    """Whether something is at a path, a link that leads nowhere among it."""
+    return path.exists() or path.is_symlink()
+
+
 def yaml_files(directory: Path) -> list[Path]:
     """The YAML files of a directory, sorted; none where it is not one."""
     return sorted(p for p in directory.iterdir() if p.suffix in SUFFIXES) if directory.is_dir() else []

@@ -4,7 +4,7 @@ As Calico's own parts find it: what calico-node is told, else a finished Datasto
 `STORED` is not served (calico v3.32, libcalico-go/lib/backend/k8s, UsingV3CRDs; operator v1.42, pkg/apis).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from kube.transport import Obj
@@ -32,6 +32,18 @@ def told(daemonsets: Iterable[Obj]) -> str:
         return ""
     # Whatever is not the one is the other to Calico, whose comparison ignores case.
     return NATIVE if {word.lower() for word in said} == {NATIVE} else STORED
+
+
+def chosen(daemonsets: Iterable[Obj], migrations: Iterable[Obj], served: Callable[[str], bool]) -> str:
+    """`STORED` or `NATIVE`.
+
+    Args:
+        daemonsets: calico-node, wherever it runs.
+        migrations: the DatastoreMigrations.
+        served: whether policies are served under a group; asked only where nothing else tells.
+    """
+    found = told(daemonsets) or (NATIVE if moved(migrations) else "")
+    return found or (NATIVE if not served(STORED) and served(NATIVE) else STORED)
 
 
 def moving(migrations: Iterable[Obj]) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
+from kube.lease import beside
 from kube.transport import Obj
 from netpol.compare.again.proving import Proving
 from netpol.compare.prove import Equality, Proof
@@ -139,7 +138,7 @@ class Bridge:
         if shown != self._renewed[0]:
             self._renewed = (shown, at)
         annotations = (lease.get("metadata") or {}).get("annotations") or {}
-        step = _step(annotations)
+        step = beside(lease, STEP)
         lag = float(step.get("lag") or 0.0)
         faults = (
             ("it leaves this cluster", annotations.get(LEAVING)),
@@ -159,11 +158,3 @@ class Bridge:
 
 _RENEWED: Final = 10.0
 """Seconds: longer than the bridge's Lease lasts."""
-
-
-def _step(annotations: Mapping[str, Any]) -> Mapping[str, Any]:
-    try:
-        found = json.loads(annotations.get(STEP) or "{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -1,8 +1,6 @@
 """The bridge's Lease: whose turn it is to write, how far the bridge is in step, and since when it leaves."""
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 from bridge.names import LEAVING, STEP
 from bridge.options import Options
@@ -25,13 +23,3 @@ def lease(transport: Transport, options: Options, *, me: str, step: Callable[[],
 def leaving_since(lease: Obj) -> str:
     """Since when the bridge leaves, by its Lease; empty while it stays."""
     return str(((lease.get("metadata") or {}).get("annotations") or {}).get(LEAVING) or "")
-
-
-def step_of(lease: Obj) -> dict[str, Any]:
-    """How far the holder said it is in step; empty when it said nothing that can be read."""
-    text = ((lease.get("metadata") or {}).get("annotations") or {}).get(STEP) or "{}"
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

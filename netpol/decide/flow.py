@@ -59,6 +59,11 @@ class Path:
         """What was said at one end."""
         return tuple(d for d in self.decided_by if d.direction == direction)
 
+    def because(self) -> str:
+        """What made the verdict, in one line: each end that was of this mind, with its rule and its place."""
+        decisive = [d for d in self.decided_by if d.allowed == self.allowed] or self.decided_by
+        return "; ".join(map(str, decisive)) or "nothing enforces"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowVerdict:

@@ -94,12 +94,12 @@ def calico_sees_pods(context: Context) -> Answer:
         return Answer(f"{AWS_NODE} is not here: no pod has an interface of the VPC CNI")
     veth = said(wiring, VETH_PREFIX) or _DEFAULT_VETH
     configured = {objects.name(one): one for one in calico.custom(context.kube, "felixconfigurations")}
-    findings = [*police_findings(veth, node, configured)]
+    policed = polices(node, configured.values())
+    findings = [*police_findings(veth, policed, node, configured)]
     typha = context.kube.deployment(objects.namespace(node), CALICO_TYPHA)
     # Whoever reads pods from the API server works out the interfaces' names: typha for all, else each calico-node.
     namer = typha if typha is not None else node
     findings += naming_findings(veth, namer)
-    policed = polices(node, configured.values())
     findings += branch_findings(wiring, policed, context.kube.pods())
     return Answer(f"pods hang on {veth}…, Felix polices {', '.join(f'{p}…' for p in policed)}", tuple(findings))
 
@@ -138,10 +138,8 @@ def polices(node: Obj, configurations: Iterable[Obj]) -> Sequence[str]:
     return tuple(part.strip() for part in (told or _DEFAULT_FELIX).split(",") if part.strip())
 
 
-def police_findings(veth: str, node: Obj, configured: Mapping[str, Obj]) -> Iterator[Finding]:
+def police_findings(veth: str, policed: Sequence[str], node: Obj, configured: Mapping[str, Obj]) -> Iterator[Finding]:
     about = f"daemonset {objects.key(node)}"
-    told = said(node, FELIX_PREFIX)
-    policed = polices(node, configured.values())
     if not any(veth.startswith(prefix) for prefix in policed):
         yield Finding(
             about,
@@ -152,7 +150,7 @@ def police_findings(veth: str, node: Obj, configured: Mapping[str, Obj]) -> Iter
             else f"Set {FELIX_PREFIX} of calico-node and of calico-typha to {veth}; the operator does so where "
             "`cni.type` of the Installation is AmazonVPC",
         )
-    if told:
+    if said(node, FELIX_PREFIX):
         return
     for name, one in sorted(configured.items()):
         own = (one.get("spec") or {}).get("interfacePrefix")

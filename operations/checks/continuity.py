@@ -5,15 +5,15 @@ from typing import Final
 
 from kube.transport import Obj
 from migration import manifests
+from migration.before import calico_version, enforcer
 from migration.cilium_values import cilium_values
 from migration.guarding import freeze
-from migration.journeys import CheckId, Engine, Piece, Stage
+from migration.journeys import CheckId, Piece, Stage
 from migration.manifests import Manifest
 from migration.names import ACCEPTED, BRIDGE, SYSTEM_NAMESPACE
-from migration.rules.versions import CALICO_DEFAULT, minor
+from migration.rules.versions import minor
 from netpol.compare import graded
 from netpol.compare.prove import Counterexample, Equality, Proof
-from netpol.decide.flow import Path
 from netpol.model.accepted import Accepted
 from netpol.model.errors import PolicyError, UndecidableError
 from netpol.model.world import CiliumOptions
@@ -129,7 +129,7 @@ def _given(context: Context, *, live: bool = False) -> tuple[worlds.Given, tuple
     given = worlds.Given(
         objects=found,
         files=() if live else _files(context),
-        enforcer=_enforcer(context),
+        enforcer=enforcer(context.facts),
         calico_version=_calico_version(context),
         cilium=_options(context),
         host_addresses=host_addresses(found),
@@ -183,19 +183,12 @@ def _to_be_written(context: Context, files: tuple[Manifest, ...]) -> tuple[Manif
     return tuple(m for m in files if kept.files.get(freeze.file_key(m)) != digests[freeze.file_key(m)])
 
 
-def _enforcer(context: Context) -> Engine | None:
-    absent = context.facts is not None and context.facts.calico.kind == "absent"
-    return None if absent else Engine.CALICO
-
-
 def _calico_version(context: Context) -> tuple[int, int]:
     if calico.running(context.kube):
         found = live_version(context.kube)
         if found is not None:
             return found
-    said = context.facts.calico.version if context.facts else None
-    owned = context.settings.legacy.calico.version if context.settings.legacy else None
-    return minor(said or owned or CALICO_DEFAULT)
+    return calico_version(context.settings, context.facts)
 
 
 def _options(context: Context) -> CiliumOptions:
@@ -232,23 +225,17 @@ def _reach(proof: Proof) -> str:
 def _finding(context: Context, moment: str, example: Counterexample) -> Finding:
     now, then = ("allowed", "denied") if example.before.allowed else ("denied", "allowed")
     flow = f"{example.source} -> {example.destination}, {example.packet}"
-    if _enforcer(context) is None:
+    if enforcer(context.facts) is None:
         return Finding(
             flow,
             f"is {now} today because nothing enforces policy in this cluster, and would be {then} {moment}"
-            f"{_by(example.after)}: Cilium begins to enforce the NetworkPolicies that are there",
+            f" ({example.after.because()}): Cilium begins to enforce the NetworkPolicies that are there",
             "Before Cilium comes, delete the policy, let it allow this flow, or accept the difference in "
             f"{ACCEPTED} (flow, reason, who, until when)",
         )
     return Finding(
         flow,
-        f"is {now} today{_by(example.before)} and would be {then} {moment}{_by(example.after)}",
+        f"is {now} today ({example.before.because()}) and would be {then} {moment} ({example.after.because()})",
         f"`python -m operations policy translate --live --out {context.settings.policies}/cilium` writes what is "
         "missing, or says why it cannot: review it, commit, deploy",
     )
-
-
-def _by(path: Path) -> str:
-    """The rules that decided, with file and line."""
-    decisive = [d for d in path.decided_by if d.allowed == path.allowed] or list(path.decided_by)
-    return f" ({'; '.join(map(str, decisive))})" if decisive else " (nothing enforces)"

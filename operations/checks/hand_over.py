@@ -10,7 +10,7 @@ from migration.names import CALICO_NODE, SYSTEM_NAMESPACE
 from migration.rules import conversion
 from operations.access.context import Context
 from operations.checks import check
-from operations.cluster import calico, objects
+from operations.cluster import calico, objects, quantities
 from operations.evidence import Answer, Finding
 
 CANAL: Final = "canal-node"
@@ -33,11 +33,11 @@ FIELD_MANAGERS: Final[Mapping[str, str]] = {
     "Terraform": "Terraform",
     "HashiCorp": "Terraform",
 }
-LEAST: Final = {"memory": 200 * 1024**2, "cpu": 0.25}
-"""Bytes and cores that Felix needs in a cluster of some size: below, limits have stopped pods from starting."""
+LEAST: Final = {"memory": 200 * 1024**2, "cpu": 250}
+"""Bytes, and thousandths of cores, that Felix needs in a cluster of some size: below, limits have stopped pods from
+starting."""
 FEWEST_NODES: Final = 4
 """With fewer, the operator's typha and the chart's, one to a node, have not both room."""
-_UNITS: Final = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3, "k": 1000, "M": 1000**2, "G": 1000**3, "m": 0.001, "": 1}
 
 
 @check(CheckId.CALICO_CONVERTIBLE)
@@ -105,7 +105,7 @@ def limit_findings(node: Obj) -> Iterator[Finding]:
     """Limits of calico-node go over into the Installation; the chart's starve a Felix of today."""
     container = next((c for c in node["spec"]["template"]["spec"]["containers"] if c["name"] == CALICO_NODE), None)
     limits: Mapping[str, Any] = ((container or {}).get("resources") or {}).get("limits") or {}
-    small = [f"{what} {text}" for what, text in limits.items() if what in LEAST and _amount(str(text)) < LEAST[what]]
+    small = [f"{what} {text}" for what, text in limits.items() if what in LEAST and _amount(what, text) < LEAST[what]]
     if small:
         yield Finding(
             f"daemonset {objects.key(node)}",
@@ -114,13 +114,8 @@ def limit_findings(node: Obj) -> Iterator[Finding]:
         )
 
 
-def _amount(text: str) -> float:
-    """A Kubernetes quantity, in its unit. A form that is not known counts as enough."""
-    unit = next((u for u in sorted(_UNITS, key=len, reverse=True) if text.endswith(u)), "")
-    try:
-        return float(text.removesuffix(unit) if unit else text) * _UNITS[unit]
-    except ValueError:
-        return float("inf")
+def _amount(resource: str, quantity: object) -> int:
+    return quantities.amount(str(quantity), thousandths=resource == "cpu")
 
 
 def room_findings(nodes: Iterable[Obj]) -> Iterator[Finding]:

@@ -77,9 +77,9 @@ def told_version(live: Obj | None, installation: Obj | None, information: Obj | 
 
 def _found(kube: Cluster) -> str:
     runs = running(kube)
-    chosen = (
-        prover.told(runs) or _moved(kube) or (NATIVE if not _served(kube, STORED) and _served(kube, NATIVE) else STORED)
-    )
+    # What calico-node is told counts, whatever moves.
+    migrations = [] if prover.told(runs) else _migrations(kube)
+    chosen = prover.chosen(runs, migrations, lambda group: _served(kube, group))
     if runs and not any(kube.custom(chosen, plural) for plural in prover.TRACES):
         raise UnknownError(
             f"calico-node runs and nothing of Calico is under {chosen}: where its policies are cannot be told",
@@ -89,7 +89,7 @@ def _found(kube: Cluster) -> str:
     return chosen
 
 
-def _moved(kube: Cluster) -> str:
+def _migrations(kube: Cluster) -> list[Obj]:
     migrations = kube.items(prover.MIGRATIONS)
     if prover.moving(migrations):
         raise UnknownError(
@@ -97,7 +97,7 @@ def _moved(kube: Cluster) -> str:
             "Wait until it is complete",
             about="Calico's policies",
         )
-    return NATIVE if prover.moved(migrations) else ""
+    return migrations
 
 
 def _served(kube: Cluster, group: str) -> bool:

@@ -17,7 +17,7 @@ from netpol.read import documents
 from operations.continuity.overlay import key_of, over
 from operations.exits import UsageError
 from operations.policy.answers import proof_of
-from operations.policy.given import Readers, lacking, notes_of, read, told, world_of
+from operations.policy.given import gathered, lacking, notes_of, read, told
 from operations.say import say
 from reading.failure import FAILED, UNKNOWN
 
@@ -62,8 +62,7 @@ def _change(name: str, example: Counterexample) -> Iterator[str]:
     what = "opens" if then == "allowed" else "closes"
     yield f"where {name} enforces, this {what}: {example.source} -> {example.destination}, {example.packet}"
     for word, path in ((f"is {now}", example.before), (f"becomes {then}", example.after)):
-        deciding = [d for d in path.decided_by if d.allowed == path.allowed] or list(path.decided_by)
-        yield f"  {word}: {'; '.join(map(str, deciding)) or 'nothing enforces'}"
+        yield f"  {word}: {path.because()}"
 
 
 # -- two worlds -------------------------------------------------------------------------------------
@@ -71,20 +70,14 @@ def _change(name: str, example: Counterexample) -> Iterator[str]:
 
 def _worlds(arguments: argparse.Namespace, older: Sequence[Path]) -> tuple[World, World]:
     """The world with the policies of the base, and with those of today; pods and all the rest are today's."""
-    now = read(arguments, arguments.paths)
-    then = read(arguments, older) if older else []
+    found = gathered(arguments)
+    then = [r for r in (read(arguments, older) if older else []) if _decides(r)]
     told(notes_of(arguments))
-    of_now, of_then = {key_of(r) for r in now}, {key_of(r) for r in then if _decides(r)}
-
-    def after(files: Readers, live: Sequence[Mapping[str, Any]]) -> Readers:
-        # What a pull request takes out of the files, its deploy takes out of the cluster.
-        return [r for r in over(files, live) if key_of(r) not in of_then - of_now]
-
-    def before(files: Readers, live: Sequence[Mapping[str, Any]]) -> Readers:
-        both = [*(r for r in then if _decides(r)), *(r for r in files if not _decides(r))]
-        return over(both, live)
-
-    return world_of(arguments, before), world_of(arguments, after)
+    kept = [r for r in found.files if not _decides(r)]
+    # What a pull request takes out of the files, its deploy takes out of the cluster.
+    gone = {key_of(r) for r in then} - {key_of(r) for r in found.files}
+    before = found.world(over([*then, *kept], found.live))
+    return before, found.world([r for r in over(found.files, found.live) if key_of(r) not in gone])
 
 
 def _decides(reader: documents.Reader) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from kube.cluster import Cluster
+from kube.transport import Obj
 from netpol.decide.copies import without_copies
 from netpol.decide.missing import missing, summary
 from netpol.model.ranges import IPAddress, IPNetwork
@@ -55,19 +56,51 @@ def told(notes: Notes) -> None:
 Readers = list[documents.Reader]
 
 
-def world_of(
-    arguments: argparse.Namespace, put_together: Callable[[Readers, Sequence[Mapping[str, Any]]], Readers] = over
-) -> World:
+@dataclass(frozen=True)
+class Input:
+    """What a command line leads to, before anything is made of it."""
+
+    arguments: argparse.Namespace
+    files: Readers
+    live: Sequence[Mapping[str, Any]]
+    """Objects of the cluster; empty where it is not read."""
+    agents: CiliumOptions | None
+    """What Cilium's agents are told in the cluster; None where it is not read."""
+    options: Mapping[str, Any]
+    """Of the world, whichever objects it is made of."""
+
+    def world(self, readers: Readers) -> World:
+        """The world of some objects; empty where the notes hold faults.
+
+        Raises:
+            UsageError: they hold what Cilium's agents are told twice.
+            UndecidableError: nobody knows what that comes to.
+            ValueError: the objects do not fit together.
+        """
+        notes, agents = notes_of(self.arguments), self.agents
+        if agents is None:
+            newest = version(self.arguments.cilium_version or NEWEST_CILIUM, "Cilium", NEWEST_CILIUM)
+            agents = _of_files(readers, newest) or CiliumOptions(version=newest)
+        made = from_readers(readers, notes=notes, cilium=_with_arguments(agents, self.arguments), **self.options)
+        return once(made, notes)
+
+
+def world_of(arguments: argparse.Namespace) -> World:
     """The world that the paths and the live cluster make; empty where the notes hold faults.
 
-    Args:
-        arguments: the command line.
-        put_together: makes what counts of what the files and the live cluster hold.
+    Raises as `gathered` and `Input.world` do.
+    """
+    found = gathered(arguments)
+    return found.world(over(found.files, found.live))
+
+
+def gathered(arguments: argparse.Namespace) -> Input:
+    """The files, and the live cluster where it is asked for, read once.
 
     Raises:
         UsageError: the arguments make no sense, or a path holds nothing.
         UndecidableError: what runs in the live cluster cannot be told.
-        ValueError: the cluster cannot be read, or the objects do not fit together.
+        ValueError: the cluster cannot be read.
     """
     if not arguments.paths and not arguments.live:
         raise UsageError("give files or directories, or --live")
@@ -75,29 +108,24 @@ def world_of(
         raise UsageError("--assume is about what files leave out; --live reads all there is: give one of them")
     if not arguments.live and (arguments.stack or arguments.server):
         raise UsageError("--stack and --server say which cluster --live reads: give --live as well, or leave them out")
-    notes = notes_of(arguments)
     if not _NAMESPACE.fullmatch(arguments.namespace):
         raise UsageError(
             f"--namespace {arguments.namespace!r} is not a namespace's name: lower-case letters, digits, -"
         )
-    readers = read(arguments, arguments.paths)
+    files = read(arguments, arguments.paths)
     running = None if arguments.calico_version is None else version(arguments.calico_version)
     coming = None if arguments.cilium_version is None else version(arguments.cilium_version, "Cilium", NEWEST_CILIUM)
     local = _host_addresses(arguments)
     servers = tuple(network(c) for c in arguments.apiserver)
     blocks = tuple(network(c) for c in arguments.pod_cidr)
-    if not arguments.live:
-        readers = put_together(readers, [])
-        coming = coming or version(NEWEST_CILIUM)
-        agents = _of_files(readers, coming) or CiliumOptions(version=coming)
-    else:
+    agents, found = None, list[Obj]()
+    if arguments.live:
         meant = _cluster(arguments)
         cluster = meant.kube
         agents = of_cluster(cluster, coming or meant.cilium or version(NEWEST_CILIUM), meant.values)
         found = live_objects(cluster)
         servers = servers or apiserver(found)
         blocks = blocks or meant.pod_blocks
-        readers = put_together(readers, found)
         running = running or live_version(cluster)
         if local is None:
             local = tuple(ipaddress.ip_address(a) for a in host_addresses(found))
@@ -107,7 +135,6 @@ def world_of(
         "apiserver": servers,
         "pod_cidrs": blocks,
         "calico_version": running or version(NEWEST),
-        "cilium": _with_arguments(agents, arguments),
         # A live cluster is all there is.
         "whole": arguments.whole or arguments.live,
         "assume": arguments.assume,
@@ -122,7 +149,7 @@ def world_of(
     rules = [node_rule(text) for text in getattr(arguments, "nodes", [])]
     if rules:
         given["engines"] = lambda labels: _chosen(labels, rules)
-    return once(from_readers(readers, notes=notes, **given), notes)
+    return Input(arguments, files, found, agents, given)
 
 
 def _with_arguments(agents: CiliumOptions, arguments: argparse.Namespace) -> CiliumOptions:

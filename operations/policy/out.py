@@ -33,7 +33,7 @@ def write(manifests: Sequence[Mapping[str, Any]], directory: Path) -> tuple[list
     texts = {directory / name_of(manifest): written.sealed(reading.dump(manifest), BY) for manifest in manifests}
     known = earlier(directory)
     for path in texts:
-        if (path.exists() or path.is_symlink()) and path not in known:
+        if written.taken(path) and path not in known:
             edited = written.was_edited(path, BY)
             why = "was edited since a translation wrote it" if edited else "was not written by a translation"
             raise NotOursError(

@@ -68,9 +68,9 @@ def write(gathered: Gathered, root: Path) -> Filed:
     notes = [
         f"{path} is somebody's own and does not hold {path.stem}: it is left alone, and that object has no file"
         for path in texts
-        if (path.exists() or path.is_symlink()) and path not in earlier
+        if written.taken(path) and path not in earlier
     ]
-    texts = {path: text for path, text in texts.items() if path in earlier or not _there(path)}
+    texts = {path: text for path, text in texts.items() if path in earlier or not written.taken(path)}
     done = written.write(texts, folder, earlier)
     return Filed(root, done.written, done.removed, (*notes, *_unlike(theirs, live)))
 
@@ -108,7 +108,3 @@ def _unlike(theirs: Mapping[str, manifests.Manifest], live: Mapping[str, tuple[s
             yield f"{about} is not in the cluster, and a deploy writes only what changed since the last one"
         elif unlike := agreement.differences(manifest, live[key][1], {}):
             yield f"{about} is another in the cluster: {objects.some(unlike)}"
-
-
-def _there(path: Path) -> bool:
-    return path.exists() or path.is_symlink()

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from kube.transport import KubeError, Obj, Transport
 from prover import calico
-from prover.kinds import NATIVE, STORED
 from prover.known import version_of
 from prover.options import Options
 from prover.process import requests
@@ -112,9 +111,7 @@ class Looks(threading.Thread):
         ask = self._transport
         runs = requests.listed(ask, requests.DAEMONSETS)
         migrations = requests.listed(ask, calico.MIGRATIONS)
-        api = calico.told(runs) or (NATIVE if calico.moved(migrations) else "")
-        if not api:
-            api = NATIVE if not requests.served(ask, STORED) and requests.served(ask, NATIVE) else STORED
+        api = calico.chosen(runs, migrations, lambda group: requests.served(ask, group))
         images = [str(c.get("image", "")) for d in runs for c in d["spec"]["template"]["spec"].get("containers") or []]
         trouble = ""
         if calico.moving(migrations):

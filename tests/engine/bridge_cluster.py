@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +19,7 @@ from bridge.names import NAME
 from bridge.options import Options
 from bridge.ship import manifests, zipapp
 from sandbox import lifecycle, toolcache
+from tests.engine.replicas import Replicas, get
 
 CILIUM_CONFIG = {
     "identity-allocation-mode": "crd",
@@ -228,77 +224,31 @@ def eventually(true: Callable[[], bool], seconds: float = 20.0, why: Callable[[]
         time.sleep(0.1)
 
 
-class Bridges:
-    """Bridges as processes: the same pack as in a cluster, with the token of their service account."""
+class Bridges(Replicas):
+    """Bridges, and what they say."""
 
     def __init__(self, api: Api, folder: Path, python: str = sys.executable) -> None:
-        self.api, self.folder, self.python = api, folder, python
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "bridge.pyz").write_bytes(zipapp.build())
-        kubeconfig = yaml.safe_load((api.directory / "kubeconfig").read_text())["clusters"][0]["cluster"]
-        self.server = kubeconfig["server"]
-        (folder / "ca.crt").write_bytes(base64.b64decode(kubeconfig["certificate-authority-data"]))
-        self.renew_token()
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(api, folder, NAME, ("bridge.pyz", zipapp.build()), python)
         self.ports: dict[str, int] = {}
 
-    def renew_token(self) -> None:
-        body = {"spec": {"expirationSeconds": 3600}}
-        token = self.api.core.create_namespaced_service_account_token(NAME, "kube-system", body).status.token
-        (self.folder / "token").write_text(token)
-
-    def command(self, *words: str, options: Options | None = None) -> list[str]:
+    def _told(self, options: Options, *words: str) -> Path:
         path = self.folder / f"options-{'-'.join(words)}.json"
-        path.write_text((options or Options(listen="")).dump())
-        return [
-            *(self.python, "-I", "-B", str(self.folder / "bridge.pyz"), words[0]),
-            *("--options", str(path), "--server", self.server),
-            *("--token", str(self.folder / "token"), "--ca", str(self.folder / "ca.crt")),
-            *(("--name", words[1]) if len(words) > 1 else ()),
-        ]
+        path.write_text(options.dump())
+        return path
 
     def start(self, name: str, *, port: int = 0, server: str = "") -> subprocess.Popen[bytes]:
-        """One replica; what it says goes to FOLDER/NAME.log."""
-        options = Options(listen=f"127.0.0.1:{port}" if port else "", late_seconds=2)
-        command = self.command("run", name, options=options)
-        if server:
-            command[command.index("--server") + 1] = server
-        with (self.folder / f"{name}.log").open("ab") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, env={"PATH": os.environ["PATH"]})
-        self.running[name] = process
+        """One replica."""
+        told = self._told(Options(listen=f"127.0.0.1:{port}" if port else "", late_seconds=2), "run", name)
         self.ports[name] = port
-        return process
-
-    def kill(self, name: str) -> None:
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-
-    def stop(self, name: str) -> int:
-        """As kubelet stops it: the exit code."""
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(30)
-
-    def end(self) -> None:
-        for name in list(self.running):
-            self.kill(name)
+        return self.begin(name, self.command("run", told, name, server))
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """A command that ends."""
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=120, check=False)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
+        command = self.command(words[0], self._told(Options(listen=""), *words), *words[1:])
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
     def get(self, name: str, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[name]}{path}", timeout=5) as answer:
-                return int(answer.status), answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return int(error.code), error.read().decode()
-        except OSError as error:
-            return 0, str(error)
+        return get(self.ports[name], path)
 
     def holder(self) -> str:
         """Who holds the Lease."""

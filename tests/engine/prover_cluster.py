@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +20,7 @@ from prover.said import Said, Seen
 from prover.ship import manifests
 from sandbox import toolcache
 from tests.engine.bridge_cluster import Api, eventually
+from tests.engine.replicas import Replicas
 
 NAMESPACE = "kube-system"
 _LEGACY = Kind(engines=frozenset({Engine.CALICO}), recognised=Recognition.BRIDGE)
@@ -54,52 +50,18 @@ def prepare(api: Api) -> None:
     api.core.create_namespaced_config_map(NAMESPACE, manifests.published(told))
 
 
-class Provers:
-    """Replicas: the same pack as in a cluster, with the token of their service account."""
+class Provers(Replicas):
+    """Provers, and what they publish."""
 
     def __init__(self, api: Api, folder: Path, python: str = sys.executable) -> None:
-        self.api, self.folder, self.python = api, folder, python
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "prover.pyz").write_bytes(manifests.pack())
-        kubeconfig = yaml.safe_load((api.directory / "kubeconfig").read_text())["clusters"][0]["cluster"]
-        self.server = kubeconfig["server"]
-        (folder / "ca.crt").write_bytes(base64.b64decode(kubeconfig["certificate-authority-data"]))
-        body = {"spec": {"expirationSeconds": 3600}}
-        token = api.core.create_namespaced_service_account_token(NAME, NAMESPACE, body).status.token
-        (folder / "token").write_text(token)
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        super().__init__(api, folder, NAME, ("prover.pyz", manifests.pack()), python)
         self.seen = Seen()
 
     def start(self, name: str, **more: Any) -> subprocess.Popen[bytes]:
-        """One replica; what it says goes to FOLDER/NAME.log."""
-        (self.folder / f"{name}.json").write_text(options(**more).dump())
-        command = [
-            *(self.python, "-I", "-B", str(self.folder / "prover.pyz"), "run"),
-            *("--options", str(self.folder / f"{name}.json"), "--server", self.server, "--name", name),
-            *("--token", str(self.folder / "token"), "--ca", str(self.folder / "ca.crt")),
-        ]
-        with (self.folder / f"{name}.log").open("ab") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, env={"PATH": os.environ["PATH"]})
-        self.running[name] = process
-        return process
-
-    def kill(self, name: str) -> None:
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
-
-    def stop(self, name: str) -> int:
-        """As kubelet stops it: the exit code."""
-        process = self.running.pop(name)
-        process.send_signal(signal.SIGTERM)
-        return process.wait(30)
-
-    def end(self) -> None:
-        for name in list(self.running):
-            self.kill(name)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text()
+        """One replica."""
+        path = self.folder / f"{name}.json"
+        path.write_text(options(**more).dump())
+        return self.begin(name, self.command("run", path, name))
 
     def said(self) -> Said | None:
         """What is published now."""
@@ -123,16 +85,6 @@ class Provers:
         """(reason, message) of the Events about what is published."""
         found = self.api.core.list_namespaced_event(NAMESPACE, field_selector=f"involvedObject.name={PROOF}")
         return [(one.reason, one.message) for one in found.items]
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return int(answer.status), answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return int(error.code), error.read().decode()
-    except OSError as error:
-        return 0, str(error)
 
 
 def policy(api: Api, name: str, spec: dict[str, Any], namespace: str = "shop") -> None:

@@ -13,7 +13,8 @@ from prover.names import PROOF
 from prover.said import Verdict
 from sandbox import lifecycle
 from tests.engine.bridge_cluster import Api, control_plane, eventually, free_ports
-from tests.engine.prover_cluster import NAMESPACE, Provers, get, policy, prepare, renew_bridge
+from tests.engine.prover_cluster import NAMESPACE, Provers, policy, prepare, renew_bridge
+from tests.engine.replicas import get
 
 pytestmark = pytest.mark.engine
 

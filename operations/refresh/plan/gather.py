@@ -117,10 +117,8 @@ def webhooks(context: Context) -> list[Hook]:
 
 def places(context: Context, world: World) -> list[Place]:
     """The Cilium nodes that are there, canaries too, and for each group and type one of those that it will make."""
-    there, groups = (
-        [node for node in context.kube.nodes() if objects.name(node) in world.new],
-        context.settings.cilium.groups,
-    )
+    there = [node for node in context.kube.nodes() if objects.name(node) in world.new]
+    groups = context.settings.cilium.groups
     sized = any(group.size for group in groups)  # where none is, an autoscaler may make nodes of any
     return [
         *(Place(objects.labels(node), node["spec"].get("taints") or (), whole=False) for node in there),

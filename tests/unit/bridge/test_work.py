@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bridge.names import LEAVING
+from bridge.names import LEAVING, STEP
 from bridge.options import Options
 from bridge.process import requests, service, work
-from bridge.process.lease import lease, step_of
+from bridge.process.lease import lease
 from bridge.process.leave import come_back, leave
 from bridge.process.service import Refused, Service
 from kube import lease as leases
@@ -310,7 +310,7 @@ def test_out_of_step_for_too_long_is_an_event_and_a_lease_that_says_so(homes: Ca
     event = home.api.all("events")[0]
     assert (event["type"], event["reason"]) == ("Warning", "OutOfStep")
     assert "pod shop/first has the address 10.0.80.1, and so has pod shop/second" in event["message"]
-    eventually(lambda: step_of(home.api.all("leases")[0])["pods"] == ["shop/first"])
+    eventually(lambda: leases.beside(home.api.all("leases")[0], STEP)["pods"] == ["shop/first"])
     home.api.drop("pods", "second", namespace="shop")
     eventually(lambda: [e for e in home.api.all("events") if e["reason"] == "InStep"])
 

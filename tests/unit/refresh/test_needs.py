@@ -5,7 +5,8 @@ from math import ceil
 import pytest
 from kubernetes.utils.quantity import parse_quantity
 
-from operations.refresh.cluster.needs import amount, needs
+from operations.cluster.quantities import amount
+from operations.refresh.cluster.needs import needs
 
 
 @pytest.mark.parametrize(
